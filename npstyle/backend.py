@@ -1,0 +1,142 @@
+"""The machine: how many threads work, how they share a layer, how much memory is free.
+
+A kernel cuts its layer into strips of rows and lets several worker threads draw strips from one
+shared queue (`share`). NumPy releases Python's lock inside copies and matrix products, so the
+workers truly run side by side. While `threads(n)` is active, the BLAS library under
+`numpy.matmul` is held to one thread: n workers with one BLAS thread each keep n cores busy, and
+nobody's threads fight anybody else's. Outside of `threads` a kernel runs its strips one after
+another, and BLAS uses its own threads.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from threading import Lock
+from typing import Generic, TypeVar
+
+import psutil
+from threadpoolctl import threadpool_limits
+
+from npstyle.errors import InputError
+
+T = TypeVar("T")
+
+_pool: ThreadPoolExecutor | None = None
+_workers = 1
+
+
+class _Queue(Generic[T]):
+    """An iterator that several threads may draw from."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items = iter(items)
+        self._lock = Lock()
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        with self._lock:
+            return next(self._items)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run the kernels inside this context on `count` worker threads.
+
+    Parameters
+    ----------
+    count : int
+        Number of worker threads, 1 or more; `physical_cores()` is the sane choice.
+
+    Raises
+    ------
+    InputError
+        If `count` is less than 1.
+    """
+    global _pool, _workers
+    if count < 1:
+        raise InputError(f"--threads {count}: give a number of threads of 1 or more")
+    before = _pool, _workers
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count, "npstyle") as pool:
+        _pool, _workers = pool, count
+        try:
+            yield
+        finally:
+            _pool, _workers = before
+
+
+def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
+    """Let every worker thread run `worker` on one shared queue of `items`.
+
+    `worker` receives an iterator, takes items from it until none is left, and may keep scratch
+    arrays of its own between items. Whatever it writes must be disjoint from item to item; a sum
+    is written as one partial result per item and added up afterwards, so that the outcome does
+    not depend on which thread was faster.
+
+    Parameters
+    ----------
+    worker : callable
+        Called once per thread with the shared iterator.
+    items : iterable
+        The pieces of work, for example ranges of rows.
+    """
+    queue = _Queue(items)
+    if _pool is None or _workers == 1:
+        worker(queue)
+        return
+    for done in [_pool.submit(worker, queue) for _ in range(_workers)]:
+        done.result()
+
+
+def strips(rows: int, height: int) -> list[tuple[int, int]]:
+    """Ranges (first, end) of at most `height` rows that cover `rows` rows, as equal as can be."""
+    if rows <= 0:
+        return []
+    count = -(-rows // max(1, min(height, rows)))
+    edges = [rows * k // count for k in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def physical_cores() -> int:
+    """Count the physical cores this process may use; hyper-threads of one core count once."""
+    if not hasattr(os, "sched_getaffinity"):
+        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    allowed = os.sched_getaffinity(0)
+    siblings = set()
+    for cpu in allowed:
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            siblings.add(topology.read_text().strip())
+        except OSError:
+            siblings.add(str(cpu))
+    return max(1, len(siblings))
+
+
+def held_memory() -> int:
+    """Bytes of memory that this process holds now."""
+    held: int = psutil.Process().memory_info().rss
+    return held
+
+
+def available_memory() -> int:
+    """Bytes of memory that this process can still take without swapping."""
+    free: int = psutil.virtual_memory().available
+    limit = _container_limit()
+    if limit is not None:
+        free = min(free, max(0, limit - held_memory()))
+    return free
+
+
+def _container_limit() -> int | None:
+    """Read the memory limit of the control group (a container), where there is one."""
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(name).read_text().strip()
+        except OSError:
+            continue
+        return int(text) if text.isdigit() else None
+    return None

@@ -1,0 +1,173 @@
+"""What the command line prints: the plan, the progress, the outcome, tables."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from npstyle.optimize import Progress as Iteration
+    from npstyle.optimize import Result
+    from npstyle.transfer import Plan
+    from npstyle.weights import Weights
+
+PLAIN_LINES = 20
+"""Lines of progress in a whole run when the output is no terminal."""
+
+
+class ProgressDisplay:
+    """A live bar on a terminal, a plain line now and then elsewhere, nothing when quiet."""
+
+    def __init__(self, iterations: int, quiet: bool) -> None:
+        self.iterations = iterations
+        self.quiet = quiet
+        self.started = 0.0
+        self.bar: Progress | None = None
+        if sys.stdout.isatty() and not quiet:
+            self.bar = Progress(
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(),
+            )
+
+    def __enter__(self) -> "ProgressDisplay":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def start(self) -> None:
+        """Show the empty bar and start the clock: the plan is printed, the work begins."""
+        self.started = time.monotonic()
+        if self.bar is not None:
+            self.bar.add_task("looking at the pictures", total=self.iterations)
+            self.bar.start()
+
+    def update(self, iteration: "Iteration") -> None:
+        """Show one finished iteration."""
+        if self.quiet:
+            return
+        seconds = time.monotonic() - self.started
+        rate = iteration.evaluations / max(seconds, 1e-9)
+        text = f"{_terms(iteration.loss, iteration.parts)}  {rate:.2f} evaluations/s"
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=iteration.iteration, description=text)
+            return
+        every = max(1, self.iterations // PLAIN_LINES)
+        if iteration.iteration % every == 0 or iteration.iteration in (1, self.iterations):
+            left = seconds / iteration.iteration * (self.iterations - iteration.iteration)
+            print(
+                f"{iteration.iteration}/{self.iterations}  {text}  {_duration(left)} left",
+                flush=True,
+            )
+
+
+def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
+    """Say what a run will do: network, device, sizes, memory."""
+    settings = plan.settings
+    (height, width), (style_height, style_width) = plan.photo_size, plan.painting_size
+    print(f"network   {plan.network.name}, {settings.pooling} pooling, {settings.dtype}")
+    if asked_for is None and plan.network.name != "vgg19":
+        print(
+            "          the built-in network; with VGG-19 the pictures are far better: download\n"
+            "          vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 (Keras Applications) and\n"
+            "          run `npstyle weights convert` on it"
+        )
+    if settings.scaling == "sums" and not plan.network.normalized:
+        print(
+            "          the preset `paper` is meant for weights normalised to mean activation 1;\n"
+            "          with these the photo is reconstructed and hardly styled"
+        )
+    print(f"device    CPU, {plan.threads} thread{'s' if plan.threads > 1 else ''}")
+    print(f"picture   {width}x{height} from {settings.init}, painting {style_width}x{style_height}")
+    print(
+        f"search    {settings.iterations} iterations of {settings.optimizer}, preset {settings.preset}"
+    )
+    print(f"memory    about {plan.peak_memory / 1e9:.2f} GB")
+    print(f"output    {output}", flush=True)
+
+
+def print_result(result: "Result", output: Path) -> None:
+    """Say how a run ended and where its picture is."""
+    endings = {
+        "iterations": f"{result.iterations} iterations",
+        "converged": f"converged after {result.iterations} iterations",
+        "interrupted": f"interrupted after {result.iterations} iterations, best picture kept",
+        "not finite": f"stopped after {result.iterations} iterations, best picture kept",
+    }
+    print(f"{endings[result.stopped]}, {_terms(result.loss, result.parts)}")
+    print(f"wrote {output}", flush=True)
+
+
+def print_table(entries: Mapping[str, Any]) -> None:
+    """Print names and values, one per line; nested mappings are indented."""
+    width = max((len(name) for name in entries), default=0)
+    for name, value in entries.items():
+        if isinstance(value, Mapping):
+            print(f"{name}:")
+            for inner, number in value.items():
+                print(f"  {inner}: {number}")
+        else:
+            print(f"{name:<{width}}  {value}")
+
+
+def print_weights(weights: "Weights", path: Path) -> None:
+    """Print the layers of a network as a table, and where the weights come from."""
+    from npstyle.weights import ConvSpec, PoolSpec
+
+    table = Table("layer", "what", "weight (out, in, height, width)", "parameters")
+    total = 0
+    for layer in weights.layers:
+        if isinstance(layer, ConvSpec):
+            kernel, bias = (weights.tensors[f"{layer.name}.{part}"] for part in ("weight", "bias"))
+            total += kernel.size + bias.size
+            what = f"convolution, stride {layer.stride}, padding {layer.padding}"
+            table.add_row(layer.name, what, str(kernel.shape), f"{kernel.size + bias.size:,}")
+        elif isinstance(layer, PoolSpec):
+            what = f"pooling {layer.size}x{layer.size}, stride {layer.stride}"
+            table.add_row(layer.name, what, "", "")
+        else:
+            table.add_row(layer.name, "max(x, 0)", "", "")
+    Console().print(table)
+    print_table(
+        {
+            "file": str(path),
+            "network": weights.name,
+            "parameters": f"{total:,}",
+            "input": f"({weights.channel_order} pixel - {list(weights.mean)}) * "
+            f"{list(weights.scale)}",
+            "mean activation 1": "yes" if weights.normalized else "no",
+            "source": weights.source,
+            "licence": weights.license,
+            "SHA-256 of the source": weights.source_sha256,
+            "SHA-256 of this file": weights.sha256,
+        }
+    )
+
+
+def _terms(loss: float, parts: Mapping[str, float]) -> str:
+    kinds: dict[str, float] = {}
+    for name, value in parts.items():
+        kind = name.split()[0]
+        kinds[kind] = kinds.get(kind, 0.0) + value
+    return "  ".join(
+        [f"loss {loss:.3e}", *(f"{kind} {value:.3e}" for kind, value in kinds.items())]
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"

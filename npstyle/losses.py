@@ -1,0 +1,152 @@
+"""The three losses of the objective, each a value and its derivative, as the paper prints them.
+
+For a layer with N channels and M = height x width positions, F holds the activations after the
+ReLU, P the photo's, G the Gram matrix of F and A the painting's.
+
+Content (Gatys et al. 2015, equations 1 and 2)
+    L = 1/2 sum (F - P)^2
+    dL/dF = F - P  where F > 0, else 0
+
+Style (equations 4 and 6)
+    E = 1/(4 N^2 M^2) sum (G - A)^2
+    dE/dF = 1/(N^2 M^2) (G - A) F  where F > 0, else 0
+
+    The painting may have another number of positions than the photo, so a Gram matrix enters
+    divided by its own M. With G' = G / M and A' = A / M_A
+
+    E = 1/(4 N^2) sum (G' - A')^2
+    dE/dF = 1/(N^2 M) (G' - A') F  where F > 0, else 0
+
+    which is the paper's formula when the sizes agree. (gram_backward with D = dE/dG =
+    (G' - A') / (2 N^2 M), a symmetric matrix, gives the same: (D + D^T) F.)
+
+Total variation (not in the paper; on the pixels X of the image itself)
+    T = sum (X[y, x+1] - X[y, x])^2 + sum (X[y+1, x] - X[y, x])^2
+    dT/dX[y, x] = 2 (its left difference - its right one + its upper one - its lower one)
+
+"where F > 0": the derivative of the ReLU at exactly 0 is taken as 0 (see `npstyle.ops.relu`).
+The gate belongs to the ReLU under the loss; the paper prints it with the loss, and so do we.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npstyle.ops.gram import gram, gram_backward
+from npstyle.ops.relu import relu_backward
+
+Array = NDArray[Any]
+
+
+def content_loss(activation: Array, target: Array) -> Any:
+    """L = 1/2 sum (F - P)^2.
+
+    Parameters
+    ----------
+    activation : array (height, width, channels)
+        F, any float dtype.
+    target : array (height, width, channels)
+        P, the photo's activations at the same layer.
+
+    Returns
+    -------
+    scalar
+        Summed in float64 or better.
+    """
+    return _sum_of_squares(activation - target) / 2
+
+
+def content_loss_backward(activation: Array, target: Array) -> Array:
+    """dL/dF = F - P where F > 0, else 0; parameters as in `content_loss`."""
+    difference = activation - target
+    return relu_backward(difference, activation, out=difference)
+
+
+def mean_gram(activation: Array) -> Array:
+    """Gram matrix divided by the number of positions, G' = G / M: what `style_loss` compares.
+
+    Parameters
+    ----------
+    activation : array (height, width, channels)
+        F.
+
+    Returns
+    -------
+    array (channels, channels)
+    """
+    positions = activation.shape[0] * activation.shape[1]
+    return gram(activation) / activation.dtype.type(positions)
+
+
+def style_loss(activation_gram: Array, target_gram: Array) -> Any:
+    """E = 1/(4 N^2) sum (G' - A')^2.
+
+    Parameters
+    ----------
+    activation_gram : array (channels, channels)
+        G' = `mean_gram` of the activations.
+    target_gram : array (channels, channels)
+        A' = `mean_gram` of the painting's.
+
+    Returns
+    -------
+    scalar
+        Summed in float64 or better.
+    """
+    channels = len(activation_gram)
+    return _sum_of_squares(activation_gram - target_gram) / (4 * channels**2)
+
+
+def style_loss_backward(activation: Array, activation_gram: Array, target_gram: Array) -> Array:
+    """dE/dF = 1/(N^2 M) (G' - A') F where F > 0, else 0.
+
+    Parameters
+    ----------
+    activation : array (height, width, channels)
+        F.
+    activation_gram, target_gram : arrays (channels, channels)
+        As in `style_loss`.
+
+    Returns
+    -------
+    array (height, width, channels)
+    """
+    height, width, channels = activation.shape
+    scale = 2 * channels**2 * height * width
+    slope = (activation_gram - target_gram) / activation_gram.dtype.type(scale)
+    gradient = gram_backward(slope, activation)
+    return relu_backward(gradient, activation, out=gradient)
+
+
+def total_variation(image: Array) -> Any:
+    """T = sum of the squared differences to the right and to the lower neighbour.
+
+    Parameters
+    ----------
+    image : array (height, width, channels)
+        Any float dtype.
+
+    Returns
+    -------
+    scalar
+        Summed in float64 or better.
+    """
+    return _sum_of_squares(np.diff(image, axis=1)) + _sum_of_squares(np.diff(image, axis=0))
+
+
+def total_variation_backward(image: Array) -> Array:
+    """Derivative of `total_variation`: every difference pulls its two pixels together."""
+    gradient = np.zeros_like(image)
+    to_right = 2 * np.diff(image, axis=1)
+    gradient[:, 1:] += to_right
+    gradient[:, :-1] -= to_right
+    to_below = 2 * np.diff(image, axis=0)
+    gradient[1:] += to_below
+    gradient[:-1] -= to_below
+    return gradient
+
+
+def _sum_of_squares(values: Array) -> Any:
+    """Sum in float64 at least: a float32 sum would lose digits over millions of values."""
+    return np.sum(values * values, dtype=np.result_type(values, np.float64))

@@ -1,0 +1,179 @@
+"""The objective: pixels in, one number and its gradient at the pixels out.
+
+Here network and losses meet. With x the picture,
+
+    f(x) = sum_c alpha_c L_c + sum_l beta_l E_l + gamma T(x)
+
+where L_c and E_l look at the activations that the network makes of x. An evaluation runs the
+network forward once, takes every loss and its derivative at the activations, and runs the
+network backward once. The pixel x and the gradient df/dx are float64 arrays (height, width, 3),
+RGB, 0..255; inside, the engine works in the network's own precision.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npstyle.errors import InputError
+from npstyle.image import preprocess, preprocess_backward
+from npstyle.losses import (
+    content_loss,
+    content_loss_backward,
+    mean_gram,
+    style_loss,
+    style_loss_backward,
+    total_variation,
+    total_variation_backward,
+)
+from npstyle.network import Network, Tape, backward, forward
+from npstyle.presets import Scaling
+
+Array = NDArray[Any]
+
+
+class Evaluation(NamedTuple):
+    """One evaluation of the objective.
+
+    Attributes
+    ----------
+    loss : float
+        f(x).
+    gradient : float64 array (height, width, 3)
+        df/dx.
+    parts : dict
+        Every weighted term of the sum, by "content conv4_2", "style conv1_1", ..., "tv".
+    """
+
+    loss: float
+    gradient: Array
+    parts: dict[str, float]
+
+
+def term(parts: Mapping[str, float], kind: str) -> float:
+    """Sum of all terms of one kind: "content", "style" or "tv"."""
+    return sum(value for name, value in parts.items() if name.split()[0] == kind)
+
+
+class StyleObjective:
+    """The style transfer objective for one photo and one painting.
+
+    Parameters
+    ----------
+    network : Network
+    photo : array (height, width, 3), pixels 0..255
+        Its activations at `content_layers` are the content's target.
+    painting : array (any height, any width, 3), pixels 0..255
+        Its Gram matrices at `style_layers` are the style's target.
+    content_layers, style_layers : mapping from layer to w_l
+        Where the losses sit; either may be empty, not both.
+    content_weight, style_weight, tv_weight : float
+        alpha, beta and gamma, in the units of `scaling`.
+    scaling : "means" or "sums"
+        "sums": alpha_c = content_weight w_c and beta_l = style_weight w_l, the paper's formulas.
+        "means": the same times 2/(N M) and 4/N^2, as the published programs have it (see
+        `npstyle.presets`).
+
+    Raises
+    ------
+    InputError
+        If a layer is unknown, or a picture is too small for it.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        photo: Array,
+        painting: Array,
+        *,
+        content_layers: Mapping[str, float],
+        style_layers: Mapping[str, float],
+        content_weight: float = 1.0,
+        style_weight: float = 1e3,
+        tv_weight: float = 0.0,
+        scaling: Scaling = "means",
+    ) -> None:
+        if not content_layers and not style_layers:
+            raise InputError("--content-layers, --style-layers: both are empty; name a layer")
+        self.network = network
+        self.shape = photo.shape
+        self.tv_weight = tv_weight
+        content = {network.canonical(name): w for name, w in content_layers.items()}
+        style = {network.canonical(name): w for name, w in style_layers.items()}
+        self._wanted = tuple(dict.fromkeys([*content, *style]))
+
+        photo_activations, _ = self._forward(photo, content)
+        self.content_targets = {name: photo_activations[name] for name in content}
+        painting_activations, _ = self._forward(painting, style)
+        self.style_targets = {name: mean_gram(painting_activations[name]) for name in style}
+
+        means = scaling == "means"
+        self.alpha = {
+            name: content_weight * w * (2 / self.content_targets[name].size if means else 1)
+            for name, w in content.items()
+        }
+        self.beta = {
+            name: style_weight * w * (4 / len(self.style_targets[name]) ** 2 if means else 1)
+            for name, w in style.items()
+        }
+
+    def _forward(self, pixels: Array, wanted: Mapping[str, Any]) -> tuple[dict[str, Array], Tape]:
+        network = self.network
+        image = preprocess(
+            pixels, network.channel_order, network.mean, network.scale, network.dtype
+        )
+        return forward(network, image, wanted)
+
+    def __call__(self, pixels: Array) -> Evaluation:
+        """Evaluate f and df/dx.
+
+        Parameters
+        ----------
+        pixels : array (height, width, 3), RGB, 0..255
+            x, of the photo's size.
+
+        Returns
+        -------
+        Evaluation
+            (loss, gradient, parts).
+
+        Raises
+        ------
+        ValueError
+            If the picture has another size than the photo.
+        """
+        if pixels.shape != self.shape:
+            raise ValueError(f"the picture is {pixels.shape}, the photo is {self.shape}")
+        parts: dict[str, float] = {}
+        gradients: dict[str, Array] = {}
+        activations, tape = self._forward(pixels, dict.fromkeys(self._wanted))
+        for name in self._wanted:
+            gradients[name] = self._losses_at(name, activations.pop(name), parts)
+        image_gradient = backward(self.network, tape, gradients)
+        gradient = preprocess_backward(
+            image_gradient, self.network.channel_order, self.network.scale
+        ).astype(np.float64)
+
+        if self.tv_weight:
+            parts["tv"] = self.tv_weight * float(total_variation(pixels))
+            gradient += self.tv_weight * total_variation_backward(pixels)
+        return Evaluation(sum(parts.values()), gradient, parts)
+
+    def _losses_at(self, name: str, activation: Array, parts: dict[str, float]) -> Array:
+        """Write the loss terms of one layer into `parts`; return their derivative there."""
+        gradient: Array | None = None
+        if name in self.content_targets:
+            target, alpha = self.content_targets[name], self.alpha[name]
+            parts[f"content {name}"] = alpha * float(content_loss(activation, target))
+            gradient = content_loss_backward(activation, target)
+            gradient *= activation.dtype.type(alpha)
+        if name in self.style_targets:
+            target, beta = self.style_targets[name], self.beta[name]
+            activation_gram = mean_gram(activation)
+            parts[f"style {name}"] = beta * float(style_loss(activation_gram, target))
+            style = style_loss_backward(activation, activation_gram, target)
+            style *= activation.dtype.type(beta)
+            gradient = style if gradient is None else np.add(gradient, style, gradient)
+        assert gradient is not None
+        return gradient

@@ -1,0 +1,264 @@
+r"""Convolution.
+
+Forward
+-------
+With the kernel W of size k_h x k_w, stride s, zero padding p and bias b, the pre-activation at
+row y, column x, channel o is (CNNs call it convolution; the kernel is not turned)
+
+    Z[y, x, o] = b[o] + sum_{i, j, c}  X[s y + i - p, s x + j - p, c]  W[i, j, c, o]
+
+where X counts as 0 outside of the image. Written as one matrix product, it is
+
+    Z = C W + b,     C[(y, x), (i, j, c)] = X[s y + i - p, s x + j - p, c]
+
+The columns C would fill k_h k_w times the memory of the image, so they are built for a strip of
+rows at a time, small enough to stay in the cache, and multiplied at once.
+
+Derivatives
+-----------
+Let g = dL/dZ. Each derivative is the sum over all outputs that an input went into:
+
+    dL/dX[u, v, c]    = sum_{i, j, o}  g[(u + p - i) / s, (v + p - j) / s, o]  W[i, j, c, o]
+    dL/dW[i, j, c, o] = sum_{y, x}     X[s y + i - p, s x + j - p, c]  g[y, x, o]    = C^T g
+    dL/db[o]          = sum_{y, x}     g[y, x, o]
+
+The first sum takes only whole quotients. Spread g by writing s - 1 zeros between neighbours and
+turn the kernel by 180 degrees, W'[i, j, o, c] = W[k_h - 1 - i, k_w - 1 - j, c, o], and it is a
+convolution again, of stride 1 and padding k - 1 - p: the same code serves both ways.
+
+Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning"
+(arXiv 1603.07285), sections 2 and 4.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npstyle.backend import share, strips
+
+Array = NDArray[Any]
+
+STRIP_BYTES = 2 << 20
+"""Memory of one strip's columns; a strip of this size stays in a core's share of the cache."""
+
+PARTIAL_SUMS = 8
+"""Pieces of the image whose weight gradients are summed apart, so that threads can share them."""
+
+
+def conv2d(
+    image: Array, weight: Array, bias: Array | None = None, stride: int = 1, padding: int = 0
+) -> Array:
+    """Convolve an image with a bank of filters.
+
+    Parameters
+    ----------
+    image : array (height, width, channels in)
+        Any float dtype.
+    weight : array (kernel height, kernel width, channels in, channels out)
+        The filters.
+    bias : array (channels out,), optional
+        Added to every position.
+    stride : int
+        Step between neighbouring outputs, in pixels.
+    padding : int
+        Rows and columns of zeros on each side of the image.
+
+    Returns
+    -------
+    array (out height, out width, channels out)
+        With out height = floor((height + 2 padding - kernel height) / stride) + 1.
+
+    Raises
+    ------
+    ValueError
+        If the channels disagree or the kernel is larger than the padded image.
+    """
+    _check(image, weight, stride)
+    size = output_size(image.shape, weight.shape, stride, padding)
+    return _correlate(image, weight, bias, stride, (padding, padding), size)
+
+
+def conv2d_backward(
+    gradient: Array, weight: Array, image_shape: tuple[int, ...], stride: int = 1, padding: int = 0
+) -> Array:
+    """Derivative of `conv2d` with respect to the image.
+
+    Parameters
+    ----------
+    gradient : array (out height, out width, channels out)
+        dL/dZ.
+    weight : array (kernel height, kernel width, channels in, channels out)
+        The filters of the forward pass.
+    image_shape : tuple
+        Shape (height, width, channels in) of the forward pass's image.
+    stride, padding : int
+        As in the forward pass.
+
+    Returns
+    -------
+    array (height, width, channels in)
+        dL/dX.
+    """
+    turned = weight[::-1, ::-1].transpose(0, 1, 3, 2)
+    kernel_height, kernel_width = weight.shape[:2]
+    start = (kernel_height - 1 - padding, kernel_width - 1 - padding)
+    spread = _spread(gradient, stride)
+    return _correlate(spread, turned, None, 1, start, (image_shape[0], image_shape[1]))
+
+
+def conv2d_backward_weights(
+    gradient: Array, image: Array, kernel_size: tuple[int, int], stride: int = 1, padding: int = 0
+) -> tuple[Array, Array]:
+    """Derivative of `conv2d` with respect to weight and bias.
+
+    Parameters
+    ----------
+    gradient : array (out height, out width, channels out)
+        dL/dZ.
+    image : array (height, width, channels in)
+        The image of the forward pass.
+    kernel_size : (int, int)
+        Kernel height and width.
+    stride, padding : int
+        As in the forward pass.
+
+    Returns
+    -------
+    weight_gradient : array (kernel height, kernel width, channels in, channels out)
+        dL/dW = C^T g.
+    bias_gradient : array (channels out,)
+        dL/db.
+    """
+    out_height, out_width, filters = gradient.shape
+    channels = image.shape[2]
+    rows = _strip_rows(out_width, kernel_size, channels, image.itemsize)
+    # One partial sum per piece of the image: few pieces, since each sum is as large as W.
+    pieces = strips(out_height, -(-out_height // PARTIAL_SUMS))
+    matrix_rows = kernel_size[0] * kernel_size[1] * channels
+    dtype = np.result_type(image, gradient)
+    partial = np.zeros((len(pieces), matrix_rows, filters), dtype)
+
+    def multiply(queue: Iterator[tuple[int, tuple[int, int]]]) -> None:
+        scratch = np.empty((rows, out_width, *kernel_size, channels), dtype)
+        for k, (piece_first, piece_end) in queue:
+            for first, end in strips(piece_end - piece_first, rows):
+                columns = scratch[: end - first]
+                _fill_columns(columns, image, piece_first + first, stride, (padding, padding))
+                upstream = gradient[piece_first + first : piece_first + end].reshape(-1, filters)
+                partial[k] += columns.reshape(-1, matrix_rows).T @ upstream
+
+    share(multiply, enumerate(pieces))
+    weight_gradient = partial.sum(axis=0).reshape(*kernel_size, channels, filters)
+    return weight_gradient, gradient.sum(axis=(0, 1))
+
+
+def output_size(
+    image_shape: tuple[int, ...], weight_shape: tuple[int, ...], stride: int, padding: int
+) -> tuple[int, int]:
+    """Height and width of what `conv2d` returns for these shapes."""
+    height, width = (
+        (image_shape[axis] + 2 * padding - weight_shape[axis]) // stride + 1 for axis in (0, 1)
+    )
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"conv2d: the kernel {tuple(weight_shape[:2])} is larger than the image "
+            f"{tuple(image_shape[:2])} with padding {padding}; use a larger image"
+        )
+    return height, width
+
+
+def _check(image: Array, weight: Array, stride: int) -> None:
+    if image.ndim != 3 or weight.ndim != 4 or image.shape[2] != weight.shape[2]:
+        raise ValueError(
+            "conv2d: expected an image (height, width, channels in) and a weight "
+            "(kernel height, kernel width, channels in, channels out), "
+            f"got {image.shape} and {weight.shape}"
+        )
+    if stride < 1:
+        raise ValueError(f"conv2d: the stride must be 1 or more, got {stride}")
+
+
+def _correlate(
+    image: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: int,
+    padding: tuple[int, int],
+    size: tuple[int, int],
+) -> Array:
+    """Z = C W + b, strip by strip, for an output of `size` = (height, width).
+
+    `padding` = (top, left) says where the window starts; it may be negative, which crops.
+    """
+    kernel_height, kernel_width, channels, filters = weight.shape
+    dtype = np.result_type(image, weight)
+    matrix = np.ascontiguousarray(weight).reshape(-1, filters)
+    out = np.empty((*size, filters), dtype)
+    rows = _strip_rows(size[1], (kernel_height, kernel_width), channels, out.itemsize)
+
+    def multiply(queue: Iterator[tuple[int, int]]) -> None:
+        scratch = np.empty((rows, size[1], kernel_height, kernel_width, channels), dtype)
+        for first, end in queue:
+            columns = scratch[: end - first]
+            _fill_columns(columns, image, first, stride, padding)
+            product = out[first:end].reshape(-1, filters)
+            np.matmul(columns.reshape(-1, matrix.shape[0]), matrix, out=product)
+            if bias is not None:
+                product += bias
+
+    share(multiply, strips(size[0], rows))
+    return out
+
+
+def _strip_rows(width: int, kernel_size: tuple[int, int], channels: int, itemsize: int) -> int:
+    """Rows of output whose columns fill about STRIP_BYTES."""
+    return max(1, STRIP_BYTES // (width * kernel_size[0] * kernel_size[1] * channels * itemsize))
+
+
+def _fill_columns(
+    columns: Array, image: Array, first: int, stride: int, padding: tuple[int, int]
+) -> None:
+    """Write C for the output rows from `first` on: tap (i, j) is the image shifted by (i, j).
+
+    columns: (rows, out width, kernel height, kernel width, channels).
+    """
+    rows, width, kernel_height, kernel_width, _ = columns.shape
+    for i in range(kernel_height):
+        shift_y = first * stride + i - padding[0]
+        y_first, y_end = _inside(rows, shift_y, stride, image.shape[0])
+        for j in range(kernel_width):
+            shift_x = j - padding[1]
+            x_first, x_end = _inside(width, shift_x, stride, image.shape[1])
+            tap = columns[:, :, i, j]
+            tap[:y_first] = 0
+            tap[y_end:] = 0
+            tap[:, :x_first] = 0
+            tap[:, x_end:] = 0
+            if y_first < y_end and x_first < x_end:
+                source_y = shift_y + y_first * stride
+                source_x = shift_x + x_first * stride
+                tap[y_first:y_end, x_first:x_end] = image[
+                    source_y : source_y + (y_end - y_first - 1) * stride + 1 : stride,
+                    source_x : source_x + (x_end - x_first - 1) * stride + 1 : stride,
+                ]
+
+
+def _inside(count: int, shift: int, stride: int, size: int) -> tuple[int, int]:
+    """Range of n in 0..count with 0 <= n stride + shift < size."""
+    first = min(count, max(0, -(shift // stride)))
+    end = max(first, min(count, (size - 1 - shift) // stride + 1))
+    return first, end
+
+
+def _spread(gradient: Array, stride: int) -> Array:
+    """Write stride - 1 rows and columns of zeros between neighbouring positions."""
+    if stride == 1:
+        return gradient
+    height, width, channels = gradient.shape
+    spread = np.zeros(
+        ((height - 1) * stride + 1, (width - 1) * stride + 1, channels), gradient.dtype
+    )
+    spread[::stride, ::stride] = gradient
+    return spread

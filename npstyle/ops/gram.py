@@ -1,0 +1,83 @@
+"""The Gram matrix of the activations: which filters fire together, wherever it is.
+
+Forward
+-------
+With the activations of a layer as a matrix F of N filters by M positions (Gatys et al. 2015,
+equation 3),
+
+    G_ij = sum_k F_ik F_jk,     G = F F^T,     N x N, symmetric
+
+Derivative
+----------
+F_ik appears in row i and in column i of G, so with D = dL/dG
+
+    dL/dF_ik = sum_j (D_ij + D_ji) F_jk,     dL/dF = (D + D^T) F
+
+Our arrays keep the channels last, (height, width, channels): as a matrix that is F^T, M x N, and
+the two lines read G = (F^T)^T F^T and dL/dF^T = F^T (D + D^T).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npstyle.backend import share, strips
+
+STRIP_POSITIONS = 1 << 14
+"""Positions multiplied at a time, a piece of work for one thread."""
+
+
+def gram(activation: NDArray[Any]) -> NDArray[Any]:
+    """Gram matrix of one layer's activations, summed over the positions (not divided by M).
+
+    Parameters
+    ----------
+    activation : array (height, width, channels)
+        F, any float dtype.
+
+    Returns
+    -------
+    array (channels, channels)
+        G, in the same dtype.
+    """
+    positions = activation.reshape(-1, activation.shape[-1])
+    ranges = strips(len(positions), STRIP_POSITIONS)
+    channels = positions.shape[1]
+    partial = np.empty((len(ranges), channels, channels), activation.dtype)
+
+    def multiply(queue: Iterator[tuple[int, tuple[int, int]]]) -> None:
+        for k, (first, end) in queue:
+            strip = positions[first:end]
+            np.matmul(strip.T, strip, out=partial[k])
+
+    share(multiply, enumerate(ranges))
+    return partial.sum(axis=0)
+
+
+def gram_backward(gradient: NDArray[Any], activation: NDArray[Any]) -> NDArray[Any]:
+    """Derivative of `gram` with respect to the activations.
+
+    Parameters
+    ----------
+    gradient : array (channels, channels)
+        D = dL/dG; it need not be symmetric.
+    activation : array (height, width, channels)
+        F, the input of the forward pass.
+
+    Returns
+    -------
+    array (height, width, channels)
+        dL/dF.
+    """
+    symmetric = gradient + gradient.T
+    positions = activation.reshape(-1, activation.shape[-1])
+    out = np.empty(positions.shape, np.result_type(activation, gradient))
+
+    def multiply(queue: Iterator[tuple[int, int]]) -> None:
+        for first, end in queue:
+            np.matmul(positions[first:end], symmetric, out=out[first:end])
+
+    share(multiply, strips(len(positions), STRIP_POSITIONS))
+    return out.reshape(activation.shape)

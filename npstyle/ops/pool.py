@@ -1,0 +1,158 @@
+"""Pooling: each window of k x k positions, s apart, becomes one value per channel.
+
+A window that would reach over the edge is dropped, as the published VGG networks do: with k = s
+= 2 an odd last row or column takes no part, and its gradient is 0.
+
+Average pooling
+---------------
+    Y[y, x] = 1/k^2  sum_{i, j}  X[s y + i, s x + j]
+    dL/dX[u, v] = 1/k^2  sum of dL/dY over all windows that hold (u, v)
+
+Max pooling
+-----------
+    Y[y, x] = max_{i, j}  X[s y + i, s x + j]
+    dL/dX[u, v] = sum of dL/dY over all windows whose winner is (u, v)
+
+The winner of a window is its first maximum in reading order, row by row; where two positions tie
+the function has a kink, and this choice (Caffe's and PyTorch's) is one of its subgradients.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def avg_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
+    """Average over windows.
+
+    Parameters
+    ----------
+    image : array (height, width, channels)
+        Any float dtype.
+    size : int
+        Side k of the window.
+    stride : int, optional
+        Step s between windows; `size` if not given.
+
+    Returns
+    -------
+    array (floor((height - k) / s) + 1, floor((width - k) / s) + 1, channels)
+
+    Raises
+    ------
+    ValueError
+        If the window is larger than the image.
+    """
+    stride = stride or size
+    total: Array | None = None
+    for window in _windows(image, size, stride):
+        if total is None:
+            total = window.copy()
+        else:
+            total += window
+    assert total is not None
+    total *= _share_of_one(size, image)
+    return total
+
+
+def avg_pool2d_backward(
+    gradient: Array, image_shape: tuple[int, ...], size: int = 2, stride: int | None = None
+) -> Array:
+    """Derivative of `avg_pool2d` with respect to the image.
+
+    Parameters
+    ----------
+    gradient : array (out height, out width, channels)
+        dL/dY.
+    image_shape : tuple
+        Shape (height, width, channels) of the forward pass's image.
+    size, stride : int
+        As in the forward pass.
+
+    Returns
+    -------
+    array (height, width, channels)
+        dL/dX.
+    """
+    image_gradient = np.zeros(image_shape, gradient.dtype)
+    share_of_each = gradient * _share_of_one(size, gradient)
+    for window in _windows(image_gradient, size, stride or size):
+        window += share_of_each
+    return image_gradient
+
+
+def max_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
+    """Take the maximum of each window; parameters and result as in `avg_pool2d`."""
+    stride = stride or size
+    largest: Array | None = None
+    for window in _windows(image, size, stride):
+        if largest is None:
+            largest = window.copy()
+        else:
+            np.maximum(largest, window, out=largest)
+    assert largest is not None
+    return largest
+
+
+def max_pool2d_backward(
+    gradient: Array, image: Array, pooled: Array, size: int = 2, stride: int | None = None
+) -> Array:
+    """Derivative of `max_pool2d` with respect to the image.
+
+    Parameters
+    ----------
+    gradient : array (out height, out width, channels)
+        dL/dY.
+    image : array (height, width, channels)
+        X, the input of the forward pass.
+    pooled : array (out height, out width, channels)
+        Y, its output.
+    size, stride : int
+        As in the forward pass.
+
+    Returns
+    -------
+    array (height, width, channels)
+        dL/dX.
+    """
+    stride = stride or size
+    image_gradient = np.zeros(image.shape, gradient.dtype)
+    undecided = np.ones(pooled.shape, bool)
+    for window, window_gradient in zip(
+        _windows(image, size, stride), _windows(image_gradient, size, stride), strict=True
+    ):
+        wins = undecided & (window == pooled)
+        window_gradient += gradient * wins
+        undecided &= ~wins
+    return image_gradient
+
+
+def pooled_size(image_shape: tuple[int, ...], size: int, stride: int) -> tuple[int, int]:
+    """Height and width after pooling an image of this shape."""
+    height, width = ((image_shape[axis] - size) // stride + 1 for axis in (0, 1))
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"pooling: the window {size}x{size} is larger than the image "
+            f"{tuple(image_shape[:2])}; use a larger image"
+        )
+    return height, width
+
+
+def _windows(image: Array, size: int, stride: int) -> Iterator[Array]:
+    """Views of the image, one for each place (i, j) in the window, in reading order."""
+    height, width = pooled_size(image.shape, size, stride)
+    for i in range(size):
+        for j in range(size):
+            yield image[
+                i : i + (height - 1) * stride + 1 : stride,
+                j : j + (width - 1) * stride + 1 : stride,
+            ]
+
+
+def _share_of_one(size: int, like: Array) -> Any:
+    """Return 1/k^2 in the precision of the array, so that the array's dtype is kept."""
+    return like.dtype.type(1) / like.dtype.type(size * size)

@@ -1,0 +1,174 @@
+"""The settings of a run, and the published programs' numbers as presets.
+
+The paper writes the objective as
+
+    alpha sum_c w_c L_c + beta sum_l w_l E_l + gamma T
+
+with the losses of `npstyle.losses`. Published programs take means where the paper takes sums, so
+the same alpha / beta means different pictures. A preset is a set of numbers, not other code:
+
+==============  =============================  ======================================  =====
+preset          alpha at a content layer       beta at a style layer                   gamma
+==============  =============================  ======================================  =====
+`gatys`         1 x 2/(N M)                    1e3 x 4/N^2                             0
+`paper`         1                              1e3                                     0
+`neural-style`  5 x 2/(N M)                    1e2 x 4/N^2                             5e-4
+==============  =============================  ======================================  =====
+
+2/(N M) turns L into the mean squared difference of the activations, and 4/N^2 turns E into the
+mean squared difference of the Gram matrices, divided by a further N^2 as both programs do: Gatys'
+PyTorch notebook as style weights 1e3/N^2, jcjohnson's neural-style by dividing G by N M. So
+`content_weight` and `style_weight` are the numbers that users of these programs know.
+
+neural-style's `-tv_weight 1e-3` multiplies the differences themselves in its gradient, without
+the 2 that the derivative of a square has: gamma = 5e-4 gives the same gradient.
+
+`paper` is literal: sums, weights w_l = 1/5, alpha/beta = 1e-3 (Figure 2 B-D; for E and F set
+`style_weight` to 1e4). It is meant for a network whose filters have mean activation 1. On other
+weights it reconstructs the photo and hardly styles it, since L grows with N M while E does not.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from npstyle.errors import InputError
+from npstyle.network import Pooling
+
+STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
+"""The five style layers of the paper's Figure 2."""
+
+Scaling = Literal["means", "sums"]
+Optimizer = Literal["lbfgs", "adam"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything a run depends on, the pictures and the network aside.
+
+    The defaults are the preset `gatys`. For a change use `dataclasses.replace(PRESETS[name],
+    size=256)`.
+
+    Attributes
+    ----------
+    preset : str
+        Where the numbers came from.
+    size : int
+        Longest side of the result, in pixels.
+    style_scale : float
+        Longest side of the painting, as a multiple of `size`.
+    init : str
+        The picture to start from: "content", "noise", "style" or the name of a file.
+    pooling : "avg" or "max"
+        How the network pools.
+    content_layers, style_layers : mapping from layer to w_l
+        Where the losses sit.
+    content_weight, style_weight, tv_weight : float
+        Factors of the three terms, in the units of `scaling`.
+    scaling : "means" or "sums"
+        Mean squared differences (the published programs) or the paper's sums.
+    iterations : int
+        Steps of the optimiser.
+    optimizer : "lbfgs" or "adam"
+    seed : int
+        Of the noise.
+    dtype : "float32" or "float64"
+        The engine's precision; the optimiser always works in float64.
+    """
+
+    preset: str = "gatys"
+    size: int = 512
+    style_scale: float = 1.0
+    init: str = "content"
+    pooling: Pooling = "avg"
+    content_layers: Mapping[str, float] = field(default_factory=lambda: {"conv4_2": 1.0})
+    style_layers: Mapping[str, float] = field(
+        default_factory=lambda: dict.fromkeys(STYLE_LAYERS, 1.0)
+    )
+    content_weight: float = 1.0
+    style_weight: float = 1e3
+    tv_weight: float = 0.0
+    scaling: Scaling = "means"
+    iterations: int = 300
+    optimizer: Optimizer = "lbfgs"
+    seed: int = 0
+    dtype: Literal["float32", "float64"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could use.
+
+        Raises
+        ------
+        InputError
+            Naming the option.
+        """
+        for option in ("size", "iterations"):
+            if getattr(self, option) < 1:
+                raise InputError(f"--{option} {getattr(self, option)}: give a number of 1 or more")
+        if not 0 < self.style_scale < float("inf"):
+            raise InputError(f"--style-scale {self.style_scale}: give a number above 0, such as 1")
+        weights = {
+            "--content-weight": self.content_weight,
+            "--style-weight": self.style_weight,
+            "--tv-weight": self.tv_weight,
+            **{f"--content-layers {name}": w for name, w in self.content_layers.items()},
+            **{f"--style-layers {name}": w for name, w in self.style_layers.items()},
+        }
+        for option, weight in weights.items():
+            if not 0 <= weight < float("inf"):
+                raise InputError(f"{option}: the weight {weight} is no finite number of 0 or more")
+        if self.seed < 0:
+            raise InputError(f"--seed {self.seed}: give a whole number of 0 or more")
+
+
+PRESETS: Mapping[str, Settings] = {
+    "gatys": Settings(),
+    "paper": Settings(
+        preset="paper",
+        init="noise",
+        style_layers=dict.fromkeys(STYLE_LAYERS, 1 / len(STYLE_LAYERS)),
+        scaling="sums",
+        iterations=500,
+    ),
+    "neural-style": Settings(
+        preset="neural-style",
+        init="noise",
+        pooling="max",
+        content_weight=5.0,
+        style_weight=1e2,
+        tv_weight=5e-4,
+        iterations=1000,
+    ),
+}
+
+
+def parse_layers(option: str, texts: Iterable[str], share: bool) -> dict[str, float]:
+    """Read layers with optional weights, such as ["conv1_1", "conv2_1:0.5"].
+
+    Parameters
+    ----------
+    option : str
+        The option's name, for messages.
+    texts : strings
+        Each "layer" or "layer:weight"; a text may hold several with commas between.
+    share : bool
+        What a layer without a weight gets: 1 / number of layers (the paper's w_l) if true, else 1.
+
+    Raises
+    ------
+    InputError
+        If a weight is no number, or a layer is named twice.
+    """
+    entries = [entry.strip() for text in texts for entry in text.split(",") if entry.strip()]
+    layers: dict[str, float] = {}
+    for entry in entries:
+        name, colon, weight = entry.partition(":")
+        if name in layers:
+            raise InputError(f"{option} {entry}: layer {name} is named twice; name it once")
+        try:
+            layers[name] = float(weight) if colon else (1 / len(entries) if share else 1.0)
+        except ValueError as error:
+            raise InputError(
+                f"{option} {entry}: {weight!r} is no number; write it like conv4_2:0.5"
+            ) from error
+    return layers
