@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -38,7 +38,7 @@ app.add_typer(weights_app, name="weights")
 LOOK, LOSS, SEARCH, MACHINE = "The picture", "The losses", "The search", "The machine"
 
 
-class Preset(str, Enum):
+class Preset(StrEnum):
     """Names of the presets."""
 
     gatys = "gatys"
@@ -46,21 +46,21 @@ class Preset(str, Enum):
     neural_style = "neural-style"
 
 
-class PoolingChoice(str, Enum):
+class PoolingChoice(StrEnum):
     """Ways of pooling."""
 
     avg = "avg"
     max = "max"
 
 
-class OptimizerChoice(str, Enum):
+class OptimizerChoice(StrEnum):
     """Optimisers."""
 
     lbfgs = "lbfgs"
     adam = "adam"
 
 
-class DtypeChoice(str, Enum):
+class DtypeChoice(StrEnum):
     """Precisions of the engine."""
 
     float32 = "float32"
@@ -103,10 +103,10 @@ def transfer(
     preset: Annotated[
         Preset,
         typer.Option(
-            help="Whose numbers to use: gatys (the authors' code: content 1, style 1e3, avg pooling, "
-            "300 steps), paper (the literal sums: alpha 1, beta 1e3, from noise, 500 steps), "
-            "neural-style (jcjohnson's: content 5, style 100, TV, max pooling, from noise, 1000 "
-            "steps). Every option below overrides its number.",
+            help="Whose numbers to use: gatys (the authors' code: content 1, style 1e3, average "
+            "pooling, 300 steps), paper (the literal sums: alpha 1, beta 1e3, from noise, 500 "
+            "steps), neural-style (jcjohnson's: content 5, style 100, TV, max pooling, from "
+            "noise, 1000 steps). Every option below overrides its number.",
             rich_help_panel=LOOK,
         ),
     ] = Preset.gatys,
@@ -202,9 +202,9 @@ def transfer(
 
     [bold]npstyle transfer town.jpg starry_night.jpg -o out.png[/bold]
 
-    [bold]npstyle transfer town.jpg starry_night.jpg --style-weight 1e4 --size 768[/bold]  more paint
+    More paint: [bold]npstyle transfer town.jpg starry_night.jpg --style-weight 1e4[/bold]
 
-    [bold]npstyle transfer town.jpg starry_night.jpg --init noise --seed 3[/bold]  another picture each seed
+    From noise: [bold]npstyle transfer town.jpg starry_night.jpg --init noise --seed 3[/bold]
     """
     from dataclasses import replace
 
@@ -249,7 +249,7 @@ def demo(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Draw a landscape and a painting by formula, and render one in the style of the other."""
-    from npstyle.demo import draw_photo, draw_painting
+    from npstyle.demo import draw_painting, draw_photo
     from npstyle.image import save_image
     from npstyle.presets import Settings
 
@@ -279,7 +279,8 @@ def weights_convert(
 ) -> None:
     """Convert published weights to npstyle's format.
 
-    [bold]npstyle weights convert vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 weights/vgg19.npz[/bold]
+    [bold]npstyle weights convert vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5
+    weights/vgg19.npz[/bold]
     """
     from npstyle.convert import convert
 
@@ -309,10 +310,11 @@ def _run_transfer(
     quiet: bool,
 ) -> None:
     """Run `npstyle.transfer.transfer` with progress and signals, and write the picture."""
-    from npstyle.image import check_output, save_image
+    from npstyle.files import check_destination
+    from npstyle.image import WRITABLE, save_image
     from npstyle.transfer import transfer as run
 
-    check_output(output)
+    check_destination(output, WRITABLE)
     display = console.ProgressDisplay(settings.iterations, quiet)
 
     def announce(plan: "Plan") -> None:
@@ -379,3 +381,7 @@ def main() -> None:
     except InputError as error:
         print(f"npstyle: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

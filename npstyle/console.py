@@ -93,9 +93,8 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
         )
     print(f"device    CPU, {plan.threads} thread{'s' if plan.threads > 1 else ''}")
     print(f"picture   {width}x{height} from {settings.init}, painting {style_width}x{style_height}")
-    print(
-        f"search    {settings.iterations} iterations of {settings.optimizer}, preset {settings.preset}"
-    )
+    print(f"preset    {settings.preset}")
+    print(f"search    {settings.iterations} iterations of {settings.optimizer}")
     print(f"memory    about {plan.peak_memory / 1e9:.2f} GB")
     print(f"output    {output}", flush=True)
 

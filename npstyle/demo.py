@@ -54,7 +54,7 @@ def draw_photo(height: int, width: int, seed: int = 0) -> Array:
     picture += 190 * np.exp(-((sun / 0.07) ** 4))[..., None] * np.array([1.0, 0.85, 0.5])
     picture += 60 * np.exp(-sun / 0.25)[..., None] * np.array([1.0, 0.7, 0.3])
     for layer, color in enumerate([(120, 140, 175), (70, 100, 96), (34, 56, 40)]):
-        ridge = 0.40 + 0.09 * layer
+        ridge = np.full_like(x, 0.40 + 0.09 * layer)
         for wave in range(1, 7):
             phase, height_of_wave = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)
             frequency = wave * (2.1 + layer)

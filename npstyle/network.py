@@ -310,7 +310,7 @@ def backward(network: Network, tape: Tape, gradients: dict[str, Array]) -> Array
             case Pool(mode="avg"):
                 gradient = avg_pool2d_backward(gradient, kept, layer.size, layer.stride)
             case Pool():
-                gradient = max_pool2d_backward(gradient, *kept, layer.size, layer.stride)
+                gradient = max_pool2d_backward(gradient, kept[0], kept[1], layer.size, layer.stride)
         del kept
     if gradient is None:
         raise ValueError("backward: the tape is empty; every tape can be used once")

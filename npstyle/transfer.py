@@ -113,7 +113,7 @@ def transfer(
         network = load_network(network)
     network = configure(network, settings.pooling, settings.dtype)
 
-    plan = make_plan(network, settings, photo_pixels.shape, painting_pixels.shape, threads)
+    plan = make_plan(network, settings, photo_pixels.shape[:2], painting_pixels.shape[:2], threads)
     if announce is not None:
         announce(plan)
     check_memory(plan)
@@ -142,8 +142,8 @@ def transfer(
 def make_plan(
     network: Network,
     settings: Settings,
-    photo_shape: tuple[int, ...],
-    painting_shape: tuple[int, ...],
+    photo_size: tuple[int, int],
+    painting_size: tuple[int, int],
     threads: int,
 ) -> Plan:
     """Check that the pictures reach every layer, and count the memory of the run.
@@ -153,7 +153,6 @@ def make_plan(
     InputError
         If a layer is unknown or a picture too small for it.
     """
-    photo_size, painting_size = photo_shape[:2], painting_shape[:2]
     shapes(network, [*settings.content_layers, *settings.style_layers], *photo_size)
     shapes(network, settings.style_layers, *painting_size)
     memory = run_bytes(network, settings, photo_size, painting_size, threads)
@@ -199,11 +198,12 @@ def _pixels(picture: Picture, size: int) -> Array:
     pixels = np.asarray(picture, np.float64)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise InputError(
-            f"a picture given as an array must be (height, width, 3), RGB 0..255; got {pixels.shape}"
+            "a picture given as an array must be (height, width, 3), RGB 0..255, "
+            f"not {pixels.shape}"
         )
     if not np.all(np.isfinite(pixels)):
         raise InputError("a picture given as an array holds NaN or infinity; give numbers 0..255")
-    return resize(pixels, fit_size(*pixels.shape[:2], size))
+    return resize(pixels, fit_size(pixels.shape[0], pixels.shape[1], size))
 
 
 def _record(photo: Picture, painting: Picture, plan: Plan, result: Result) -> dict[str, Any]:

@@ -26,12 +26,13 @@ from npstyle.image import preprocess
 from npstyle.ops.conv import conv2d
 from npstyle.ops.pool import avg_pool2d
 from npstyle.ops.relu import relu
-from npstyle.weights import ConvSpec, PoolSpec, Weights, save_weights, vgg19_architecture
+from npstyle.weights import ConvSpec, PoolSpec, Weights, save_weights, vgg_architecture
 
 WIDTHS = {"conv1": 16, "conv2": 32, "conv3": 64, "conv4": 128, "conv5": 128}
 MEAN = (123.68, 116.779, 103.939)
 SCALE = (1.0, 1.0, 1.0)
 SEED = 2015
+BLOCKS = (2, 2, 4, 4, 4)
 
 
 def main(destination: Path) -> None:
@@ -42,7 +43,7 @@ def main(destination: Path) -> None:
     tensors = {}
     channels = 3
     with backend.threads(backend.physical_cores()):
-        for layer in vgg19_architecture():
+        for layer in vgg_architecture(BLOCKS):
             if isinstance(layer, ConvSpec):
                 filters = WIDTHS[layer.name.split("_")[0]]
                 random = rng.standard_normal((9 * channels, filters))
@@ -62,7 +63,7 @@ def main(destination: Path) -> None:
         destination,
         Weights(
             name="builtin",
-            layers=vgg19_architecture(),
+            layers=vgg_architecture(BLOCKS),
             tensors={
                 name: np.ascontiguousarray(tensor, np.float16) for name, tensor in tensors.items()
             },

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from npstyle.network import Conv, Network, Pool, Relu
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real weights and pictures beside the checkout."""
+    if not (SHARED / "weights").is_dir():
+        pytest.skip("the real weights and pictures (../shared) are not on this machine")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def vgg19(shared, tmp_path_factory):
+    """Path of the real VGG-19, converted."""
+    from npstyle.convert import convert
+
+    path = tmp_path_factory.mktemp("weights") / "vgg19.npz"
+    convert(shared / "weights" / "vgg19_keras_notop.h5", path)
+    return path
+
+
+@pytest.fixture
+def small_network(rng):
+    """Two blocks like VGG's with few channels, in float64."""
+
+    def conv(name, channels, filters):
+        weight = rng.standard_normal((3, 3, channels, filters)) / np.sqrt(9 * channels / 2)
+        return Conv(name, weight, rng.normal(0, 0.3, filters), 1, 1)
+
+    return Network(
+        name="small",
+        layers=(
+            conv("conv1_1", 3, 4),
+            Relu("relu1_1"),
+            conv("conv1_2", 4, 5),
+            Relu("relu1_2"),
+            Pool("pool1", 2, 2, "avg"),
+            conv("conv2_1", 5, 6),
+            Relu("relu2_1"),
+        ),
+        channel_order="BGR",
+        mean=(103.939, 116.779, 123.68),
+        scale=(0.02, 0.02, 0.02),
+        normalized=False,
+        sha256="0" * 64,
+    )

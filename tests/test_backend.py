@@ -1,0 +1,69 @@
+import threading
+
+import pytest
+from threadpoolctl import threadpool_info
+
+from npstyle import backend
+from npstyle.errors import InputError
+
+
+def blas_threads():
+    return {entry["num_threads"] for entry in threadpool_info() if entry["user_api"] == "blas"}
+
+
+def test_threads_hold_blas_to_one_thread_and_restore_it():
+    before = blas_threads()
+    with backend.threads(2):
+        assert blas_threads() == {1}
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_every_item_is_worked_on_once_by_the_threads_asked_for(count):
+    done, workers, lock = [], set(), threading.Lock()
+    together = threading.Barrier(count, timeout=20)
+
+    def work(queue):
+        together.wait()
+        for item in queue:
+            with lock:
+                done.append(item)
+                workers.add(threading.get_ident())
+
+    with backend.threads(count):
+        backend.share(work, range(100))
+    assert sorted(done) == list(range(100))
+    assert 1 <= len(workers) <= count
+
+
+def test_outside_of_threads_the_work_is_done_by_the_caller():
+    workers = []
+    backend.share(lambda queue: workers.extend(threading.get_ident() for _ in queue), range(3))
+    assert workers == [threading.get_ident()] * 3
+
+
+def test_an_error_in_a_worker_reaches_the_caller():
+    def work(queue):
+        for item in queue:
+            raise ZeroDivisionError(item)
+
+    with backend.threads(2), pytest.raises(ZeroDivisionError):
+        backend.share(work, range(5))
+
+
+@pytest.mark.parametrize(("rows", "height"), [(1, 1), (7, 3), (8, 100), (100, 7), (0, 4), (5, 0)])
+def test_strips_cover_all_rows_once(rows, height):
+    strips = backend.strips(rows, height)
+    assert [row for first, end in strips for row in range(first, end)] == list(range(rows))
+    assert all(0 < end - first <= max(1, height) for first, end in strips)
+
+
+def test_no_threads_is_refused():
+    with pytest.raises(InputError, match="--threads 0"), backend.threads(0):
+        pass
+
+
+def test_the_machine_has_cores_and_memory():
+    assert backend.physical_cores() >= 1
+    assert backend.available_memory() > 0
+    assert backend.held_memory() > 0

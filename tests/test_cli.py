@@ -1,0 +1,228 @@
+"""The program as a person runs it: in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from npstyle.demo import draw_painting, draw_photo
+from npstyle.image import load_image, read_settings, save_image
+
+
+def npstyle(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "npstyle.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    save_image(folder / "photo.png", draw_photo(48, 64))
+    save_image(folder / "painting.jpg", draw_painting(48, 64))
+    return folder / "photo.png", folder / "painting.jpg"
+
+
+def quick(pictures, *options):
+    return (
+        "transfer",
+        *pictures,
+        "--size",
+        48,
+        "--iterations",
+        3,
+        "--network",
+        "builtin",
+        *options,
+    )
+
+
+def test_transfer_writes_the_picture_with_its_settings_and_info_prints_them(pictures, tmp_path):
+    output = tmp_path / "out.png"
+    run = npstyle(*quick(pictures, "-o", output, "--seed", 5, "--style-weight", 500))
+    assert run.returncode == 0, run.stderr
+    for word in ("builtin", "CPU", "48x36", "GB", "3/3", "content", "style", str(output)):
+        assert word in run.stdout
+    assert load_image(output).shape == (36, 48, 3)
+    settings = read_settings(output)
+    assert settings["seed"] == 5
+    assert settings["style_weight"] == 500
+    assert settings["iterations_done"] == 3
+    printed = npstyle("info", output)
+    assert printed.returncode == 0
+    assert all(name in printed.stdout for name in settings)
+
+
+def test_default_output_is_named_after_both_pictures(pictures, tmp_path):
+    run = npstyle(*quick(pictures, "--quiet"), cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == run.stderr == ""
+    assert (tmp_path / "photo-painting.png").exists()
+
+
+def test_options_reach_the_settings(pictures, tmp_path):
+    output = tmp_path / "out.jpg"
+    options = {
+        "--preset": "neural-style",
+        "--init": "style",
+        "--pooling": "avg",
+        "--content-layers": "conv3_1:2",
+        "--style-layers": "conv1_1,conv2_1:0.5",
+        "--content-weight": "7",
+        "--tv-weight": "0.01",
+        "--optimizer": "adam",
+        "--dtype": "float64",
+        "--style-scale": "0.8",
+        "--threads": "1",
+        "--save-every": "1",
+    }
+    flat = [text for pair in options.items() for text in pair]
+    run = npstyle(*quick(pictures, "-o", output, *flat))
+    assert run.returncode == 0, run.stderr
+    expected = {
+        "preset": "neural-style",
+        "init": "style",
+        "pooling": "avg",
+        "content_layers": {"conv3_1": 2.0},
+        "style_layers": {"conv1_1": 1.0, "conv2_1": 0.5},
+        "content_weight": 7.0,
+        "style_weight": 100.0,
+        "tv_weight": 0.01,
+        "optimizer": "adam",
+        "dtype": "float64",
+        "style_scale": 0.8,
+        "threads": 1,
+    }
+    settings = read_settings(output)
+    assert {name: settings[name] for name in expected} == expected
+
+
+def test_demo_leaves_three_pictures(tmp_path):
+    run = npstyle("demo", tmp_path / "demo", "--size", 48, "--iterations", 3)
+    assert run.returncode == 0, run.stderr
+    shapes = {p.name: load_image(p).shape for p in (tmp_path / "demo").iterdir()}
+    assert shapes == dict.fromkeys(("photo.png", "painting.png", "styled.png"), (36, 48, 3))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_save_the_best_picture_so_far(pictures, tmp_path, number):
+    output = tmp_path / "out.png"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-u", "-m", "npstyle.cli", "transfer", *map(str, pictures)),
+            *("--size", "96", "--iterations", "100000", "--network", "builtin", "-o", str(output)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("1/"):
+            break
+    time.sleep(0.3)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert "interrupted" in out
+    assert err == ""
+    assert read_settings(output)["stopped"] == "interrupted"
+    assert np.abs(load_image(output) - load_image(pictures[0], 96)).mean() > 1
+    assert os.listdir(tmp_path) == ["out.png"]
+
+
+def test_save_every_writes_the_picture_before_the_end(pictures, tmp_path):
+    output = tmp_path / "out.png"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "npstyle.cli", "transfer", *map(str, pictures), "--quiet"),
+            *("--size", "48", "--iterations", "100000", "--network", "builtin"),
+            *("--save-every", "2", "-o", str(output)),
+        ]
+    )
+    try:
+        for _ in range(300):
+            if output.exists() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.wait()
+    assert load_image(output).shape == (36, 48, 3)
+
+
+def bad_inputs(folder):
+    """Command lines that cannot work, with what the one sentence must name."""
+    photo, painting = folder / "photo.png", folder / "painting.jpg"
+    text, cut, damaged = (folder / name for name in ("text.jpg", "cut.png", "damaged.npz"))
+    run = ("transfer", photo, painting, "--size", 48, "--iterations", 1, "-o", folder / "o.png")
+    return {
+        "missing photo": (("transfer", folder / "no.jpg", painting), "no.jpg"),
+        "text as photo": (("transfer", text, painting), "text.jpg"),
+        "cut photo": (("transfer", cut, painting), "cut.png"),
+        "folder as painting": (("transfer", photo, folder), str(folder)),
+        "output suffix": (("transfer", photo, painting, "-o", folder / "o.xyz"), ".xyz"),
+        "output folder": (("transfer", photo, painting, "-o", folder / "no" / "o.png"), "no"),
+        "missing network": ((*run, "--network", "nowhere.npz"), "nowhere.npz"),
+        "picture as network": ((*run, "--network", photo), "photo.png"),
+        "damaged network": ((*run, "--network", damaged), "damaged.npz"),
+        "unknown layer": ((*run, "--style-layers", "conv9_1"), "conv9_1"),
+        "layer weight": ((*run, "--style-layers", "conv1_1:x"), "conv1_1:x"),
+        "negative weight": ((*run, "--content-weight", -1), "--content-weight"),
+        "too small": ((*run, "--size", 8), "--size"),
+        "too large": ((*run, "--size", 60000), "60000"),
+        "missing start": ((*run, "--init", folder / "no.png"), "no.png"),
+        "no threads": ((*run, "--threads", 0), "--threads"),
+        "no iterations": ((*run, "--iterations", 0), "--iterations"),
+        "preset": ((*run, "--preset", "dali"), "dali"),
+        "size is a word": ((*run, "--size", "big"), "--size"),
+        "info without settings": (("info", folder / "plain.png"), "plain.png"),
+        "info of nothing": (("info", folder / "no.png"), "no.png"),
+        "convert a picture": (("weights", "convert", photo, folder / "w.npz"), "photo.png"),
+        "weights info": (("weights", "info", damaged), "damaged.npz"),
+        "demo in a file": (("demo", text), "text.jpg"),
+    }
+
+
+CASES = sorted(bad_inputs(Path()))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_ends_with_one_sentence_and_exit_code_2(pictures, tmp_path, case):
+    for path in pictures:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes(pictures[0].read_bytes()[:300])
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 nothing")
+    Image.new("RGB", (4, 4)).save(tmp_path / "plain.png")
+    arguments, culprit = bad_inputs(tmp_path)[case]
+    before = sorted(os.listdir(tmp_path))
+    run = npstyle(*arguments, cwd=tmp_path)
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+    assert culprit in run.stderr.replace("\n", "")
+    assert len(run.stderr.strip().splitlines()) == 1 or "Usage" in run.stderr
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_help_teaches_every_command():
+    for command in ((), ("transfer",), ("demo",), ("info",), ("weights", "convert")):
+        run = npstyle(*command, "--help")
+        assert run.returncode == 0
+        assert "Usage" in run.stdout
+    assert "npstyle transfer" in npstyle("--help").stdout
+
+
+def test_version_is_printed():
+    from npstyle.version import __version__
+
+    assert npstyle("--version").stdout == f"npstyle {__version__}\n"

@@ -1,0 +1,67 @@
+"""The whole objective against PyTorch's autograd."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip(
+    "torch", reason="PyTorch is not installed; pip install -e '.[peers]' to compare with it"
+)
+
+from npstyle import backend
+from npstyle.demo import draw_painting, draw_photo
+from npstyle.image import load_image
+from npstyle.network import configure, load_network
+from npstyle.objective import StyleObjective
+from npstyle.presets import PRESETS
+from tests.numeric import relative_error
+from tests.peer import TorchObjective
+
+pytestmark = pytest.mark.peers
+
+
+def compare(network, settings, photo, painting, picture, dtype):
+    """Relative errors of loss and gradient against PyTorch in float64."""
+    ours = StyleObjective(
+        configure(network, settings.pooling, dtype),
+        photo,
+        painting,
+        content_layers=settings.content_layers,
+        style_layers=settings.style_layers,
+        content_weight=settings.content_weight,
+        style_weight=settings.style_weight,
+        tv_weight=settings.tv_weight,
+        scaling=settings.scaling,
+    )
+    theirs = TorchObjective(
+        configure(network, settings.pooling, np.float64), photo, painting, settings
+    )
+    with backend.threads(backend.physical_cores()):
+        evaluation = ours(picture)
+    loss, gradient = theirs(picture)
+    return abs(evaluation.loss - loss) / loss, relative_error(evaluation.gradient, gradient)
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float64, 1e-10), (np.float32, 1e-4)])
+def test_loss_and_gradient_on_the_builtin_network(rng, preset, pooling, dtype, bound):
+    settings = replace(PRESETS[preset], pooling=pooling)
+    photo, painting = draw_photo(51, 66), draw_painting(45, 60)
+    picture = rng.uniform(0, 255, photo.shape)
+    errors = compare(load_network("builtin"), settings, photo, painting, picture, dtype)
+    assert max(errors) <= bound
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float64, 1e-10), (np.float32, 1e-4)])
+def test_loss_and_gradient_on_the_real_vgg19(rng, shared, vgg19, preset, pooling, dtype, bound):
+    settings = replace(PRESETS[preset], pooling=pooling)
+    photo = load_image(shared / "images" / "tuebingen.jpg", 129)
+    painting = load_image(shared / "images" / "starry_night.jpg", 100)
+    picture = np.clip(photo + rng.normal(0, 20, photo.shape), 0, 255)
+    errors = compare(load_network(vgg19), settings, photo, painting, picture, dtype)
+    assert max(errors) <= bound
