@@ -6,15 +6,19 @@ workers truly run side by side. While `threads(n)` is active, the BLAS library u
 `numpy.matmul` is held to one thread: n workers with one BLAS thread each keep n cores busy, and
 nobody's threads fight anybody else's. Outside of `threads` a kernel runs its strips one after
 another, and BLAS uses its own threads.
+
+Ctrl-C is taken between two strips: an exception in the middle of a lock could leave the lock
+broken. So while `threads(n)` is active, SIGINT is noted, and `share` raises KeyboardInterrupt.
 """
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from threading import Lock
 from typing import Generic, TypeVar
 
 import psutil
@@ -26,6 +30,7 @@ T = TypeVar("T")
 
 _pool: ThreadPoolExecutor | None = None
 _workers = 1
+_interrupted = threading.Event()
 
 
 class _Queue(Generic[T]):
@@ -33,13 +38,15 @@ class _Queue(Generic[T]):
 
     def __init__(self, items: Iterable[T]) -> None:
         self._items = iter(items)
-        self._lock = Lock()
+        self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[T]:
         return self
 
     def __next__(self) -> T:
         with self._lock:
+            if _interrupted.is_set():
+                raise StopIteration
             return next(self._items)
 
 
@@ -64,9 +71,24 @@ def threads(count: int) -> Iterator[None]:
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count, "npstyle") as pool:
         _pool, _workers = pool, count
         try:
-            yield
+            with _noted_interrupts():
+                yield
         finally:
             _pool, _workers = before
+
+
+@contextmanager
+def _noted_interrupts() -> Iterator[None]:
+    """Let SIGINT set a flag for `share`, where Python lets us (in the main thread)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: _interrupted.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _interrupted.clear()
 
 
 def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
@@ -83,13 +105,21 @@ def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
         Called once per thread with the shared iterator.
     items : iterable
         The pieces of work, for example ranges of rows.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If Ctrl-C was pressed; what the workers write is then incomplete.
     """
     queue = _Queue(items)
     if _pool is None or _workers == 1:
         worker(queue)
-        return
-    for done in [_pool.submit(worker, queue) for _ in range(_workers)]:
-        done.result()
+    else:
+        for done in [_pool.submit(worker, queue) for _ in range(_workers)]:
+            done.result()
+    if _interrupted.is_set():
+        _interrupted.clear()
+        raise KeyboardInterrupt
 
 
 def strips(rows: int, height: int) -> list[tuple[int, int]]:

@@ -358,9 +358,9 @@ def _sigterm_interrupts() -> Iterator[list[int]]:
     """Let SIGTERM end the search as Ctrl-C does; yields a list whose last item is the signal."""
     received: list[int] = [signal.SIGINT]
 
-    def interrupt(number: int, _frame: object) -> NoReturn:
+    def interrupt(number: int, _frame: object) -> None:
         received.append(number)
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

@@ -119,7 +119,7 @@ def _smear(rng: np.random.Generator, flow_y: Array, flow_x: Array) -> Array:
             at_y = at_y + sign * flow_y[row, column]
             at_x = at_x + sign * flow_x[row, column]
             total += noise[at_y.astype(int) % height, at_x.astype(int) % width]
-    return (total - total.mean()) / total.std()
+    return (total - total.mean()) / max(total.std(), 1e-9)
 
 
 def _grid(height: int, width: int) -> tuple[Array, Array]:

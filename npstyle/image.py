@@ -13,14 +13,22 @@ order, and its mean m and scale s,
 import io
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import DTypeLike, NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import (
+    ExifTags,
+    Image,
+    ImageCms,
+    ImageOps,
+    PngImagePlugin,
+    UnidentifiedImageError,
+)
 
 from npstyle.errors import InputError
 from npstyle.files import check_destination, written_whole
@@ -29,11 +37,11 @@ from npstyle.version import __version__
 Array = NDArray[Any]
 Pixels = NDArray[np.float64]
 
-READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "MPO")  # MPO: JPEG with several pictures
+READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 QUALITY = 95
 SETTINGS_KEY = "npstyle"
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, EOFError)
+_UNREADABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 """What Pillow raises on files that are no pictures, or damaged ones."""
 
 
@@ -59,6 +67,30 @@ def load_image(path: str | Path, size: int | None = None) -> Pixels:
         If the file is missing, no picture, damaged, or has more pixels than Pillow deems safe.
     """
     path = Path(path)
+    with _opened(path) as image:
+        pixels = _to_srgb(ImageOps.exif_transpose(image), path)
+    if size is None:
+        return pixels
+    return resize(pixels, fit_size(pixels.shape[0], pixels.shape[1], size))
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of a picture, upright, without decoding its pixels.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no picture, or has more pixels than Pillow deems safe.
+    """
+    with _opened(Path(path)) as image:
+        lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        width, height = image.size[::-1] if lies_on_its_side else image.size
+    return height, width
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open a picture; whatever Pillow raises on it inside becomes one sentence."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a picture in it")
     if not path.exists():
@@ -67,17 +99,13 @@ def load_image(path: str | Path, size: int | None = None) -> Pixels:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=READABLE) as image:
-                image.load()
-                pixels = _to_srgb(ImageOps.exif_transpose(image), path)
+                yield image
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path}: is no JPEG, PNG, WebP, TIFF or BMP picture") from error
     except _UNREADABLE as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path}: cannot be read as a JPEG, PNG, WebP, TIFF or BMP picture ({error})"
-        ) from error
-    return (
-        pixels if size is None else resize(pixels, fit_size(pixels.shape[0], pixels.shape[1], size))
-    )
+        raise InputError(f"{path}: the picture is damaged or cannot be read ({error})") from error
 
 
 def _to_srgb(image: Image.Image, path: Path) -> Pixels:
@@ -218,14 +246,9 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         If the file is no picture, or carries no settings of npstyle.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such picture")
-    try:
-        with Image.open(path, formats=READABLE) as image:
-            found = image.info.get(SETTINGS_KEY)
-            text = found or image.getexif().get(ExifTags.Base.ImageDescription) or ""
-    except _UNREADABLE as error:
-        raise InputError(f"{path}: cannot be read as a picture ({error})") from error
+    with _opened(path) as image:
+        found = image.info.get(SETTINGS_KEY)
+        text = found or image.getexif().get(ExifTags.Base.ImageDescription) or ""
     try:
         settings = json.loads(text)
     except (TypeError, ValueError, RecursionError):

@@ -1,7 +1,7 @@
 """Pictures in, picture out: the whole of style transfer in one call."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from npstyle import backend
 from npstyle.errors import InputError
-from npstyle.image import fit_size, load_image, resize
+from npstyle.image import fit_size, image_size, load_image, resize
 from npstyle.memory import run_bytes
 from npstyle.network import Network, configure, load_network, shapes
 from npstyle.objective import StyleObjective
@@ -106,18 +106,18 @@ def transfer(
         If a picture, the network or a setting cannot be used, or memory would not suffice.
     """
     settings = settings or Settings()
-    threads = threads or backend.physical_cores()
-    photo_pixels = _pixels(photo, settings.size)
-    painting_pixels = _pixels(painting, max(1, round(settings.size * settings.style_scale)))
+    photo_shape, painting_shape = _size(photo), _size(painting)
     if not isinstance(network, Network):
         network = load_network(network)
     network = configure(network, settings.pooling, settings.dtype)
-
-    plan = make_plan(network, settings, photo_pixels.shape[:2], painting_pixels.shape[:2], threads)
+    plan = make_plan(network, settings, photo_shape, painting_shape, threads)
     if announce is not None:
         announce(plan)
     check_memory(plan)
-    with backend.threads(threads):
+    photo_pixels = _pixels(photo, plan.photo_size)
+    painting_pixels = _pixels(painting, plan.painting_size)
+    start = starting_picture(settings, photo_pixels, painting_pixels)
+    with backend.threads(plan.threads):
         objective = StyleObjective(
             network,
             photo_pixels,
@@ -131,7 +131,7 @@ def transfer(
         )
         result = optimize(
             objective,
-            starting_picture(settings, photo_pixels, painting_pixels),
+            start,
             iterations=settings.iterations,
             optimizer=settings.optimizer,
             callback=callback,
@@ -142,17 +142,31 @@ def transfer(
 def make_plan(
     network: Network,
     settings: Settings,
-    photo_size: tuple[int, int],
-    painting_size: tuple[int, int],
-    threads: int,
+    photo: tuple[int, int],
+    painting: tuple[int, int],
+    threads: int | None = None,
 ) -> Plan:
-    """Check that the pictures reach every layer, and count the memory of the run.
+    """Count sizes and memory of a run; check that the pictures reach every layer.
+
+    Parameters
+    ----------
+    network : Network
+    settings : Settings
+    photo, painting : (height, width)
+        Sizes before scaling.
+    threads : int, optional
+        One per physical core if not given.
 
     Raises
     ------
     InputError
         If a layer is unknown or a picture too small for it.
     """
+    threads = backend.physical_cores() if threads is None else threads
+    if threads < 1:
+        raise InputError(f"--threads {threads}: give a number of threads of 1 or more")
+    photo_size = fit_size(*photo, settings.size)
+    painting_size = fit_size(*painting, max(1, round(settings.size * settings.style_scale)))
     shapes(network, [*settings.content_layers, *settings.style_layers], *photo_size)
     shapes(network, settings.style_layers, *painting_size)
     memory = run_bytes(network, settings, photo_size, painting_size, threads)
@@ -164,11 +178,20 @@ def check_memory(plan: Plan) -> None:
     free = backend.available_memory()
     if plan.memory <= free:
         return
-    # Memory grows with the number of pixels, the square of the size.
-    fitting = int(plan.settings.size * (0.95 * free / plan.memory) ** 0.5) // 16 * 16
+    size, smaller = plan.settings.size, plan
+    try:
+        while smaller.memory > free:
+            size = size * 31 // 32
+            settings = replace(plan.settings, size=size)
+            smaller = make_plan(
+                plan.network, settings, plan.photo_size, plan.painting_size, plan.threads
+            )
+        mend = f"use --size {size} or less"
+    except InputError:  # too small for the network: no size is left
+        mend = "free some memory first"
     raise InputError(
-        f"--size {plan.settings.size}: the run needs {plan.memory / 1e9:.1f} GB of memory and "
-        f"{free / 1e9:.1f} GB are free; use --size {max(16, fitting)} or less"
+        f"--size {plan.settings.size}: the run needs {plan.memory / 1e9:.2f} GB of memory and "
+        f"{free / 1e9:.2f} GB are free; {mend}"
     )
 
 
@@ -192,10 +215,11 @@ def starting_picture(settings: Settings, photo: Array, painting: Array) -> Array
             return resize(load_image(path), (height, width))
 
 
-def _pixels(picture: Picture, size: int) -> Array:
+def _size(picture: Picture) -> tuple[int, int]:
+    """Height and width of a picture before scaling; refuses arrays that are none."""
     if isinstance(picture, str | Path):
-        return load_image(picture, size)
-    pixels = np.asarray(picture, np.float64)
+        return image_size(picture)
+    pixels = np.asarray(picture)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise InputError(
             "a picture given as an array must be (height, width, 3), RGB 0..255, "
@@ -203,7 +227,12 @@ def _pixels(picture: Picture, size: int) -> Array:
         )
     if not np.all(np.isfinite(pixels)):
         raise InputError("a picture given as an array holds NaN or infinity; give numbers 0..255")
-    return resize(pixels, fit_size(pixels.shape[0], pixels.shape[1], size))
+    return pixels.shape[0], pixels.shape[1]
+
+
+def _pixels(picture: Picture, size: tuple[int, int]) -> Array:
+    pixels = load_image(picture) if isinstance(picture, str | Path) else np.asarray(picture)
+    return resize(pixels, size)
 
 
 def _record(photo: Picture, painting: Picture, plan: Plan, result: Result) -> dict[str, Any]:

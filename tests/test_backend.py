@@ -1,4 +1,7 @@
+import os
+import signal
 import threading
+import time
 
 import pytest
 from threadpoolctl import threadpool_info
@@ -67,3 +70,24 @@ def test_the_machine_has_cores_and_memory():
     assert backend.physical_cores() >= 1
     assert backend.available_memory() > 0
     assert backend.held_memory() > 0
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_ctrl_c_is_raised_after_the_strip_and_the_rest_is_left(count):
+    done = []
+
+    def work(queue):
+        for item in queue:
+            done.append(item)
+            if item == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+
+    before = signal.getsignal(signal.SIGINT)
+    with backend.threads(count):
+        with pytest.raises(KeyboardInterrupt):
+            backend.share(work, range(1000))
+        assert 3 in done
+        assert len(done) < 100
+        backend.share(work, [1])
+    assert signal.getsignal(signal.SIGINT) is before

@@ -14,7 +14,7 @@ STYLE = {"conv1_1": 0.5, "conv2_1": 2.0}
 
 @pytest.fixture
 def pictures(rng):
-    photo, painting, picture = (rng.uniform(0, 255, (8, 6, 3)) for _ in range(3))
+    photo, _painting, picture = (rng.uniform(0, 255, (8, 6, 3)) for _ in range(3))
     return photo, rng.uniform(0, 255, (7, 9, 3)), picture
 
 

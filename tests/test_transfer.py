@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from npstyle import backend
-from npstyle import transfer as chapter
 from npstyle.demo import draw_painting, draw_photo
 from npstyle.errors import InputError
 from npstyle.image import load_image, save_image
@@ -114,4 +113,3 @@ def test_a_bad_array_is_named(pictures, photo, says):
 def test_a_size_too_small_for_the_deepest_layer_is_named(pictures):
     with pytest.raises(InputError, match=r"too small for layer pool\d.*--size"):
         transfer(*pictures, "builtin", replace(QUICK, size=12))
-    assert chapter.transfer is transfer
