@@ -41,7 +41,7 @@ READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 QUALITY = 95
 SETTINGS_KEY = "npstyle"
-_UNREADABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, EOFError)
 """What Pillow raises on files that are no pictures, or damaged ones."""
 
 

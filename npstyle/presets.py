@@ -26,6 +26,11 @@ the 2 that the derivative of a square has: gamma = 5e-4 gives the same gradient.
 `paper` is literal: sums, weights w_l = 1/5, alpha/beta = 1e-3 (Figure 2 B-D; for E and F set
 `style_weight` to 1e4). It is meant for a network whose filters have mean activation 1. On other
 weights it reconstructs the photo and hardly styles it, since L grows with N M while E does not.
+
+The other two were published for VGG-19 as it came from Caffe, whose mean activation over
+photographs and paintings is about 46 at the style layers (geometric mean) and 130 at conv4_2. On
+a network normalised to mean activation 1, E, which is of the fourth power in the activations,
+falls behind L, which is of the second, by 46^4 / 130^2: `NORMALIZED_STYLE_FACTOR` makes up for it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,6 +42,9 @@ from npstyle.network import Pooling
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 """The five style layers of the paper's Figure 2."""
+
+NORMALIZED_STYLE_FACTOR = 250.0
+"""Factor on the style weight of a preset in means, on a network of mean activation 1."""
 
 Scaling = Literal["means", "sums"]
 Optimizer = Literal["lbfgs", "adam"]

@@ -15,7 +15,7 @@ from npstyle.memory import run_bytes
 from npstyle.network import Network, configure, load_network, shapes
 from npstyle.objective import StyleObjective
 from npstyle.optimize import PIXEL_MAX, Progress, Result, optimize
-from npstyle.presets import Settings
+from npstyle.presets import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.version import __version__
 
 Array = NDArray[Any]
@@ -117,6 +117,7 @@ def transfer(
     photo_pixels = _pixels(photo, plan.photo_size)
     painting_pixels = _pixels(painting, plan.painting_size)
     start = starting_picture(settings, photo_pixels, painting_pixels)
+    balance = NORMALIZED_STYLE_FACTOR if network.normalized and settings.scaling == "means" else 1
     with backend.threads(plan.threads):
         objective = StyleObjective(
             network,
@@ -125,7 +126,7 @@ def transfer(
             content_layers=settings.content_layers,
             style_layers=settings.style_layers,
             content_weight=settings.content_weight,
-            style_weight=settings.style_weight,
+            style_weight=settings.style_weight * balance,
             tv_weight=settings.tv_weight,
             scaling=settings.scaling,
         )

@@ -3,8 +3,9 @@
 He, Wang and Hopcroft ("A powerful generative model using random weights for the deep image
 representation", NIPS 2016) show that a network of random weights carries style. Layer by layer:
 
-1. draw every filter from a seeded normal distribution, and make the filters of the layer
-   orthonormal to each other (QR), so that no two look at the same thing;
+1. draw every filter from a seeded normal distribution, strongest at its centre (a window of
+   1/2, 1, 1/2 in both directions: without it the pictures come out grainy), and make the filters
+   of the layer orthonormal to each other (QR), so that no two look at the same thing;
 2. choose each bias so that the filter's pre-activation has mean 0 over the generated pictures of
    `npstyle demo`: about half of the positions pass the ReLU, and the activations stay different;
 3. scale filter and bias so that its mean activation over these pictures is 1, as the paper asks
@@ -31,6 +32,7 @@ from npstyle.weights import ConvSpec, PoolSpec, Weights, save_weights, vgg_archi
 WIDTHS = {"conv1": 16, "conv2": 32, "conv3": 64, "conv4": 128, "conv5": 128}
 MEAN = (123.68, 116.779, 103.939)
 SCALE = (1.0, 1.0, 1.0)
+WINDOW = np.outer([0.5, 1.0, 0.5], [0.5, 1.0, 0.5])[:, :, None, None]
 SEED = 2015
 BLOCKS = (2, 2, 4, 4, 4)
 
@@ -46,8 +48,9 @@ def main(destination: Path) -> None:
         for layer in vgg_architecture(BLOCKS):
             if isinstance(layer, ConvSpec):
                 filters = WIDTHS[layer.name.split("_")[0]]
-                random = rng.standard_normal((9 * channels, filters))
-                weight = np.linalg.qr(random)[0].reshape(3, 3, channels, filters)
+                random = rng.standard_normal((3, 3, channels, filters)) * WINDOW
+                orthonormal, _ = np.linalg.qr(random.reshape(9 * channels, filters))
+                weight = orthonormal.reshape(3, 3, channels, filters)
                 responses = [conv2d(image, weight, padding=layer.padding) for image in images]
                 bias = -np.mean([z.mean(axis=(0, 1)) for z in responses], axis=0)
                 active = np.mean([relu(z + bias).mean(axis=(0, 1)) for z in responses], axis=0)

@@ -1,0 +1,60 @@
+import os
+import stat
+
+import pytest
+
+from npstyle.errors import InputError
+from npstyle.files import check_destination, written_whole
+
+
+def test_a_file_appears_when_all_of_it_is_written_with_normal_permissions(tmp_path):
+    path = tmp_path / "a.txt"
+    with written_whole(path) as file:
+        file.write(b"one")
+        assert not path.exists()
+    assert path.read_bytes() == b"one"
+    (tmp_path / "plain").touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_failure_in_the_middle_leaves_the_old_file_and_no_other(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"old")
+
+    def fail():
+        with written_whole(path) as file:
+            file.write(b"new")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"old")
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    named = pytest.raises(InputError, match=r"a\.txt: cannot be written \(No space")
+    with named, written_whole(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("a.xyz", r"\.xyz.*\.png"), ("a", "without suffix"), ("no/a.png", "does not exist")],
+)
+def test_a_destination_that_cannot_be_is_named(tmp_path, name, says):
+    with pytest.raises(InputError, match=says):
+        check_destination(tmp_path / name, (".png",))
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        check_destination(tmp_path / "folder.png", (".png",))
