@@ -5,7 +5,7 @@ walks through an evaluation as `network.forward` and `network.backward` do, and 
 sum of what is alive at the same time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
 
@@ -23,7 +23,7 @@ ADAM_VECTORS = 14
 """float64 pictures alive under Adam: x, g, m, v, their temporaries, the best picture."""
 
 
-def forward_bytes(network: Network, wanted: Iterable[str], size: Size, itemsize: int) -> int:
+def forward_bytes(network: Network, wanted: Collection[str], size: Size, itemsize: int) -> int:
     """Largest sum of arrays alive during `forward` when the tape is kept."""
     kept, before, peak = 0, size[0] * size[1] * 3, 0
     for layer, shape in shapes(network, wanted, *size):
@@ -36,24 +36,21 @@ def forward_bytes(network: Network, wanted: Iterable[str], size: Size, itemsize:
     return peak * itemsize
 
 
-def evaluation_bytes(network: Network, wanted: Iterable[str], size: Size, itemsize: int) -> int:
+def evaluation_bytes(network: Network, wanted: Collection[str], size: Size, itemsize: int) -> int:
     """Largest sum of arrays alive during one evaluation, weights and targets aside."""
-    names = {network.canonical(name) for name in wanted}
+    depths = {network.depth(name) for name in wanted}
     alive = [0]  # activations and losses' gradients kept up to each layer
     values = [size[0] * size[1] * 3]
-    owner = ""
-    for layer, shape in shapes(network, names, *size):
+    for index, (layer, shape) in enumerate(shapes(network, wanted, *size)):
         count = int(np.prod(shape))
         pool_kept = isinstance(layer, Pool) and layer.mode == "max"
         kept = count if pool_kept or not isinstance(layer, Conv | Pool) else 0
-        owner = layer.name if isinstance(layer, Conv | Pool) else owner
-        loss = count if owner in names and not isinstance(layer, Conv) else 0
-        alive.append(alive[-1] + kept + loss)
+        alive.append(alive[-1] + kept + (count if index in depths else 0))
         values.append(count)
     backward = max(
         alive[depth] + values[depth] + values[depth - 1] for depth in range(1, len(values))
     )
-    return max(forward_bytes(network, names, size, itemsize), backward * itemsize)
+    return max(forward_bytes(network, wanted, size, itemsize), backward * itemsize)
 
 
 def run_bytes(
@@ -73,11 +70,8 @@ def run_bytes(
     """
     itemsize = network.dtype.itemsize
     content, style = settings.content_layers, settings.style_layers
-    targets = sum(
-        int(np.prod(shape))
-        for layer, shape in shapes(network, content, *photo)
-        if isinstance(layer, Conv) and layer.name in {network.canonical(name) for name in content}
-    )
+    content_shapes = [shape for _, shape in shapes(network, content, *photo)]
+    targets = sum(int(np.prod(content_shapes[network.depth(name)])) for name in content)
     vectors = LBFGS_VECTORS if settings.optimizer == "lbfgs" else ADAM_VECTORS
     optimizer = vectors * photo[0] * photo[1] * 3 * 8
     evaluation = evaluation_bytes(network, [*content, *style], photo, itemsize)

@@ -87,41 +87,35 @@ class Network:
         """The float type the weights are kept in; a picture is brought to it."""
         return next(layer.weight.dtype for layer in self.layers if isinstance(layer, Conv))
 
-    def canonical(self, name: str) -> str:
-        """The one name of an activation: that of its convolution, or of its pooling layer.
+    def activations(self) -> dict[int, str]:
+        """Name of each activation, by the index of the layer that it comes out of."""
+        names = {}
+        for index, layer in enumerate(self.layers):
+            before = self.layers[index - 1] if index else None
+            if isinstance(layer, Relu) and isinstance(before, Conv):
+                names[index] = before.name
+            elif isinstance(layer, Pool):
+                names[index] = layer.name
+        return names
+
+    def depth(self, name: str) -> int:
+        """Index of the layer that an activation comes out of.
 
         Raises
         ------
         InputError
             If the network has no such activation.
         """
-        names = self._activation_names()
-        if name not in names:
-            known = ", ".join(dict.fromkeys(names.values()))
-            raise InputError(
-                f"layer {name}: network {self.name} has none of this name; it has {known}"
-            )
-        return names[name]
+        names = self.activations()
+        for index, own in names.items():
+            if name in (own, self.layers[index].name):
+                return index
+        known = ", ".join(names.values())
+        raise InputError(f"layer {name}: network {self.name} has none of this name; it has {known}")
 
-    def _activation_names(self) -> dict[str, str]:
-        names: dict[str, str] = {}
-        for before, layer in zip((None, *self.layers), self.layers, strict=False):
-            if isinstance(layer, Relu) and isinstance(before, Conv):
-                names |= {before.name: before.name, layer.name: before.name}
-            elif isinstance(layer, Pool):
-                names[layer.name] = layer.name
-        return names
-
-    def _depths(self, wanted: Iterable[str]) -> dict[int, str]:
-        """Index of the layer whose output each wanted activation is, with the name asked for."""
-        canonical = {self.canonical(name): name for name in wanted}
-        depths = {}
-        for index, layer in enumerate(self.layers):
-            before = self.layers[index - 1] if index else None
-            owner = before if isinstance(layer, Relu) and isinstance(before, Conv) else layer
-            if not isinstance(layer, Conv) and owner.name in canonical:
-                depths[index] = canonical[owner.name]
-        return depths
+    def canonical(self, name: str) -> str:
+        """The one name of an activation: "conv4_2" for "relu4_2" too; raises as `depth` does."""
+        return self.activations()[self.depth(name)]
 
 
 @dataclass
@@ -243,7 +237,7 @@ def forward(network: Network, image: Array, wanted: Iterable[str]) -> tuple[dict
     InputError
         If a name is unknown or the image is too small to reach the deepest layer.
     """
-    depths = network._depths(wanted)
+    depths = {network.depth(name): name for name in wanted}
     shapes(network, depths.values(), image.shape[0], image.shape[1])  # raises if too small
     activations: dict[str, Array] = {}
     entries: list[Any] = []
@@ -329,7 +323,7 @@ def shapes(
     """
     result: list[tuple[Layer, tuple[int, int, int]]] = []
     shape = (height, width, 3)
-    for index in range(max(network._depths(wanted), default=-1) + 1):
+    for index in range(max(map(network.depth, wanted), default=-1) + 1):
         layer = network.layers[index]
         try:
             if isinstance(layer, Conv):
