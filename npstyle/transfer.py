@@ -21,6 +21,9 @@ from npstyle.version import __version__
 Array = NDArray[Any]
 Picture = str | Path | Array
 
+NOISE_DEVIATION = 10.0
+"""Of the white noise around middle grey. Stronger noise leaves grain that pooling cannot see."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -211,7 +214,8 @@ def starting_picture(settings: Settings, photo: Array, painting: Array) -> Array
         case "style":
             return resize(painting, (height, width))
         case "noise":
-            return np.random.default_rng(settings.seed).uniform(0, PIXEL_MAX, photo.shape)
+            noise = np.random.default_rng(settings.seed).normal(0, NOISE_DEVIATION, photo.shape)
+            return np.clip(PIXEL_MAX / 2 + noise, 0, PIXEL_MAX)
         case path:
             return resize(load_image(path), (height, width))
 

@@ -35,14 +35,10 @@ def test_150_iterations_at_256_lower_the_style_term_to_a_four_hundredth(pictures
 
 def test_from_noise_a_picture_comes_out(pictures, vgg19):
     settings = replace(Settings(size=128, iterations=100), init="noise")
-    first = []
-    done = transfer(
-        *pictures, vgg19, settings, callback=lambda p: first.append(term(p.parts, "style"))
-    )
-    assert term(done.result.parts, "style") < 0.02 * first[0]
-    # White noise has neighbours that differ by 85 of 255 on average; a picture's are alike.
-    image = done.result.image
-    assert np.abs(np.diff(image, axis=1)).mean() < 35
-    photo = load_image(pictures[0], 128).mean(axis=2)
-    correlation = np.corrcoef(image.mean(axis=2).ravel(), photo.ravel())[0, 1]
-    assert correlation > 0.3
+    seen = []
+    done = transfer(*pictures, vgg19, settings, callback=lambda p: seen.append(p.parts))
+    parts = done.result.parts
+    assert term(parts, "style") < 0.02 * term(seen[0], "style")
+    # In white noise a pixel says nothing about its neighbour; in a picture they are alike.
+    image = done.result.image.mean(axis=2)
+    assert np.corrcoef(image[:, 1:].ravel(), image[:, :-1].ravel())[0, 1] > 0.6
