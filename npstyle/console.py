@@ -31,10 +31,11 @@ class ProgressDisplay:
         self.bar: Progress | None = None
         if sys.stdout.isatty() and not quiet:
             self.bar = Progress(
-                BarColumn(bar_width=24),
+                BarColumn(bar_width=None),  # takes what the other columns leave
                 MofNCompleteColumn(),
                 TextColumn("{task.description}"),
-                TimeRemainingColumn(),
+                TimeRemainingColumn(compact=True),
+                expand=True,
             )
 
     def __enter__(self) -> "ProgressDisplay":
@@ -62,7 +63,7 @@ class ProgressDisplay:
             return
         seconds = time.monotonic() - self.started
         rate = iteration.evaluations / max(seconds, 1e-9)
-        text = f"{_terms(iteration.loss, iteration.parts)}  {rate:.2f} evaluations/s"
+        text = f"{_terms(iteration.loss, iteration.parts)}  {rate:.2f}/s"
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=iteration.iteration, description=text)
             return
@@ -162,9 +163,7 @@ def _terms(loss: float, parts: Mapping[str, float]) -> str:
     for name, value in parts.items():
         kind = name.split()[0]
         kinds[kind] = kinds.get(kind, 0.0) + value
-    return "  ".join(
-        [f"loss {loss:.3e}", *(f"{kind} {value:.3e}" for kind, value in kinds.items())]
-    )
+    return " ".join([f"loss {loss:.2e}", *(f"{kind} {value:.2e}" for kind, value in kinds.items())])
 
 
 def _duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ network backward once. The pixel x and the gradient df/dx are float64 arrays (he
 RGB, 0..255; inside, the engine works in the network's own precision.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,7 +118,7 @@ class StyleObjective:
             for name, w in style.items()
         }
 
-    def _forward(self, pixels: Array, wanted: Mapping[str, Any]) -> tuple[dict[str, Array], Tape]:
+    def _forward(self, pixels: Array, wanted: Iterable[str]) -> tuple[dict[str, Array], Tape]:
         network = self.network
         image = preprocess(
             pixels, network.channel_order, network.mean, network.scale, network.dtype
@@ -143,37 +143,61 @@ class StyleObjective:
         ValueError
             If the picture has another size than the photo.
         """
-        if pixels.shape != self.shape:
-            raise ValueError(f"the picture is {pixels.shape}, the photo is {self.shape}")
+        self._check(pixels)
         parts: dict[str, float] = {}
         gradients: dict[str, Array] = {}
-        activations, tape = self._forward(pixels, dict.fromkeys(self._wanted))
+        activations, tape = self._forward(pixels, self._wanted)
         for name in self._wanted:
-            gradients[name] = self._losses_at(name, activations.pop(name), parts)
+            gradients[name] = self._losses_backward(name, activations.pop(name), parts)
         image_gradient = backward(self.network, tape, gradients)
         gradient = preprocess_backward(
             image_gradient, self.network.channel_order, self.network.scale
         ).astype(np.float64)
-
         if self.tv_weight:
             parts["tv"] = self.tv_weight * float(total_variation(pixels))
             gradient += self.tv_weight * total_variation_backward(pixels)
         return Evaluation(sum(parts.values()), gradient, parts)
 
-    def _losses_at(self, name: str, activation: Array, parts: dict[str, float]) -> Array:
+    def value(self, pixels: Array) -> tuple[float, Tape]:
+        """Evaluate f alone, by the forward pass; the tape says which units were active.
+
+        Parameters and errors are those of a full evaluation.
+        """
+        self._check(pixels)
+        parts: dict[str, float] = {}
+        activations, tape = self._forward(pixels, self._wanted)
+        for name in self._wanted:
+            self._losses(name, activations[name], parts)
+        if self.tv_weight:
+            parts["tv"] = self.tv_weight * float(total_variation(pixels))
+        return sum(parts.values()), tape
+
+    def _check(self, pixels: Array) -> None:
+        if pixels.shape != self.shape:
+            raise ValueError(f"the picture is {pixels.shape}, the photo is {self.shape}")
+
+    def _losses(self, name: str, activation: Array, parts: dict[str, float]) -> Array | None:
+        """Write the loss terms of one layer into `parts`; return the Gram matrix, if it has one."""
+        if name in self.content_targets:
+            target = self.content_targets[name]
+            parts[f"content {name}"] = self.alpha[name] * float(content_loss(activation, target))
+        if name not in self.style_targets:
+            return None
+        gram = mean_gram(activation)
+        target = self.style_targets[name]
+        parts[f"style {name}"] = self.beta[name] * float(style_loss(gram, target))
+        return gram
+
+    def _losses_backward(self, name: str, activation: Array, parts: dict[str, float]) -> Array:
         """Write the loss terms of one layer into `parts`; return their derivative there."""
+        gram = self._losses(name, activation, parts)
         gradient: Array | None = None
         if name in self.content_targets:
-            target, alpha = self.content_targets[name], self.alpha[name]
-            parts[f"content {name}"] = alpha * float(content_loss(activation, target))
-            gradient = content_loss_backward(activation, target)
-            gradient *= activation.dtype.type(alpha)
-        if name in self.style_targets:
-            target, beta = self.style_targets[name], self.beta[name]
-            activation_gram = mean_gram(activation)
-            parts[f"style {name}"] = beta * float(style_loss(activation_gram, target))
-            style = style_loss_backward(activation, activation_gram, target)
-            style *= activation.dtype.type(beta)
+            gradient = content_loss_backward(activation, self.content_targets[name])
+            gradient *= activation.dtype.type(self.alpha[name])
+        if gram is not None:
+            style = style_loss_backward(activation, gram, self.style_targets[name])
+            style *= activation.dtype.type(self.beta[name])
             gradient = style if gradient is None else np.add(gradient, style, gradient)
         assert gradient is not None
         return gradient
