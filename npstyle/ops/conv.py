@@ -193,7 +193,7 @@ def _correlate(
     `padding` = (top, left) says where the window starts; it may be negative, which crops.
     """
     kernel_height, kernel_width, channels, filters = weight.shape
-    dtype = np.result_type(image, weight)
+    dtype = np.result_type(image, weight) if bias is None else np.result_type(image, weight, bias)
     matrix = np.ascontiguousarray(weight).reshape(-1, filters)
     out = np.empty((*size, filters), dtype)
     rows = _strip_rows(size[1], (kernel_height, kernel_width), channels, out.itemsize)

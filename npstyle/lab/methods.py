@@ -1,0 +1,252 @@
+"""The five ways to check a derivative; `npstyle.gradcheck` says what each one can see."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npstyle.lab.probes import Difference, Line, difference, taylor
+from npstyle.lab.trial import Trial, checked_gradients, copies
+
+Array = NDArray[Any]
+
+COMPLEX_STEP = 1e-30
+COMPLEX_STEP_TOLERANCE = 1e-14
+SLOPE_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one method found for one input.
+
+    Attributes
+    ----------
+    method : str
+    argument : int
+        Which input was varied.
+    passed : bool
+    error : float
+        Worst relative error away from kinks.
+    tolerance : float
+        What the error may be at most.
+    checked : int
+        Coordinates, directions or steps looked at.
+    kinks : int
+        How many of them were at a kink.
+    slopes : (float, float), optional
+        Of the two Taylor remainders; NaN where a remainder is rounding all the way.
+    steps, remainders : sequences
+        h and the two remainders of the Taylor test, for plots.
+    note : str
+        What is wrong, or worth knowing.
+    seconds : float
+    """
+
+    method: str
+    argument: int
+    passed: bool
+    error: float
+    tolerance: float
+    checked: int
+    kinks: int = 0
+    slopes: tuple[float, float] | None = None
+    steps: tuple[float, ...] = ()
+    remainders: tuple[tuple[float, ...], ...] = ()
+    note: str = ""
+    seconds: float = 0.0
+
+
+def coordinates(
+    trial: Trial,
+    argument: int,
+    scale: Array,
+    rounding: float,
+    samples: int,
+    step: float,
+    tolerance: float,
+    rng: np.random.Generator,
+) -> Outcome:
+    """Compare single entries of the gradient with central differences.
+
+    `scale` holds the size of each entry, `step` is relative to it; `rounding` is that of f.
+    """
+    x, gradient = trial.inputs[argument], trial.gradients[argument]
+    assert gradient is not None
+    chosen = np.arange(x.size)
+    if x.size > samples:
+        chosen = np.sort(rng.choice(x.size, samples, replace=False))
+
+    def lines() -> Iterator[tuple[str, Line]]:
+        for flat in chosen:
+            at = np.unravel_index(flat, x.shape)
+            v = np.zeros(x.shape)
+            v[at] = scale[at]
+            place = f"at ({', '.join(map(str, map(int, at)))})" if at else "at the number"
+            yield place, trial.line(argument, v, rounding)
+
+    floor = 1e-3 * float(np.max(np.abs(gradient * scale), initial=0.0))
+    return _judge("coordinates", argument, lines(), step, tolerance, floor)
+
+
+def directions(
+    trial: Trial,
+    argument: int,
+    scale: Array,
+    rounding: float,
+    count: int,
+    step: float,
+    tolerance: float,
+    rng: np.random.Generator,
+) -> Outcome:
+    """Compare <g, v> with central differences along `count` random directions v."""
+    gradient = trial.gradients[argument]
+    assert gradient is not None
+
+    def lines() -> Iterator[tuple[str, Line]]:
+        for k in range(count):
+            v = rng.standard_normal(scale.shape) * scale
+            yield f"along direction {k}", trial.line(argument, v, rounding)
+
+    floor = 1e-1 * float(np.linalg.norm(gradient * scale))
+    return _judge("directions", argument, lines(), step, tolerance, floor)
+
+
+def _judge(
+    method: str,
+    argument: int,
+    lines: Iterator[tuple[str, Line]],
+    step: float,
+    tolerance: float,
+    floor: float,
+) -> Outcome:
+    """Compare analytic and numeric slopes, relative to the larger of them or `floor`."""
+    judged = method == "coordinates"  # a random direction may cross several kinks at once
+    worst, worst_note, kinks, outside, resolved = 0.0, "", 0, "", 0
+    clear: list[tuple[float, float]] = []
+    checked = 0
+    for place, line in lines:
+        checked += 1
+        found = difference(line, step)
+        size = max(abs(found.numeric), abs(line.slope), floor, np.finfo(float).tiny)
+        if found.at_kink:
+            kinks += 1
+            if judged and not found.several and not found.admits(line.slope, tolerance * size):
+                outside = outside or (
+                    f"{place}, at a kink: analytic {line.slope:.6g} is not between "
+                    f"{found.left:.6g} from the left and {found.right:.6g} from the right"
+                )
+            continue
+        clear.append((found.numeric, line.slope))
+        error = _excess(found, line.slope, tolerance * size) / size
+        resolved += 4 * found.uncertainty <= tolerance * size or line.slope == found.numeric
+        if error > worst:
+            worst = error
+            worst_note = f"{place}: analytic {line.slope:.6g}, numeric {found.numeric:.6g}"
+    passed = worst <= tolerance and not outside
+    note = outside
+    if worst > tolerance:
+        note = f"{worst_note}{_factor(clear)}"
+    elif not passed or (clear and resolved < len(clear) / 2):
+        passed = False
+        note = note or "rounding hides the derivative; use float64 or inputs of a better scale"
+    elif kinks and not clear:
+        note = "every line was at a kink"
+    return Outcome(method, argument, passed, worst, tolerance, checked, kinks, note=note)
+
+
+def _excess(found: Difference, slope: float, allowed: float) -> float:
+    """Disagreement of the slopes; 0 where it is within what the difference cannot resolve."""
+    disagreement = abs(found.numeric - slope)
+    unresolved = 4 * found.uncertainty > allowed
+    return 0.0 if unresolved and disagreement <= 4 * found.uncertainty else disagreement
+
+
+def _factor(pairs: list[tuple[float, float]]) -> str:
+    """A hint if all analytic slopes are the numeric ones times one factor."""
+    numeric, analytic = np.array(pairs).T
+    squares = float(analytic @ analytic)
+    if squares == 0:
+        return "; the analytic derivative is 0 everywhere"
+    factor = float(numeric @ analytic) / squares
+    if factor and np.linalg.norm(numeric - factor * analytic) < 1e-3 * np.linalg.norm(numeric):
+        return f"; the analytic derivative must be multiplied by {factor:.6g} everywhere"
+    return ""
+
+
+def taylor_remainders(
+    trial: Trial, argument: int, scale: Array, rounding: float, rng: np.random.Generator
+) -> Outcome:
+    """Fit the slopes of the Taylor remainders along one random direction."""
+    line = trial.line(argument, rng.standard_normal(scale.shape) * scale, rounding)
+    found = taylor(line)
+    off = abs(found.second_slope - 2)
+    # A cubic function may have no second-order term along v: steeper than 2 is right as well.
+    right = found.second_slope >= 2 - SLOPE_TOLERANCE
+    note = ""
+    if np.isnan(found.second_slope):
+        right = found.second_is_rounding or found.kinks > 0
+        note = "the second remainder is rounding: linear along this line"
+        if not found.second_is_rounding:
+            note = "kinks and rounding leave too few steps to fit a slope"
+    elif not right:
+        note = f"the second remainder falls with slope {found.second_slope:.3f}, not 2"
+    return Outcome(
+        "taylor",
+        argument,
+        bool(right),
+        0.0 if np.isnan(off) or right else float(off),
+        SLOPE_TOLERANCE,
+        len(found.steps),
+        found.kinks,
+        (found.first_slope, found.second_slope),
+        found.steps,
+        (found.first, found.second),
+        note,
+    )
+
+
+def adjoint(trial: Trial, argument: int, tolerance: float, rng: np.random.Generator) -> Outcome:
+    """<A x, y> against <x, A^T y>, with A x = F(x) - F(0) and A^T y = backward(y)."""
+    assert trial.backward is not None
+    x = rng.standard_normal(trial.inputs[argument].shape).astype(trial.inputs[argument].dtype)
+    zero, _ = trial.moved(argument, np.zeros_like(x))
+    mapped = trial.moved(argument, x)[0].astype(np.float64) - zero
+    y = rng.standard_normal(mapped.shape).astype(zero.dtype)
+    inputs = (*trial.inputs[:argument], x, *trial.inputs[argument + 1 :])
+    back = checked_gradients(trial.backward(y, *copies(inputs)), inputs)[argument]
+    assert back is not None
+    left, right = float(np.sum(mapped * y)), float(np.sum(x * back, dtype=np.float64))
+    size = float(np.linalg.norm(mapped) * np.linalg.norm(y)) or 1.0
+    error = abs(left - right) / size
+    note = "" if error <= tolerance else f"<A x, y> = {left:.6g}, <x, A^T y> = {right:.6g}"
+    return Outcome("adjoint", argument, error <= tolerance, error, tolerance, 1, note=note)
+
+
+def complex_step(
+    trial: Trial, argument: int, scale: Array, directions: int, rng: np.random.Generator
+) -> Outcome:
+    """Compare <g, v> with Im f(x + i h v) / h, relative to |g| |v|."""
+    x, gradient = trial.inputs[argument], trial.gradients[argument]
+    assert gradient is not None
+    size = float(np.linalg.norm(gradient * scale)) or 1.0
+    worst, note = 0.0, ""
+    for _ in range(directions):
+        v = rng.standard_normal(x.shape) * scale
+        value, _ = trial.moved(argument, x + 1j * COMPLEX_STEP * v)
+        numeric = float(np.sum(trial.upstream * value).imag) / COMPLEX_STEP
+        slope = float(np.sum(gradient * v, dtype=np.float64))
+        error = abs(numeric - slope) / (size * float(np.sqrt(max(1, x.size))))
+        if error > worst:
+            worst, note = error, f"analytic {slope:.6g}, complex step {numeric:.6g}"
+    passed = worst <= COMPLEX_STEP_TOLERANCE
+    return Outcome(
+        "complex step",
+        argument,
+        passed,
+        worst,
+        COMPLEX_STEP_TOLERANCE,
+        directions,
+        note="" if passed else note,
+    )

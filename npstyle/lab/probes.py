@@ -1,0 +1,191 @@
+"""One function along one line: slopes from its values, kinks, and what rounding hides.
+
+A line is x + t v, with the scalar function f known by its change c(t) = f(x + t v) - f(x).
+
+Central differences
+    D(h) = (c(h) - c(-h)) / 2h is the slope up to O(h^2); (4 D(h) - D(2h)) / 3 up to O(h^4), and
+    |D(2h) - D(h)| / 3 estimates the error of D(h). Rounding adds about e/h, with e that of c.
+Kinks
+    Seen exactly where `change` also returns a pattern (which side of every kink x + t v is on).
+    Without it: the jump J(h) = |c(h) + c(-h)| / h between the right and left slope is h |f''|
+    where f is smooth, so that J(2h) = 2 J(h), and the same for every h at a kink.
+Taylor remainders
+    r1 = |c(h)| and r2 = |c(h) - h slope|, fitted on log-log axes where they exceed rounding.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHORTENINGS = 4
+"""How often a step is divided by ten to get away from a kink."""
+
+TAYLOR_STEPS = tuple(float(h) for h in 10.0 ** -np.arange(2.0, 9.1, 0.5))
+"""h of the Taylor test: seven decades, of which rounding leaves some."""
+
+LEAST_POINTS = 4
+"""Fewest remainders above rounding that a slope is fitted to."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """f along x + t v.
+
+    Attributes
+    ----------
+    change : callable
+        t -> (c(t), pattern or None).
+    slope : float
+        <g, v>, what the analytic derivative says.
+    rounding : float
+        Error of a value of c.
+    """
+
+    change: Callable[[float], tuple[float, Any]]
+    slope: float
+    rounding: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What central differences found on a line.
+
+    Attributes
+    ----------
+    numeric : float
+        The slope.
+    uncertainty : float
+        Estimated error of it, truncation and rounding.
+    at_kink : bool
+        True if no step was short enough to stay on one side of every kink.
+    several : bool
+        True if more than one kink is known to be crossed.
+    left, right : float
+        One-sided slopes.
+    slack : float
+        Estimated error of these.
+    """
+
+    numeric: float
+    uncertainty: float
+    at_kink: bool
+    several: bool
+    left: float
+    right: float
+    slack: float
+
+    def admits(self, slope: float, tolerance: float) -> bool:
+        """Whether a slope lies between the one-sided ones."""
+        slack = self.slack + tolerance
+        low, high = min(self.left, self.right), max(self.left, self.right)
+        return low - slack <= slope <= high + slack
+
+
+def difference(line: Line, step: float) -> Difference:
+    """Slope by Richardson-extrapolated central differences, with shorter steps at kinks."""
+    _, here = line.change(0.0)
+    for shortening in range(SHORTENINGS + 1):
+        h = step * 10.0**-shortening
+        changes, patterns = {}, []
+        for t in (-2, -1, 1, 2):
+            changes[t], pattern = line.change(t * h)
+            patterns.append(pattern)
+        near = (changes[1] - changes[-1]) / (2 * h)
+        far = (changes[2] - changes[-2]) / (4 * h)
+        rounding = line.rounding / h
+        if here is None:
+            at_kink = _looks_like_kink(changes, h, abs(far - near), rounding)
+            crossed = int(at_kink)
+        else:
+            crossed = np.count_nonzero(np.any([pattern != here for pattern in patterns], axis=0))
+            at_kink = crossed > 0
+        if not at_kink:
+            break
+    left, right = -changes[-1] / h, changes[1] / h
+    far_left, far_right = -changes[-2] / (2 * h), changes[2] / (2 * h)
+    return Difference(
+        numeric=(4 * near - far) / 3,
+        uncertainty=abs(far - near) / 3 + 2 * rounding,
+        at_kink=at_kink,
+        several=crossed > 1,
+        left=left,
+        right=right,
+        slack=abs(left - far_left) + abs(right - far_right) + 4 * rounding,
+    )
+
+
+def _looks_like_kink(
+    changes: dict[int, float], h: float, disagreement: float, rounding: float
+) -> bool:
+    jump = abs(changes[1] + changes[-1]) / h
+    far_jump = abs(changes[2] + changes[-2]) / (2 * h)
+    size = max(abs(changes[1]), abs(changes[-1])) / h
+    noise = 20 * rounding + 1e-7 * size
+    stays = jump > noise and far_jump < 1.5 * jump
+    return stays or disagreement > noise + 1e-3 * size
+
+
+@dataclass(frozen=True)
+class Taylor:
+    """Remainders along a line and the slopes fitted to them; NaN where too few exceed rounding.
+
+    `kinks` counts the steps that cross a kink; they take no part in the fit.
+    """
+
+    steps: tuple[float, ...]
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+    first_slope: float
+    second_slope: float
+    second_is_rounding: bool
+    kinks: int
+
+
+def taylor(line: Line) -> Taylor:
+    """Fit the slopes of the Taylor remainders r1 and r2, leaving out steps that cross a kink."""
+    _, here = line.change(0.0)
+    first, second, clear = [], [], []
+    for h in TAYLOR_STEPS:
+        change, pattern = line.change(h)
+        first.append(abs(change))
+        second.append(abs(change - h * line.slope))
+        clear.append(here is None or np.array_equal(pattern, here))
+    floor = 100 * line.rounding
+    if here is None and _stays_kinked(line):
+        clear = [False] * len(clear)
+    first_slope = _fit(TAYLOR_STEPS, first, clear, floor)
+    second_slope = _fit(TAYLOR_STEPS, second, clear, floor)
+    if here is None and second_slope < 2 - 0.05:
+        # Kinks may lie within the long steps: the slope counts where only short ones remain.
+        for skipped in range(1, len(TAYLOR_STEPS) - LEAST_POINTS):
+            short = [k >= skipped for k in range(len(TAYLOR_STEPS))]
+            slope = _fit(TAYLOR_STEPS, second, short, floor)
+            if np.isnan(slope) or slope >= 2 - 0.05:
+                second_slope = slope
+                clear = short
+                break
+    second_is_rounding = not any(
+        r > 10 * floor for r, use in zip(second, clear, strict=True) if use
+    )
+    return Taylor(
+        TAYLOR_STEPS,
+        tuple(first),
+        tuple(second),
+        first_slope,
+        second_slope,
+        second_is_rounding,
+        clear.count(False),
+    )
+
+
+def _fit(steps: tuple[float, ...], remainders: list[float], use: list[bool], floor: float) -> float:
+    """Least-squares slope of log r over log h; NaN for too few points above the floor."""
+    chosen = [(h, r) for h, r, ok in zip(steps, remainders, use, strict=True) if ok and r > floor]
+    if len(chosen) < LEAST_POINTS:
+        return float("nan")
+    h, r = np.log10(np.array(chosen)).T
+    slope: NDArray[np.float64] = np.polyfit(h, r, 1)
+    return float(slope[0])

@@ -1,0 +1,136 @@
+"""A derivative under test: any function with its backward function, made a scalar function.
+
+With a fixed random weighting u, f(x) = <u, F(x)> is a number, and its gradient is backward(u).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npstyle.errors import InputError
+from npstyle.lab.probes import Line
+
+Array = NDArray[Any]
+
+
+class Trial:
+    """A derivative under test, made scalar by the weighting u."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        backward: Callable[..., Any] | None,
+        inputs: tuple[Array, ...],
+        pattern: Callable[..., tuple[Any, Any]] | None,
+        rng: np.random.Generator,
+    ) -> None:
+        self.function, self.backward = function, backward
+        self.inputs, self.pattern = inputs, pattern
+        result = function(*copies(inputs))
+        if backward is None:
+            if not isinstance(result, tuple) or len(result) != 2:
+                raise InputError(
+                    "the function must return a pair (value, gradient), or come with a backward "
+                    f"function; it returned {type(result).__name__}"
+                )
+            result, gradients = result
+        value = self.base = self._value(result)
+        if not np.array_equal(self._value(self._call(*inputs)), value):
+            raise InputError(
+                "the function returned another value for the same input; a derivative can be "
+                "checked only without randomness (fix the seed inside)"
+            )
+        if backward is None and value.ndim:
+            raise InputError(
+                "without a backward function the value must be a number, "
+                f"not an array {value.shape}"
+            )
+        if value.ndim:
+            self.upstream = rng.standard_normal(value.shape).astype(np.asarray(result).dtype)
+        else:
+            self.upstream = np.ones((), np.float64)
+        if backward is not None:
+            gradients = backward(self.upstream.copy(), *copies(inputs))
+        self.gradients = checked_gradients(gradients, inputs)
+
+    def _call(self, *inputs: Array) -> Any:
+        result = self.function(*copies(inputs))
+        return result[0] if self.backward is None else result
+
+    @staticmethod
+    def _value(result: Any) -> Array:
+        value = np.asarray(result)
+        if value.dtype.kind not in "fc":
+            raise InputError(f"the function must return float numbers, it returned {value.dtype}")
+        if not np.all(np.isfinite(value)):
+            raise InputError("the function returned NaN or infinity; choose other inputs")
+        return value
+
+    def moved(self, argument: int, x: Array) -> tuple[Array, Any]:
+        """F with one input replaced, and its pattern."""
+        inputs = (*self.inputs[:argument], x, *self.inputs[argument + 1 :])
+        if self.pattern is None:
+            return self._value(self._call(*inputs)), None
+        result, pattern = self.pattern(*copies(inputs))
+        return self._value(result), pattern
+
+    def line(self, argument: int, v: Array, rounding: float) -> Line:
+        """The line x + t v, its changes summed from differences so that little is lost."""
+        x, gradient = self.inputs[argument], self.gradients[argument]
+        assert gradient is not None
+
+        def change(t: float) -> tuple[float, Any]:
+            value, pattern = self.moved(argument, (x + t * v).astype(x.dtype))
+            moved = value.astype(np.float64) - self.base
+            return float(np.sum(self.upstream * moved)), pattern
+
+        return Line(change, float(np.sum(gradient * v, dtype=np.float64)), rounding)
+
+    def rounding(
+        self, argument: int, scale: Array, epsilon: float, rng: np.random.Generator
+    ) -> float:
+        """Error of a change of f: what remains of changes by a few units in the last place."""
+        line = self.line(argument, rng.standard_normal(scale.shape) * scale, 0.0)
+        steps = [k * epsilon for k in (-3, -2, -1, 1, 2, 3)]
+        left = [abs(line.change(t)[0] - t * line.slope) for t in steps]
+        terms = self.upstream * self.base.astype(np.float64)
+        return max(*left, epsilon * float(np.sqrt(np.sum(terms**2))))
+
+
+def float_array(x: Any, argument: int) -> Array:
+    """An input as an array; raises InputError if its dtype is no float."""
+    array = np.asarray(x)
+    if array.dtype.kind != "f":
+        raise InputError(
+            f"input {argument} has dtype {array.dtype}; a derivative needs a float array"
+        )
+    return array
+
+
+def copies(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Fresh arrays: a function that writes into its inputs must not spoil the next call."""
+    return tuple(x.copy() for x in inputs)
+
+
+def checked_gradients(gradients: Any, inputs: tuple[Array, ...]) -> tuple[Array | None, ...]:
+    """One gradient, or None, per input; raises InputError if number or shapes are wrong."""
+    found = gradients if isinstance(gradients, tuple) else (gradients,)
+    if len(found) != len(inputs) and not isinstance(gradients, tuple):
+        found = (*found, *(None,) * (len(inputs) - 1))
+    if len(found) != len(inputs):
+        raise InputError(f"backward returned {len(found)} gradients for {len(inputs)} inputs")
+    arrays = tuple(None if g is None else np.asarray(g) for g in found)
+    for k, (gradient, x) in enumerate(zip(arrays, inputs, strict=True)):
+        if gradient is not None and gradient.shape != x.shape:
+            raise InputError(
+                f"the gradient for input {k} has shape {gradient.shape}; the input has {x.shape}"
+            )
+    return arrays
+
+
+def scale_of(x: Array) -> Array:
+    """The size of a step at each entry: its own, or the typical one where it is smaller."""
+    typical = float(np.sqrt(np.mean(np.abs(x.astype(np.float64)) ** 2))) if x.size else 0.0
+    return np.maximum(np.abs(x).astype(np.float64), typical or 1.0)
