@@ -9,7 +9,6 @@ A file is recognised by its content, not by its name.
 """
 
 import hashlib
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,11 @@ from numpy.typing import NDArray
 from npstyle.errors import InputError
 from npstyle.files import check_destination
 from npstyle.weights import (
-    MAX_BYTES,
     SUFFIXES,
     ConvSpec,
     Weights,
     load_weights,
     save_weights,
-    validate,
     vgg_architecture,
 )
 
@@ -61,7 +58,7 @@ def convert(source: str | Path, destination: str | Path) -> Weights:
     """
     source, destination = Path(source), Path(destination)
     check_destination(destination, SUFFIXES)
-    if not os.path.isfile(source):
+    if not source.is_file():
         raise InputError(f"{source}: there is no such file to convert")
     try:
         with source.open("rb") as file:
@@ -74,9 +71,7 @@ def convert(source: str | Path, destination: str | Path) -> Weights:
         raise InputError(
             f"{source}: is no HDF5 file; give Keras' published VGG-16 or VGG-19 weights (.h5)"
         )
-    weights = _read_keras(source, sha256)
-    validate(source, weights)  # saving checks again, but would name the destination
-    save_weights(destination, weights)
+    save_weights(destination, _read_keras(source, sha256))
     return load_weights(destination)
 
 
@@ -121,7 +116,7 @@ def _read_keras(source: Path, sha256: str) -> Weights:
         mean=CAFFE_MEAN_BGR,
         scale=(1.0, 1.0, 1.0),
         source=f"{source.name}: Keras Applications' copy of Simonyan and Zisserman's {name}",
-        license="CC BY 4.0 (Visual Geometry Group, University of Oxford)",
+        license="CC BY 4.0, Visual Geometry Group, University of Oxford",
         source_sha256=sha256,
     )
 
@@ -131,22 +126,13 @@ def _keras_arrays(source: Path) -> dict[tuple[int, int], list[Array]]:
     import h5py
 
     arrays: dict[tuple[int, int], list[Array]] = {}
-    total = 0
 
     def visit(path: str, item: Any) -> None:
-        nonlocal total
         match = re.search(r"(?:^|/)block(\d)_conv(\d)/", path)
         if match and isinstance(item, h5py.Dataset):
-            if item.dtype.kind != "f":
+            if item.dtype.kind != "f" or item.nbytes > 1 << 28:
                 raise InputError(
                     f"{source}: {path} is {item.shape} of {item.dtype}, no VGG weights"
-                )
-            # Counted before it is read: HDF5 need not store what it declares.
-            total += item.nbytes
-            if total > MAX_BYTES:
-                raise InputError(
-                    f"{source}: declares more than {MAX_BYTES / 1e9:.1f} GB of weights; "
-                    "no VGG has as much"
                 )
             key = int(match[1]), int(match[2])
             arrays.setdefault(key, []).append(np.asarray(item[()]))
@@ -154,8 +140,8 @@ def _keras_arrays(source: Path) -> dict[tuple[int, int], list[Array]]:
     try:
         with h5py.File(source, "r") as file:
             file.visititems(visit)
-    except InputError:
-        raise
-    except Exception as error:  # h5py raises many kinds of errors on damaged files
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{source}: the HDF5 file is damaged or truncated ({error})") from error
     return arrays

@@ -20,13 +20,12 @@ Nothing is ever unpickled, and the declared sizes are checked before anything is
 import hashlib
 import json
 import math
-import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import platformdirs
@@ -40,14 +39,13 @@ Array = NDArray[Any]
 
 FORMAT = 1
 SUFFIXES = (".npz",)
-MAX_BYTES = 4 << 30
+MAX_BYTES = 2 << 30
 """More than any published VGG needs (VGG-19 with its head: 575 MB); a guard for the memory."""
-MAX_META_BYTES = 1 << 20
-"""`meta` of VGG-19 takes 12 kB; decoded JSON takes many times the memory of its text."""
 
 FETCH_HINT = (
-    "for VGG-19 download Keras Applications' file and run `npstyle weights convert "
-    "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 weights/vgg19.npz`"
+    "for VGG-19 download Keras Applications' file "
+    "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 and run "
+    "`npstyle weights convert` with it and weights/vgg19.npz"
 )
 
 
@@ -102,8 +100,6 @@ class Weights:
         True if every filter's mean activation is 1.
     sha256 : str
         Of the file they were read from; "" if they were made here.
-    path : Path or None
-        The file they were read from.
     """
 
     name: str
@@ -117,7 +113,6 @@ class Weights:
     source_sha256: str
     normalized: bool = False
     sha256: str = ""
-    path: Path | None = None
 
 
 def vgg_architecture(blocks: Sequence[int]) -> tuple[LayerSpec, ...]:
@@ -132,11 +127,6 @@ def vgg_architecture(blocks: Sequence[int]) -> tuple[LayerSpec, ...]:
             layers.append(ReluSpec(f"relu{block}_{n}"))
         layers.append(PoolSpec(f"pool{block}", size=2, stride=2))
     return tuple(layers)
-
-
-def vgg19_architecture() -> tuple[LayerSpec, ...]:
-    """Layers of VGG-19: 16 convolutions, each with its rectifier, and 5 pools."""
-    return vgg_architecture((2, 2, 4, 4, 4))
 
 
 def user_data_dir() -> Path:
@@ -163,12 +153,12 @@ def find_weights(name: str) -> Path:
     InputError
         If there is none; the message says where it was looked for.
     """
-    if os.path.isfile(name):  # unlike Path.is_file, no exception for a name that is too long
+    if Path(name).exists():
         return Path(name)
     if Path(name).name == name:
         file = name if name.endswith(".npz") else f"{name}.npz"
         for folder in _folders():
-            if os.path.isfile(folder / file):
+            if (folder / file).is_file():
                 return folder / file
     places = ", ".join(str(folder) for folder in _folders())
     raise InputError(
@@ -194,8 +184,7 @@ def load_weights(path: str | Path) -> Weights:
     Returns
     -------
     Weights
-        The tensors in the shapes (out, in, kernel height, kernel width) and (out,) and in the
-        precision of the file: float16, float32 or float64.
+        The tensors in the precision of the file.
 
     Raises
     ------
@@ -203,42 +192,24 @@ def load_weights(path: str | Path) -> Weights:
         If the file is missing, no archive, truncated, or anything in it is not as it should be.
     """
     path = Path(path)
-    if os.path.isdir(path):
-        raise InputError(f"{path}: is a folder; name the file of weights in it")
-    if not os.path.isfile(path):
+    if not path.is_file():
         raise InputError(f"{path}: there is no such file of weights")
     try:
         with zipfile.ZipFile(path) as archive:
-            names = _checked_names(path, archive)
-            meta = _read_meta(path, archive, names)
-            tensors = {name: _read(path, archive, name) for name in names if name != "meta"}
-        sha256 = _sha256(path)
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # zipfile raises many kinds of errors on damaged files
+            headers = _headers(path, archive)
+            meta = _read_meta(path, archive, headers)
+            weights = _parse_meta(path, meta)
+            _check_tensors(path, weights.layers, headers)
+            tensors = {name: _read(path, archive, name) for name in headers if name != "meta"}
+    except zipfile.BadZipFile as error:
         raise InputError(
             f"{path}: not an .npz file of weights, or a truncated one; to bring another format to "
             "it run `npstyle weights convert`"
         ) from error
-    weights = Weights(
-        name=meta.get("name"),
-        layers=_parse_layers(path, meta),
-        tensors=tensors,
-        channel_order=meta.get("channel_order"),
-        mean=meta.get("mean"),
-        scale=meta.get("scale"),
-        source=meta.get("source"),
-        license=meta.get("license"),
-        source_sha256=meta.get("source_sha256"),
-        normalized=meta.get("normalized", False),
-        sha256=sha256,
-        path=path,
-    )
-    validate(path, weights)
-    mean, scale = (tuple(map(float, numbers)) for numbers in (weights.mean, weights.scale))
-    return replace(weights, mean=mean, scale=scale)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    _check_finite(path, tensors)
+    return replace(weights, tensors=tensors, sha256=_sha256(path))
 
 
 def save_weights(path: str | Path, weights: Weights) -> None:
@@ -251,7 +222,9 @@ def save_weights(path: str | Path, weights: Weights) -> None:
     """
     path = Path(path)
     check_destination(path, SUFFIXES)
-    validate(path, weights)
+    headers = {name: (tensor.shape, tensor.dtype) for name, tensor in weights.tensors.items()}
+    _check_tensors(path, weights.layers, headers)
+    _check_finite(path, weights.tensors)
     meta = {
         "format": FORMAT,
         "name": weights.name,
@@ -264,6 +237,7 @@ def save_weights(path: str | Path, weights: Weights) -> None:
         "source_sha256": weights.source_sha256,
         "normalized": weights.normalized,
     }
+    _parse_meta(path, meta)
     arrays = {"meta": np.array(json.dumps(meta)), **weights.tensors}
     with written_whole(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
@@ -273,125 +247,35 @@ def save_weights(path: str | Path, weights: Weights) -> None:
                 npy.write_array(stream, np.ascontiguousarray(array).reshape(array.shape))
 
 
-def validate(path: Path, weights: Weights) -> None:
-    """Decide whether weights are valid; loading and saving both ask here and nowhere else.
+Headers = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
-    Parameters
-    ----------
-    path : Path
-        The file that the message names.
-    weights : Weights
-        Every field is checked, whatever type it has.
-
-    Raises
-    ------
-    InputError
-        Naming the first field, layer or array that is not as the module says.
-    """
-    fields: dict[str, Any] = vars(weights)
-    for field in ("name", "source", "license", "source_sha256"):
-        if not _is_text(fields[field]):
-            raise InputError(f"{path}: `meta` must give a printable text for {field}")
-    if fields["channel_order"] not in ("RGB", "BGR"):
-        raise InputError(f'{path}: `meta` must give "RGB" or "BGR" for channel_order')
-    for field in ("mean", "scale"):
-        value = fields[field]
-        if not (
-            isinstance(value, list | tuple) and len(value) == 3 and all(map(_is_number, value))
-        ):
-            raise InputError(f"{path}: `meta` must give three finite numbers for {field}")
-    if not isinstance(fields["normalized"], bool):
-        raise InputError(f"{path}: `meta` must give true or false for normalized")
-    names: set[str] = set()
-    for layer in weights.layers:
-        _check_layer(path, layer)
-        if layer.name in names:
-            raise InputError(f"{path}: the architecture has two layers named {layer.name}")
-        names.add(layer.name)
-    _check_tensors(path, weights)
+_BROKEN = (
+    ValueError,
+    EOFError,
+    KeyError,
+    OverflowError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What zipfile, zlib and NumPy raise on damaged members."""
 
 
-def _is_text(value: Any) -> bool:
-    # Printable: no control sequences for the terminal, no half characters that nothing can print.
-    return isinstance(value, str) and value.isprintable()
-
-
-def _is_number(value: Any) -> bool:
-    # False for NaN and infinity, and for integers too long to become a float.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
-
-
-def _check_layer(path: Path, layer: LayerSpec) -> None:
-    if not _is_text(layer.name) or not layer.name:
-        raise InputError(f"{path}: the architecture has a layer without a printable name")
-    for field, value in vars(layer).items():
-        if field in ("name", "kind"):
-            continue
-        least = 0 if field == "padding" else 1
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 1024:
-            raise InputError(
-                f"{path}: layer {layer.name} has {field} {value!r:.40}; "
-                f"it must be a whole number from {least} to 1024"
-            )
-
-
-def _check_tensors(path: Path, weights: Weights) -> None:
-    """Every convolution has a weight and a bias that fit, finite, and there is nothing else."""
-    expected: set[str] = set()
-    channels = 3
-    for layer in weights.layers:
-        if not isinstance(layer, ConvSpec):
-            continue
-        pair = (f"{layer.name}.weight", f"{layer.name}.bias")
-        for name in pair:
-            if name not in weights.tensors:
-                raise InputError(f"{path}: the array {name} of layer {layer.name} is missing")
-            dtype = weights.tensors[name].dtype
-            if dtype not in (np.float16, np.float32, np.float64):
-                raise InputError(
-                    f"{path}: the array {name} is {dtype}; it must be float16, 32 or 64"
-                )
-        weight, bias = (weights.tensors[name].shape for name in pair)
-        if len(weight) != 4 or weight[1] != channels or 0 in weight:
-            raise InputError(
-                f"{path}: the array {pair[0]} has shape {weight}; "
-                f"it must be (out, {channels}, kernel height, kernel width)"
-            )
-        if bias != weight[:1]:
-            raise InputError(f"{path}: the array {pair[1]} has shape {bias}; must be {weight[:1]}")
-        channels = weight[0]
-        expected.update(pair)
-    if not expected:
-        raise InputError(f"{path}: the architecture has no convolution")
-    for name, tensor in weights.tensors.items():
-        if name not in expected:
-            raise InputError(f"{path}: the array {name} belongs to no layer of the architecture")
-        if not np.all(np.isfinite(tensor)):
-            raise InputError(f"{path}: the array {name} holds NaN or infinity; the file is damaged")
-
-
-def _checked_names(path: Path, archive: zipfile.ZipFile) -> list[str]:
-    """Names of the arrays, once no declared size is absurd and none disagrees with its header."""
-    total = sum(member.file_size for member in archive.infolist())
-    if total > MAX_BYTES:
-        raise InputError(
-            f"{path}: declares {total / 1e9:.1f} GB of weights; no network that fits here has "
-            f"more than {MAX_BYTES / 1e9:.1f} GB"
-        )
-    names: list[str] = []
+def _headers(path: Path, archive: zipfile.ZipFile) -> Headers:
+    """Shape and dtype of every array, from its first bytes; refuses what lies about its size."""
+    headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+    total = 0
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
-        if name == member.filename or name in names or not name.isprintable():
+        if name == member.filename or name in headers:
             raise InputError(f"{path}: holds {member.filename!r}, which no file of weights does")
         try:
             with archive.open(member) as stream:
-                # Later versions only add longer headers, which could fill the memory themselves.
-                if npy.read_magic(stream) != (1, 0):
-                    raise ValueError("its .npy version is not 1.0")
-                shape, _, dtype = npy.read_array_header_1_0(stream)
+                shape, dtype = _read_header(stream)
                 data_bytes = member.file_size - stream.tell()
-        except Exception as error:  # NumPy evaluates the header: a dozen kinds of errors
-            raise InputError(f"{path}: the array {name} is damaged ({error!s:.200})") from error
+        except _BROKEN as error:
+            raise InputError(f"{path}: the array {name} is damaged ({error})") from error
         if dtype.hasobject:
             raise InputError(
                 f"{path}: the array {name} holds pickled Python objects, which could run any "
@@ -402,66 +286,165 @@ def _checked_names(path: Path, archive: zipfile.ZipFile) -> list[str]:
                 f"{path}: the array {name} declares {shape} of {dtype} and holds {data_bytes} "
                 "bytes; the file is damaged"
             )
-        names.append(name)
-    return names
+        total += data_bytes
+        headers[name] = (shape, dtype)
+    if total > MAX_BYTES:
+        raise InputError(
+            f"{path}: declares {total / 1e9:.1f} GB of weights; no network that fits here has "
+            f"more than {MAX_BYTES / 1e9:.1f} GB"
+        )
+    return headers
+
+
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = npy.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = npy.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, _, dtype = npy.read_array_header_2_0(stream)
+    else:
+        raise ValueError(f"unknown .npy version {version}")
+    return shape, dtype
 
 
 def _read(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
-    # zipfile stops at the declared size; one byte more lets it meet the true end of the data,
-    # where it compares the checksum.
-    member = copy(archive.getinfo(f"{name}.npy"))
-    member.file_size += 1
     try:
-        with archive.open(member) as stream:
+        with archive.open(f"{name}.npy") as stream:
             array: Array = npy.read_array(stream, allow_pickle=False)
-            if stream.read(1):
-                raise ValueError("there is more data than declared")
-    except Exception as error:
-        raise InputError(f"{path}: the array {name} is damaged ({error!s:.200})") from error
+            stream.read(1)  # reaching the end makes zipfile compare the checksum
+    except _BROKEN as error:
+        raise InputError(f"{path}: the array {name} is damaged ({error})") from error
     return array
 
 
-def _read_meta(path: Path, archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, Any]:
-    if "meta" not in names:
+def _read_meta(path: Path, archive: zipfile.ZipFile, headers: Headers) -> Any:
+    if "meta" not in headers:
         raise InputError(
             f"{path}: has no `meta`, so it is no file of weights of npstyle; "
             "make one with `npstyle weights convert`"
         )
-    if archive.getinfo("meta.npy").file_size > MAX_META_BYTES:
-        raise InputError(f"{path}: `meta` is larger than {MAX_META_BYTES} bytes")
-    text = _read(path, archive, "meta")
-    if text.shape != () or text.dtype.kind != "U":
-        raise InputError(
-            f"{path}: `meta` must be one JSON text, it is {text.shape} of {text.dtype}"
-        )
+    shape, dtype = headers["meta"]
+    if shape != () or dtype.kind != "U":
+        raise InputError(f"{path}: `meta` must be one JSON text, it is {shape} of {dtype}")
     try:
-        meta = json.loads(str(text))
+        return json.loads(str(_read(path, archive, "meta")))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: `meta` is no valid JSON ({error})") from error
-    found = meta.get("format") if isinstance(meta, dict) else meta
-    if not isinstance(meta, dict) or found != FORMAT:
+
+
+def _parse_meta(path: Path, meta: Any) -> Weights:
+    """Weights without tensors from the decoded `meta`, every field checked."""
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        found = meta.get("format") if isinstance(meta, dict) else meta
         raise InputError(
-            f"{path}: `meta` says format {found!r:.40}, this version reads format {FORMAT}"
+            f"{path}: `meta` says format {found!r}, this version reads format {FORMAT}"
         )
-    return meta
-
-
-def _parse_layers(path: Path, meta: Mapping[str, Any]) -> tuple[LayerSpec, ...]:
-    """Layers of the decoded `meta`; their fields are not yet checked."""
-    entries = meta.get("architecture")
-    if not isinstance(entries, list) or not entries:
+    for field in ("name", "source", "license", "source_sha256"):
+        if not isinstance(meta.get(field), str):
+            raise InputError(f"{path}: `meta` must give a text for {field}")
+    if meta.get("channel_order") not in ("RGB", "BGR"):
+        raise InputError(f'{path}: `meta` must give "RGB" or "BGR" for channel_order')
+    for field in ("mean", "scale"):
+        values = meta.get(field)
+        if not (isinstance(values, list) and len(values) == 3 and all(map(_is_number, values))):
+            raise InputError(f"{path}: `meta` must give three finite numbers for {field}")
+    if not isinstance(meta.get("normalized", False), bool):
+        raise InputError(f"{path}: `meta` must give true or false for normalized")
+    architecture = meta.get("architecture")
+    if not isinstance(architecture, list) or not architecture:
         raise InputError(f"{path}: `meta` must list the layers in `architecture`")
-    kinds: dict[str, type[LayerSpec]] = {"conv": ConvSpec, "relu": ReluSpec, "pool": PoolSpec}
-    layers: list[LayerSpec] = []
-    for entry in entries:
-        try:
-            layers.append(kinds[entry["kind"]](**entry))
-        except (TypeError, KeyError) as error:  # another kind, or other fields than the kind has
+    layers = tuple(_parse_layer(path, entry) for entry in architecture)
+    names = [layer.name for layer in layers]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{path}: the architecture has two layers named {name}")
+    return Weights(
+        name=meta["name"],
+        layers=layers,
+        tensors={},
+        channel_order=meta["channel_order"],
+        mean=tuple(map(float, meta["mean"])),
+        scale=tuple(map(float, meta["scale"])),
+        source=meta["source"],
+        license=meta["license"],
+        source_sha256=meta["source_sha256"],
+        normalized=meta.get("normalized", False),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_NUMBERS: dict[str, dict[str, int]] = {
+    "conv": {"stride": 1, "padding": 0},
+    "relu": {},
+    "pool": {"size": 1, "stride": 1},
+}
+"""The whole numbers of each kind of layer, with the least that makes sense."""
+
+
+def _parse_layer(path: Path, entry: Any) -> LayerSpec:
+    kind = entry.get("kind") if isinstance(entry, dict) else None
+    if kind not in _NUMBERS or not isinstance(entry.get("name"), str):
+        raise InputError(
+            f"{path}: the architecture holds {entry!r}, which is no conv, relu or pool with a name"
+        )
+    numbers = {}
+    for field, least in _NUMBERS[kind].items():
+        value = entry.get(field)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 1024:
             raise InputError(
-                f"{path}: the architecture holds {entry!r:.100}, which is no conv (name, stride, "
-                "padding), relu (name) or pool (name, size, stride)"
-            ) from error
-    return tuple(layers)
+                f"{path}: layer {entry['name']} has {field} {value!r}; "
+                f"it must be a whole number from {least} to 1024"
+            )
+        numbers[field] = value
+    if kind == "conv":
+        return ConvSpec(entry["name"], numbers["stride"], numbers["padding"])
+    if kind == "pool":
+        return PoolSpec(entry["name"], numbers["size"], numbers["stride"])
+    return ReluSpec(entry["name"])
+
+
+def _check_tensors(path: Path, layers: Sequence[LayerSpec], headers: Headers) -> None:
+    """Every convolution has weight and bias of fitting shapes, and there is nothing else."""
+    expected = {"meta"}
+    channels = 3
+    for layer in layers:
+        if not isinstance(layer, ConvSpec):
+            continue
+        weight_name, bias_name = f"{layer.name}.weight", f"{layer.name}.bias"
+        for name in (weight_name, bias_name):
+            if name not in headers:
+                raise InputError(f"{path}: the array {name} of layer {layer.name} is missing")
+            dtype = headers[name][1]
+            if dtype not in (np.float16, np.float32, np.float64):
+                raise InputError(
+                    f"{path}: the array {name} is {dtype}; it must be float16, 32 or 64"
+                )
+        weight, bias = headers[weight_name][0], headers[bias_name][0]
+        if len(weight) != 4 or weight[1] != channels or 0 in weight:
+            raise InputError(
+                f"{path}: the array {weight_name} has shape {weight}; "
+                f"it must be (out, {channels}, kernel height, kernel width)"
+            )
+        if bias != weight[:1]:
+            raise InputError(
+                f"{path}: the array {bias_name} has shape {bias}; it must be {weight[:1]}"
+            )
+        channels = weight[0]
+        expected |= {weight_name, bias_name}
+    for name in headers:
+        if name not in expected:
+            raise InputError(f"{path}: the array {name} belongs to no layer of the architecture")
+    if expected == {"meta"}:
+        raise InputError(f"{path}: the architecture has no convolution")
+
+
+def _check_finite(path: Path, tensors: Mapping[str, Array]) -> None:
+    for name, tensor in tensors.items():
+        if not np.all(np.isfinite(tensor)):
+            raise InputError(f"{path}: the array {name} holds NaN or infinity; the file is damaged")
 
 
 def _sha256(path: Path) -> str:
