@@ -100,7 +100,8 @@ def difference(line: Line, step: float) -> Difference:
             at_kink = _looks_like_kink(changes, h, abs(far - near), rounding)
             crossed = int(at_kink)
         else:
-            crossed = np.count_nonzero(np.any([pattern != here for pattern in patterns], axis=0))
+            differs = np.any([pattern != here for pattern in patterns], axis=0)
+            crossed = int(np.count_nonzero(differs))
             at_kink = crossed > 0
         if not at_kink:
             break
@@ -179,6 +180,13 @@ def taylor(line: Line) -> Taylor:
         second_is_rounding,
         clear.count(False),
     )
+
+
+def _stays_kinked(line: Line) -> bool:
+    """Whether x itself looks like a kink: |c(h) + c(-h)| falls with slope 1, not 2."""
+    sums = [abs(line.change(h)[0] + line.change(-h)[0]) for h in TAYLOR_STEPS]
+    slope = _fit(TAYLOR_STEPS, sums, [True] * len(sums), 100 * line.rounding)
+    return slope < 1.5
 
 
 def _fit(steps: tuple[float, ...], remainders: list[float], use: list[bool], floor: float) -> float:
