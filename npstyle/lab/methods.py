@@ -188,7 +188,9 @@ def taylor_remainders(
     if np.isnan(found.second_slope):
         right = found.second_is_rounding or found.kinks > 0
         note = "the second remainder is rounding: linear along this line"
-        if not found.second_is_rounding:
+        if found.kinks == len(found.steps):
+            note = "every step crosses a kink"
+        elif not found.second_is_rounding:
             note = "kinks and rounding leave too few steps to fit a slope"
     elif not right:
         note = f"the second remainder falls with slope {found.second_slope:.3f}, not 2"

@@ -131,6 +131,16 @@ def max_pool2d_backward(
     return image_gradient
 
 
+def max_pool2d_winners(image: Array, size: int = 2, stride: int | None = None) -> Array:
+    """Which place (0 .. size^2 - 1, in reading order) won each window, as `backward` sees it.
+
+    Parameters as in `max_pool2d`. Returns an array (out height, out width, channels) of uint8;
+    it changes where, and only where, the derivative of max pooling does.
+    """
+    places = list(_windows(image, size, stride or size))
+    return np.argmax(places, axis=0).astype(np.uint8)
+
+
 def pooled_size(image_shape: tuple[int, ...], size: int, stride: int) -> tuple[int, int]:
     """Height and width after pooling an image of this shape."""
     height, width = ((image_shape[axis] - size) // stride + 1 for axis in (0, 1))

@@ -1,0 +1,327 @@
+"""npstyle's own derivatives, each ready for `npstyle.gradcheck.check_gradient`.
+
+A chapter of the source (`CHAPTERS`) gives its subjects: a function, its backward function, and
+random inputs. A network gives one subject per layer, at the activations of a real picture, and
+one per preset: the whole objective at the pixels.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npstyle import image, losses
+from npstyle.demo import draw_painting, draw_photo
+from npstyle.network import Conv, Network, Pool, Tape, configure, shapes
+from npstyle.objective import StyleObjective
+from npstyle.ops import conv, gram, pool, relu
+from npstyle.presets import PRESETS
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One derivative and where to check it; the fields are `check_gradient`'s parameters."""
+
+    name: str
+    function: Callable[..., Any]
+    backward: Callable[..., Any]
+    inputs: tuple[Array, ...]
+    pattern: Callable[..., tuple[Any, Any]] | None = None
+    linear: tuple[int, ...] = ()
+    smooth: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A module that derives something, the functions in it, and their subjects."""
+
+    module: ModuleType
+    functions: tuple[Callable[..., Any], ...]
+    subjects: Callable[[np.random.Generator], Iterator[Subject]]
+
+
+def conv_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """Convolution in image, weight and bias, for several kernels, strides and paddings."""
+    for size, stride, padding in [((3, 3), 1, 1), ((3, 2), 2, 1), ((1, 1), 1, 0)]:
+        x = rng.standard_normal((5, 6, 3))
+        w = rng.standard_normal((*size, 3, 4))
+        b = rng.standard_normal(4)
+
+        def function(x: Array, w: Array, b: Array, s: int = stride, p: int = padding) -> Array:
+            return conv.conv2d(x, w, b, s, p)
+
+        def backward(
+            g: Array, x: Array, w: Array, b: Array, s: int = stride, p: int = padding
+        ) -> tuple[Array, Array, Array]:
+            kernel = (w.shape[0], w.shape[1])
+            return (
+                conv.conv2d_backward(g, w, x.shape, s, p),
+                *conv.conv2d_backward_weights(g, x, kernel, s, p),
+            )
+
+        name = f"conv2d {size[0]}x{size[1]} stride {stride} padding {padding}"
+        yield Subject(name, function, backward, (x, w, b), linear=(0, 1, 2), smooth=(0, 1, 2))
+
+
+def relu_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """The rectifier, with two values exactly at its kink."""
+    z = rng.standard_normal((5, 6, 3))
+    z[0, 0, 0] = z[4, 5, 2] = 0.0
+    yield Subject(
+        "relu",
+        relu.relu,
+        lambda g, z: relu.relu_backward(g, relu.relu(z)),
+        (z,),
+        pattern=lambda z: (relu.relu(z), np.sign(z)),
+    )
+
+
+def avg_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """Average pooling on odd sizes, with windows that touch and that overlap."""
+    for size, stride in [(2, 2), (3, 2)]:
+        yield Subject(
+            f"avg_pool2d {size}x{size} stride {stride}",
+            lambda x, k=size, s=stride: pool.avg_pool2d(x, k, s),
+            lambda g, x, k=size, s=stride: pool.avg_pool2d_backward(g, x.shape, k, s),
+            (rng.standard_normal((5, 7, 3)),),
+            linear=(0,),
+            smooth=(0,),
+        )
+
+
+def max_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """Max pooling on odd sizes, with a tie."""
+    for size, stride in [(2, 2), (3, 2)]:
+        x = rng.standard_normal((5, 7, 3))
+        x[0, 0, 0] = x[0, 1, 0] = 3.0
+        yield Subject(
+            f"max_pool2d {size}x{size} stride {stride}",
+            lambda x, k=size, s=stride: pool.max_pool2d(x, k, s),
+            lambda g, x, k=size, s=stride: pool.max_pool2d_backward(
+                g, x, pool.max_pool2d(x, k, s), k, s
+            ),
+            (x,),
+            pattern=lambda x, k=size, s=stride: (
+                pool.max_pool2d(x, k, s),
+                pool.max_pool2d_winners(x, k, s),
+            ),
+        )
+
+
+def gram_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """The Gram matrix."""
+    x = rng.standard_normal((4, 5, 6))
+    yield Subject("gram", gram.gram, gram.gram_backward, (x,), smooth=(0,))
+
+
+def _active(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Activations of units that are all active, so that a loss's gate is open."""
+    return np.abs(rng.standard_normal(shape)) + 0.1
+
+
+def content_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """The content loss where all units are active, and as a function of the pre-activations."""
+    target = relu.relu(rng.standard_normal((4, 5, 3)))
+    yield Subject(
+        "content loss",
+        lambda f: losses.content_loss(f, target),
+        lambda g, f: g * losses.content_loss_backward(f, target),
+        (_active(rng, (4, 5, 3)),),
+        smooth=(0,),
+    )
+    yield _gated(
+        "content loss through the ReLU",
+        lambda f: losses.content_loss(f, target),
+        lambda f: losses.content_loss_backward(f, target),
+        rng.standard_normal((4, 5, 3)),
+    )
+
+
+def style_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """The style loss with a painting of another size, and through the ReLU."""
+    target = losses.mean_gram(relu.relu(rng.standard_normal((3, 7, 3))))
+
+    def value(f: Array) -> Any:
+        return losses.style_loss(losses.mean_gram(f), target)
+
+    def slope(f: Array) -> Array:
+        return losses.style_loss_backward(f, losses.mean_gram(f), target)
+
+    active = _active(rng, (4, 5, 3))
+    yield Subject("style loss", value, lambda g, f: g * slope(f), (active,), smooth=(0,))
+    yield _gated("style loss through the ReLU", value, slope, rng.standard_normal((4, 5, 3)))
+
+
+def _gated(
+    name: str, value: Callable[[Array], Any], slope: Callable[[Array], Array], z: Array
+) -> Subject:
+    """A loss of F = max(z, 0) as a function of z: its own gate is the ReLU's derivative."""
+    return Subject(
+        name,
+        lambda z: value(relu.relu(z)),
+        lambda g, z: g * slope(relu.relu(z)),
+        (z,),
+        pattern=lambda z: (value(relu.relu(z)), np.sign(z)),
+    )
+
+
+def tv_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """Total variation."""
+    yield Subject(
+        "total variation",
+        losses.total_variation,
+        lambda g, x: g * losses.total_variation_backward(x),
+        (rng.uniform(0, 255, (4, 5, 3)),),
+        smooth=(0,),
+    )
+
+
+def preprocess_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """From pixels to the network's input."""
+    mean, scale = (103.939, 116.779, 123.68), (1.0, 0.5, 2.0)
+    yield Subject(
+        "preprocess",
+        lambda x: image.preprocess(x, "BGR", mean, scale, np.float64),
+        lambda g, x: image.preprocess_backward(g, "BGR", scale),
+        (rng.uniform(0, 255, (4, 5, 3)),),
+        linear=(0,),
+    )
+
+
+CHAPTERS = {
+    "conv2d": Chapter(
+        conv, (conv.conv2d, conv.conv2d_backward, conv.conv2d_backward_weights), conv_subjects
+    ),
+    "relu": Chapter(relu, (relu.relu, relu.relu_backward), relu_subjects),
+    "avg_pool2d": Chapter(pool, (pool.avg_pool2d, pool.avg_pool2d_backward), avg_pool_subjects),
+    "max_pool2d": Chapter(pool, (pool.max_pool2d, pool.max_pool2d_backward), max_pool_subjects),
+    "gram": Chapter(gram, (gram.gram, gram.gram_backward), gram_subjects),
+    "content": Chapter(
+        losses, (losses.content_loss, losses.content_loss_backward), content_subjects
+    ),
+    "style": Chapter(
+        losses, (losses.mean_gram, losses.style_loss, losses.style_loss_backward), style_subjects
+    ),
+    "tv": Chapter(losses, (losses.total_variation, losses.total_variation_backward), tv_subjects),
+    "preprocess": Chapter(
+        image, (image.preprocess, image.preprocess_backward), preprocess_subjects
+    ),
+}
+
+
+def layer_subjects(network: Network, size: int, rng: np.random.Generator) -> Iterator[Subject]:
+    """Every layer that the presets use, at the activations of a picture of `size` pixels."""
+    network = configure(network, "avg", np.float64)
+    wanted = _preset_layers(network)
+    depth = len(shapes(network, wanted, size, size))
+    pixels = _picture(draw_photo(size, size), rng)
+    x = image.preprocess(pixels, network.channel_order, network.mean, network.scale, network.dtype)
+    for layer in network.layers[:depth]:
+        if isinstance(layer, Conv):
+            weight, bias, stride, padding = layer.weight, layer.bias, layer.stride, layer.padding
+            subject = Subject(
+                f"{network.name} {layer.name}",
+                lambda x, w=weight, b=bias, s=stride, p=padding: conv.conv2d(x, w, b, s, p),
+                lambda g, x, w=weight, s=stride, p=padding: conv.conv2d_backward(
+                    g, w, x.shape, s, p
+                ),
+                (x,),
+                linear=(0,),
+            )
+        elif isinstance(layer, Pool):
+            yield replace(_pool_subject("max", layer, x), name=f"{network.name} {layer.name} max")
+            subject = replace(
+                _pool_subject("avg", layer, x), name=f"{network.name} {layer.name} avg"
+            )
+        else:
+            subject = replace(
+                next(relu_subjects(rng)), name=f"{network.name} {layer.name}", inputs=(x,)
+            )
+        yield subject
+        x = subject.function(x)
+
+
+def _pool_subject(mode: str, layer: Pool, x: Array) -> Subject:
+    k, s = layer.size, layer.stride
+    if mode == "avg":
+        return Subject(
+            "",
+            lambda x: pool.avg_pool2d(x, k, s),
+            lambda g, x: pool.avg_pool2d_backward(g, x.shape, k, s),
+            (x,),
+            linear=(0,),
+        )
+    return Subject(
+        "",
+        lambda x: pool.max_pool2d(x, k, s),
+        lambda g, x: pool.max_pool2d_backward(g, x, pool.max_pool2d(x, k, s), k, s),
+        (x,),
+        pattern=lambda x: (pool.max_pool2d(x, k, s), pool.max_pool2d_winners(x, k, s)),
+    )
+
+
+def objective_subjects(network: Network, size: int, rng: np.random.Generator) -> Iterator[Subject]:
+    """The whole objective of every preset at the pixels, `size` x `size`."""
+    photo, painting = draw_photo(size, size), draw_painting(size, size)
+    pixels = _picture(photo, rng)
+    for name, settings in PRESETS.items():
+        configured = configure(network, settings.pooling, np.float64)
+        objective = StyleObjective(
+            configured,
+            photo,
+            painting,
+            content_layers=settings.content_layers,
+            style_layers=settings.style_layers,
+            content_weight=settings.content_weight,
+            style_weight=settings.style_weight,
+            tv_weight=settings.tv_weight,
+            scaling=settings.scaling,
+        )
+
+        def traced(x: Array, f: StyleObjective = objective) -> tuple[float, Array]:
+            loss, tape = f.value(x)
+            return loss, kink_pattern(f.network, tape)
+
+        yield Subject(
+            f"objective, preset {name}",
+            lambda x, f=objective: f.value(x)[0],
+            lambda g, x, f=objective: g * f(x).gradient,
+            (pixels,),
+            pattern=traced,
+        )
+
+
+def kink_pattern(network: Network, tape: Tape) -> Array:
+    """On which side of every kink a forward pass was: units active, winners of max pooling."""
+    sides = [np.zeros(0, np.uint8)]
+    for layer, kept in zip(network.layers, tape.entries, strict=False):
+        if isinstance(layer, Pool) and layer.mode == "max":
+            sides.append(pool.max_pool2d_winners(kept[0], layer.size, layer.stride).ravel())
+        elif not isinstance(layer, Conv | Pool):
+            sides.append((kept > 0).ravel())
+    return np.concatenate(sides)
+
+
+def _preset_layers(network: Network) -> list[str]:
+    names = [[*p.content_layers, *p.style_layers] for p in PRESETS.values()]
+    return [network.canonical(name) for group in names for name in group]
+
+
+def _picture(photo: Array, rng: np.random.Generator) -> Array:
+    """A picture without flat places, where many units would sit at one value together."""
+    return np.clip(photo + rng.normal(0, 20, photo.shape), 1, 254)
+
+
+def all_subjects(network: Network, size: int, seed: int) -> Iterator[Subject]:
+    """The whole battery, chapter by chapter, layer by layer, preset by preset."""
+    rng = np.random.default_rng(seed)
+    for chapter in CHAPTERS.values():
+        yield from chapter.subjects(rng)
+    smallest = max(32, size // 2)
+    yield from layer_subjects(network, smallest, rng)
+    yield from objective_subjects(network, size, rng)
