@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from npstyle import console
+from npstyle import cli_lab, console
 from npstyle.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(no_args_is_help=True, help="Convert and inspect files of weights.")
 app.add_typer(weights_app, name="weights")
+app.command()(cli_lab.gradcheck)
+app.command()(cli_lab.explain)
 
 LOOK, LOSS, SEARCH, MACHINE = "The picture", "The losses", "The search", "The machine"
 

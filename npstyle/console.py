@@ -2,16 +2,19 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.syntax import Syntax
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from npstyle.gradcheck import Report
     from npstyle.optimize import Progress as Iteration
     from npstyle.optimize import Result
     from npstyle.transfer import Plan
@@ -156,6 +159,71 @@ def print_weights(weights: "Weights", path: Path) -> None:
             "SHA-256 of this file": weights.sha256,
         }
     )
+
+
+class ReportTable:
+    """The laboratory's table, a line as soon as a derivative has been checked."""
+
+    ROW = "{:<26} {:<12} {:>7} {:>11} {:>5} {:>5} {:>6}"
+
+    def __init__(self, silent: bool = False) -> None:
+        self.silent = silent
+        self.console = Console(highlight=False, soft_wrap=True)
+        if not silent:
+            header = self.ROW.format("what", "method", "error", "slopes", "kinks", "", "s")
+            self.console.print(f"[bold]{header}[/bold]")
+
+    def add(self, report: "Report") -> None:
+        """Print one derivative: the worst of each method over its inputs."""
+        if self.silent:
+            return
+        name = report.name
+        for method in dict.fromkeys(outcome.method for outcome in report.outcomes):
+            group = [outcome for outcome in report.outcomes if outcome.method == method]
+            passed = all(outcome.passed for outcome in group)
+            slopes = [slope for outcome in group for slope in outcome.slopes or ()]
+            # Of several inputs the one whose second slope is farthest from 2 is shown.
+            pairs = sorted(
+                zip(slopes[::2], slopes[1::2], strict=True),
+                key=lambda pair: 0 if pair[1] != pair[1] else -abs(pair[1] - 2),
+            )
+            text = " ".join("-" if s != s else f"{s:.3f}" for s in pairs[0]) if pairs else ""
+            row = self.ROW.format(
+                name if len(name) <= 26 else f"...{name[-23:]}",
+                method,
+                "" if method == "taylor" else f"{max(outcome.error for outcome in group):.1e}",
+                text,
+                sum(outcome.kinks for outcome in group) or "",
+                "ok" if passed else "WRONG",
+                f"{sum(outcome.seconds for outcome in group):.2f}",
+            )
+            self.console.print(f"[red]{escape(row)}[/red]" if not passed else escape(row))
+            for outcome in group:
+                if not outcome.passed:
+                    where = f"input {outcome.argument}, " if len(group) > 1 else ""
+                    self.console.print(f"[red]    {escape(where + outcome.note)}[/red]")
+            name = ""
+
+    def finish(self, reports: "Sequence[Report]") -> None:
+        """Print the sum of it all."""
+        wrong = [report.name for report in reports if not report.passed]
+        kinks = sum(report.kinks for report in reports)
+        seconds = sum(outcome.seconds for report in reports for outcome in report.outcomes)
+        verdict = f"{len(wrong)} WRONG: {', '.join(wrong)}" if wrong else "all derivatives agree"
+        plural = "" if len(reports) == 1 else "s"
+        self.console.print(
+            f"[bold]{len(reports)} derivative{plural} checked, {kinks} lines at kinks, "
+            f"{seconds:.1f} s: {escape(verdict)}[/bold]"
+        )
+
+
+def print_source(source: str) -> None:
+    """Print Python source, coloured on a terminal."""
+    console = Console()
+    if console.is_terminal:
+        console.print(Syntax(source, "python", background_color="default"))
+    else:
+        print(source)
 
 
 def _terms(loss: float, parts: Mapping[str, float]) -> str:

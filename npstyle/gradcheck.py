@@ -26,27 +26,32 @@ complex step
 
 Kinks. A ReLU at 0 and a tie in max pooling have no derivative, and a difference across one says
 nothing. A line that meets a kink is tried again with shorter steps; where the kink stays, the
-line counts as "at a kink". If it is a coordinate that meets a single kink, the one-sided slopes
-are estimated, and the analytic slope must lie between them; of a line with several kinks at once
-no such bound holds, and it is counted only. `npstyle.lab.probes` says how kinks are seen.
+line counts as "at a kink". If it meets a single kink, the one-sided slopes are estimated, and the
+analytic slope must lie between them; where several kinks meet, no such bound holds, and the line
+is counted only. `npstyle.lab.probes` says how kinks are seen.
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.lab import methods as lab_methods
+from npstyle.lab.battery import Subject, all_subjects
 from npstyle.lab.methods import Outcome
 from npstyle.lab.trial import Trial, float_array, scale_of
+from npstyle.lab.userfile import load_pair
+from npstyle.network import Network
 
 Array = NDArray[Any]
 
 MAX_COORDINATES = 200
+STREAM = 1508_06576
 TOLERANCES = {"float16": 5e-2, "float32": 5e-3, "float64": 1e-6}
 ADJOINT_TOLERANCES = {"float16": 1e-2, "float32": 1e-5, "float64": 1e-13}
 
@@ -136,7 +141,9 @@ def check_gradient(
         If an input is no float array, the function is random or not finite, or a gradient has
         the wrong shape.
     """
-    rng = np.random.default_rng(seed)
+    # A stream of its own: inputs drawn with the same seed must not come out equal to u, which
+    # would make a gate on the upstream gradient look like the gate on the input.
+    rng = np.random.default_rng((seed, STREAM))
     arrays = tuple(float_array(x, k) for k, x in enumerate(inputs))
     trial = Trial(function, backward, arrays, pattern, rng)
     precision = min((x.dtype for x in arrays), key=lambda dtype: dtype.itemsize)
@@ -166,3 +173,59 @@ def check_gradient(
             outcome = method()
             outcomes.append(replace(outcome, seconds=time.perf_counter() - start))
     return Report(name, tuple(outcomes))
+
+
+def check_subject(
+    subject: Subject, samples: int = MAX_COORDINATES, directions: int = 10, seed: int = 0
+) -> Report:
+    """Check one of npstyle's own derivatives; parameters as in `check_gradient`."""
+    return check_gradient(
+        subject.function,
+        subject.backward,
+        subject.inputs,
+        name=subject.name,
+        pattern=subject.pattern,
+        linear=subject.linear,
+        smooth=subject.smooth,
+        samples=samples,
+        directions=directions,
+        seed=seed,
+    )
+
+
+def check_network(
+    network: Network, size: int, samples: int, directions: int, seed: int = 0
+) -> Iterator[Report]:
+    """Check every kernel, loss, layer of a network and preset, one after another.
+
+    Parameters
+    ----------
+    network : Network
+    size : int
+        Side of the picture that the whole objective is checked on.
+    samples, directions, seed
+        As in `check_gradient`.
+
+    Raises
+    ------
+    InputError
+        If the picture is too small for the network.
+    """
+    for subject in all_subjects(network, size, seed):
+        yield check_subject(subject, samples, directions, seed)
+
+
+def check_file(
+    target: str, shape: tuple[int, ...], samples: int, directions: int, seed: int = 0
+) -> Report:
+    """Check a function pair from a file; see `npstyle.lab.userfile` for what it may look like."""
+    function, backward, inputs = load_pair(target, shape, seed)
+    return check_gradient(
+        function,
+        backward,
+        inputs,
+        name=Path(target).name,
+        samples=samples,
+        directions=directions,
+        seed=seed,
+    )

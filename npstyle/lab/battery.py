@@ -64,7 +64,7 @@ def conv_subjects(rng: np.random.Generator) -> Iterator[Subject]:
                 *conv.conv2d_backward_weights(g, x, kernel, s, p),
             )
 
-        name = f"conv2d {size[0]}x{size[1]} stride {stride} padding {padding}"
+        name = f"conv2d {size[0]}x{size[1]} /{stride} +{padding}"
         yield Subject(name, function, backward, (x, w, b), linear=(0, 1, 2), smooth=(0, 1, 2))
 
 
@@ -85,7 +85,7 @@ def avg_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     """Average pooling on odd sizes, with windows that touch and that overlap."""
     for size, stride in [(2, 2), (3, 2)]:
         yield Subject(
-            f"avg_pool2d {size}x{size} stride {stride}",
+            f"avg_pool2d {size}x{size} /{stride}",
             lambda x, k=size, s=stride: pool.avg_pool2d(x, k, s),
             lambda g, x, k=size, s=stride: pool.avg_pool2d_backward(g, x.shape, k, s),
             (rng.standard_normal((5, 7, 3)),),
@@ -100,7 +100,7 @@ def max_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
         x = rng.standard_normal((5, 7, 3))
         x[0, 0, 0] = x[0, 1, 0] = 3.0
         yield Subject(
-            f"max_pool2d {size}x{size} stride {stride}",
+            f"max_pool2d {size}x{size} /{stride}",
             lambda x, k=size, s=stride: pool.max_pool2d(x, k, s),
             lambda g, x, k=size, s=stride: pool.max_pool2d_backward(
                 g, x, pool.max_pool2d(x, k, s), k, s
@@ -135,7 +135,7 @@ def content_subjects(rng: np.random.Generator) -> Iterator[Subject]:
         smooth=(0,),
     )
     yield _gated(
-        "content loss through the ReLU",
+        "content loss of max(z, 0)",
         lambda f: losses.content_loss(f, target),
         lambda f: losses.content_loss_backward(f, target),
         rng.standard_normal((4, 5, 3)),
@@ -154,7 +154,7 @@ def style_subjects(rng: np.random.Generator) -> Iterator[Subject]:
 
     active = _active(rng, (4, 5, 3))
     yield Subject("style loss", value, lambda g, f: g * slope(f), (active,), smooth=(0,))
-    yield _gated("style loss through the ReLU", value, slope, rng.standard_normal((4, 5, 3)))
+    yield _gated("style loss of max(z, 0)", value, slope, rng.standard_normal((4, 5, 3)))
 
 
 def _gated(
@@ -288,7 +288,7 @@ def objective_subjects(network: Network, size: int, rng: np.random.Generator) ->
             return loss, kink_pattern(f.network, tape)
 
         yield Subject(
-            f"objective, preset {name}",
+            f"objective {name}",
             lambda x, f=objective: f.value(x)[0],
             lambda g, x, f=objective: g * f(x).gradient,
             (pixels,),

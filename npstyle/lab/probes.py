@@ -26,6 +26,8 @@ SHORTENINGS = 4
 TAYLOR_STEPS = tuple(float(h) for h in 10.0 ** -np.arange(2.0, 9.1, 0.5))
 """h of the Taylor test: seven decades, of which rounding leaves some."""
 
+SLOPE_TOLERANCE = 0.05
+
 LEAST_POINTS = 4
 """Fewest remainders above rounding that a slope is fitted to."""
 
@@ -61,8 +63,8 @@ class Difference:
         Estimated error of it, truncation and rounding.
     at_kink : bool
         True if no step was short enough to stay on one side of every kink.
-    several : bool
-        True if more than one kink is known to be crossed.
+    crossed : int or None
+        Number of kinks crossed; None if that is not known.
     left, right : float
         One-sided slopes.
     slack : float
@@ -72,7 +74,7 @@ class Difference:
     numeric: float
     uncertainty: float
     at_kink: bool
-    several: bool
+    crossed: int | None
     left: float
     right: float
     slack: float
@@ -98,7 +100,7 @@ def difference(line: Line, step: float) -> Difference:
         rounding = line.rounding / h
         if here is None:
             at_kink = _looks_like_kink(changes, h, abs(far - near), rounding)
-            crossed = int(at_kink)
+            crossed: int | None = None
         else:
             differs = np.any([pattern != here for pattern in patterns], axis=0)
             crossed = int(np.count_nonzero(differs))
@@ -111,7 +113,7 @@ def difference(line: Line, step: float) -> Difference:
         numeric=(4 * near - far) / 3,
         uncertainty=abs(far - near) / 3 + 2 * rounding,
         at_kink=at_kink,
-        several=crossed > 1,
+        crossed=crossed,
         left=left,
         right=right,
         slack=abs(left - far_left) + abs(right - far_right) + 4 * rounding,
@@ -159,15 +161,15 @@ def taylor(line: Line) -> Taylor:
         clear = [False] * len(clear)
     first_slope = _fit(TAYLOR_STEPS, first, clear, floor)
     second_slope = _fit(TAYLOR_STEPS, second, clear, floor)
-    if here is None and second_slope < 2 - 0.05:
-        # Kinks may lie within the long steps: the slope counts where only short ones remain.
-        for skipped in range(1, len(TAYLOR_STEPS) - LEAST_POINTS):
-            short = [k >= skipped for k in range(len(TAYLOR_STEPS))]
-            slope = _fit(TAYLOR_STEPS, second, short, floor)
-            if np.isnan(slope) or slope >= 2 - 0.05:
-                second_slope = slope
-                clear = short
-                break
+    # Long steps may reach over kinks nobody counts, or where the third order weighs as much as the
+    # second. With a wrong slope r2 falls like h however short the steps are.
+    for skipped in range(1, len(TAYLOR_STEPS) - LEAST_POINTS):
+        if not second_slope < 2 - SLOPE_TOLERANCE:
+            break
+        short = [use and k >= skipped for k, use in enumerate(clear)]
+        slope = _fit(TAYLOR_STEPS, second, short, floor)
+        if slope >= 2 - SLOPE_TOLERANCE or (np.isnan(slope) and here is None):
+            second_slope, clear = slope, short
     second_is_rounding = not any(
         r > 10 * floor for r, use in zip(second, clear, strict=True) if use
     )
