@@ -129,7 +129,7 @@ def print_table(entries: Mapping[str, Any]) -> None:
 
 def print_weights(weights: "Weights", path: Path) -> None:
     """Print the layers of a network as a table, and where the weights come from."""
-    from npstyle.weights import ConvSpec, PoolSpec
+    from npstyle.architecture import ConvSpec, PoolSpec
 
     table = Table("layer", "what", "weight (out, in, height, width)", "parameters")
     total = 0

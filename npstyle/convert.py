@@ -16,16 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle.architecture import ConvSpec, vgg_architecture
 from npstyle.errors import InputError
 from npstyle.files import check_destination
-from npstyle.weights import (
-    SUFFIXES,
-    ConvSpec,
-    Weights,
-    load_weights,
-    save_weights,
-    vgg_architecture,
-)
+from npstyle.weights import MAX_BYTES, SUFFIXES, Weights, load_weights, save_weights
 
 Array = NDArray[Any]
 
@@ -101,6 +95,11 @@ def _read_keras(source: Path, sha256: str) -> Weights:
                     f"{source}: block{block}_conv{number} holds arrays of shapes {shapes}; "
                     "expected one kernel (height, width, in, out) and one bias (out,)"
                 )
+            if not all(np.all(np.isfinite(part)) for part in parts):
+                raise InputError(
+                    f"{source}: block{block}_conv{number} holds NaN or infinity; "
+                    "the file is damaged"
+                )
             tensors[f"{layer.name}.weight"] = kernels[0].transpose(3, 2, 0, 1)
             tensors[f"{layer.name}.bias"] = biases[0]
             if kernels[0].shape[:2] != (3, 3):
@@ -126,11 +125,13 @@ def _keras_arrays(source: Path) -> dict[tuple[int, int], list[Array]]:
     import h5py
 
     arrays: dict[tuple[int, int], list[Array]] = {}
+    declared = [0]
 
     def visit(path: str, item: Any) -> None:
         match = re.search(r"(?:^|/)block(\d)_conv(\d)/", path)
         if match and isinstance(item, h5py.Dataset):
-            if item.dtype.kind != "f" or item.nbytes > 1 << 28:
+            declared[0] += item.nbytes
+            if item.dtype.kind != "f" or declared[0] > MAX_BYTES:
                 raise InputError(
                     f"{source}: {path} is {item.shape} of {item.dtype}, no VGG weights"
                 )
@@ -140,8 +141,8 @@ def _keras_arrays(source: Path) -> dict[tuple[int, int], list[Array]]:
     try:
         with h5py.File(source, "r") as file:
             file.visititems(visit)
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception as error:  # damaged HDF5 makes h5py raise nearly anything
         raise InputError(f"{source}: the HDF5 file is damaged or truncated ({error})") from error
     return arrays

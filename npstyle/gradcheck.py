@@ -79,8 +79,16 @@ class Report:
             "name": self.name,
             "passed": self.passed,
             "kinks": self.kinks,
-            "outcomes": [asdict(outcome) for outcome in self.outcomes],
+            "outcomes": [_figures(outcome) for outcome in self.outcomes],
         }
+
+
+def _figures(outcome: Outcome) -> dict[str, Any]:
+    """All fields of an outcome; JSON has no NaN, so a slope that could not be fitted is None."""
+    figures = asdict(outcome)
+    if outcome.slopes is not None:
+        figures["slopes"] = [None if np.isnan(slope) else slope for slope in outcome.slopes]
+    return figures
 
 
 def check_gradient(

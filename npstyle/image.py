@@ -5,14 +5,16 @@ A picture is an array (height, width, 3), RGB, float64, 0..255, in the sRGB colo
 The network's input is an affine function of the pixels x: with the channels in the network's
 order, and its mean m and scale s,
 
-    z = (x - m) s          dL/dx = s dL/dz
+    z = (x - m) s          dL/dx = s dL/dz          x = z / s + m
 
-(the derivative's channels brought back to RGB order).
+(the derivative's channels brought back to RGB order; the last is postprocessing).
 """
 
 import io
 import json
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ from PIL import (
     ImageCms,
     ImageOps,
     PngImagePlugin,
+    TiffImagePlugin,
     UnidentifiedImageError,
 )
 
@@ -41,15 +44,16 @@ READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 QUALITY = 95
 SETTINGS_KEY = "npstyle"
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, EOFError)
-"""What Pillow raises on files that are no pictures, or damaged ones."""
+_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, TypeError, struct.error, zlib.error)
+"""What Pillow and tifffile raise on damaged pictures."""
 
 
 def load_image(path: str | Path, size: int | None = None) -> Pixels:
     """Read a picture: JPEG, PNG, WebP, TIFF or BMP.
 
     The EXIF orientation is applied; greyscale, palette, 16 bits per channel, CMYK and embedded
-    colour profiles are brought to sRGB, and what is transparent shows white.
+    colour profiles are brought to sRGB, and what is transparent shows white. Of several pictures
+    in one file, the first is read. A broken colour profile is taken as sRGB, with a warning.
 
     Parameters
     ----------
@@ -59,19 +63,18 @@ def load_image(path: str | Path, size: int | None = None) -> Pixels:
 
     Returns
     -------
-    float64 array (height, width, 3), 0..255
+    float64 array (height, width, 3), RGB, 0..255
 
     Raises
     ------
     InputError
-        If the file is missing, no picture, damaged, or has more pixels than Pillow deems safe.
+        If the file is missing, no picture, damaged, of float pixels, or has more pixels than
+        Pillow deems safe, or `size` is less than 1.
     """
     path = Path(path)
     with _opened(path) as image:
-        pixels = _to_srgb(ImageOps.exif_transpose(image), path)
-    if size is None:
-        return pixels
-    return resize(pixels, fit_size(pixels.shape[0], pixels.shape[1], size))
+        pixels = _deep_tiff(path) if _is_plain_deep_tiff(image) else _to_srgb(image, path)
+    return pixels if size is None else resize(pixels, size)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -91,11 +94,11 @@ def image_size(path: str | Path) -> tuple[int, int]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open a picture; whatever Pillow raises on it inside becomes one sentence."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; name a picture in it")
-    if not path.exists():
-        raise InputError(f"{path}: there is no such picture")
     try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; name a picture in it")
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such picture; check the name")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=READABLE) as image:
@@ -103,44 +106,90 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: is no JPEG, PNG, WebP, TIFF or BMP picture") from error
+        raise InputError(
+            f"{path}: is no JPEG, PNG, WebP, TIFF or BMP picture of 8 or 16 bits; convert it to one"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: has too many pixels; scale it down first") from error
     except _UNREADABLE as error:
-        raise InputError(f"{path}: the picture is damaged or cannot be read ({error})") from error
+        raise InputError(
+            f"{path}: cannot be read ({error}); if the picture is damaged, fetch it again"
+        ) from error
+
+
+def _is_plain_deep_tiff(image: Image.Image) -> bool:
+    """Whether Pillow would cut 16 bits per channel to 8 and tifffile can read them all.
+
+    What needs more of Pillow (a profile, an orientation, another codec) is read with 8 bits.
+    """
+    if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.mode != "RGB":
+        return False
+    return (
+        image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE) == (16, 16, 16)
+        and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 1
+        and image.tag_v2.get(ExifTags.Base.Orientation, 1) == 1
+        and image.info["compression"] in ("raw", "tiff_adobe_deflate")
+        and "icc_profile" not in image.info
+    )
+
+
+def _deep_tiff(path: Path) -> Pixels:
+    """Pixels of a TIFF with 16 bits per channel."""
+    return np.asarray(tifffile.imread(path, key=0), np.float64) / 257
 
 
 def _to_srgb(image: Image.Image, path: Path) -> Pixels:
-    """Pixels of any Pillow picture, over white, in sRGB."""
-    profile = image.info.get("icc_profile")
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.asarray(image, np.float64)
-        if image.mode == "F" and not np.all(np.isfinite(values)):
-            raise InputError(f"{path}: holds NaN or infinity; save it as an 8 or 16 bit picture")
-        # Greyscale of 16 bits: 0..65535. A float picture says nothing of its range.
-        if image.mode == "F":
-            raise InputError(f"{path}: holds float pixels; save it as an 8 or 16 bit picture")
-        return np.repeat(np.clip(values / 257, 0, 255)[..., None], 3, axis=2)
-    if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa"):
-        image = image.convert("RGBA")
-    alpha = image.getchannel("A") if image.mode == "RGBA" else None
-    if image.mode in ("1", "P", "PA", "RGBA", "YCbCr", "HSV"):
-        image = image.convert("RGB")
-    if profile:
-        image = _through_profile(image, profile, path)
-    pixels = np.asarray(image.convert("RGB"), np.float64)
-    if alpha is not None:
-        opacity = np.asarray(alpha, np.float64)[..., None] / 255
-        pixels = opacity * pixels + (1 - opacity) * 255
-    return pixels
+    """Pixels of any Pillow picture, upright, over white, in sRGB."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+        grey = _deep_grey(image, upright, path)
+        if "icc_profile" not in image.info:
+            return np.repeat(grey[..., None], 3, axis=2)
+        # Pillow's colour management takes no more than 8 bits.
+        colors, opacity = Image.fromarray(np.round(grey).astype(np.uint8)), None
+    else:
+        colors, opacity = _split_opacity(upright)
+    if "icc_profile" in image.info:
+        colors = _through_profile(colors, image.info["icc_profile"], path)
+    pixels = np.asarray(colors.convert("RGB"), np.float64)
+    if opacity is None:
+        return pixels
+    return opacity * pixels + (1 - opacity) * 255
+
+
+def _deep_grey(image: Image.Image, upright: Image.Image, path: Path) -> Pixels:
+    """Grey values 0..255 (height, width) of a picture with more than 8 bits."""
+    values = np.asarray(upright, np.float64)
+    # The range 0..65535 is known of 16 bits only; a float picture says nothing of its own.
+    if upright.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise InputError(f"{path}: holds float or 32 bit pixels; save it as an 8 or 16 bit picture")
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # Pillow inverts pictures whose 0 is white at 8 bits, and not at 16.
+        white_is_zero = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+        values = 65535 - values if white_is_zero else values
+    return values / 257
+
+
+def _split_opacity(image: Image.Image) -> tuple[Image.Image, Pixels | None]:
+    """Grey, RGB or CMYK colours, as profiles are made for, and the opacity 0..1 if there is one."""
+    grey = image.mode in ("1", "L", "LA")
+    opacity = None
+    if image.has_transparency_data:
+        image = image.convert("LA" if grey else "RGBA")
+        opacity = np.asarray(image.getchannel("A"), np.float64)[..., None] / 255
+    if image.mode == "CMYK":
+        return image, opacity
+    return image.convert("L" if grey else "RGB"), opacity
 
 
 def _through_profile(image: Image.Image, profile: bytes, path: Path) -> Image.Image:
     """Bring a picture from its embedded profile to sRGB."""
     try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if image.mode == "L" and source.profile.xcolor_space.strip() == "RGB":
+            image = image.convert("RGB")
         converted = ImageCms.profileToProfile(
-            image,
-            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-            ImageCms.createProfile("sRGB"),
-            outputMode="RGB",
+            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         warnings.warn(
@@ -152,35 +201,63 @@ def _through_profile(image: Image.Image, profile: bytes, path: Path) -> Image.Im
 
 
 def fit_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width with the longest side `size` and the same aspect, at least 1."""
+    """Height and width with the longest side `size` and the same aspect, at least 1.
+
+    Raises
+    ------
+    InputError
+        If `size` is less than 1.
+    """
+    if size < 1:
+        raise InputError(f"size {size}: the longest side must be 1 pixel or more")
     longest = max(height, width)
     return max(1, round(height * size / longest)), max(1, round(width * size / longest))
 
 
-def resize(pixels: Array, size: tuple[int, int]) -> Pixels:
+def resize(pixels: Array, size: int | tuple[int, int]) -> Pixels:
     """Scale a picture by Lanczos' windowed sinc, in float, channel by channel.
 
     Parameters
     ----------
     pixels : array (height, width, 3), 0..255
-    size : (height, width)
-        Of the result.
+    size : int or (height, width)
+        The longest side of the result, or both its sides.
 
     Returns
     -------
     float64 array (height, width, 3), 0..255
         Clipped to the range, since Lanczos overshoots at edges.
+
+    Raises
+    ------
+    InputError
+        If the longest side asked for is less than 1.
     """
-    if pixels.shape[:2] == size:
-        return np.asarray(pixels, np.float64)
+    height, width = (
+        fit_size(pixels.shape[0], pixels.shape[1], size) if isinstance(size, int) else size
+    )
+    if pixels.shape[:2] == (height, width):
+        return np.clip(np.asarray(pixels, np.float64), 0, 255)
     channels = [
         Image.fromarray(np.ascontiguousarray(pixels[..., c], np.float32)).resize(
-            (size[1], size[0]), Image.Resampling.LANCZOS
+            (width, height), Image.Resampling.LANCZOS
         )
         for c in range(3)
     ]
     scaled = np.stack([np.asarray(channel, np.float64) for channel in channels], axis=2)
     return np.clip(scaled, 0, 255)
+
+
+def check_output(path: str | Path) -> None:
+    """Raise what `save_image` would, before the work whose picture it is to write.
+
+    Raises
+    ------
+    InputError
+        If the suffix is none of `WRITABLE`, the path is a folder, or its folder is missing or
+        cannot be written to.
+    """
+    check_destination(Path(path), WRITABLE)
 
 
 def save_image(path: str | Path, pixels: Array, settings: dict[str, Any] | None = None) -> None:
@@ -198,24 +275,38 @@ def save_image(path: str | Path, pixels: Array, settings: dict[str, Any] | None 
     Raises
     ------
     InputError
-        If the format is unknown or the file cannot be written.
+        If the format is unknown, the array is no picture, or the file cannot be written. An older
+        file of that name is then as it was.
     """
     path = Path(path)
-    check_destination(path, WRITABLE)
-    data = _encode(path.suffix.lower(), np.clip(pixels, 0, 255), settings)
+    check_output(path)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or np.isnan(pixels).any():
+        raise InputError(f"{path}: pixels must be (height, width, 3) numbers, none of them NaN")
+    text = json.dumps(settings) if settings is not None else None
+    try:
+        data = _encode(path.suffix.lower(), np.clip(pixels, 0, 255), text)
+    except (OSError, ValueError) as error:  # sides or metadata beyond what the format can hold
+        raise InputError(
+            f"{path}: cannot be written as {path.suffix} ({error}); use .png or .tif"
+        ) from error
     with written_whole(path) as file:
         file.write(data)
 
 
-def _encode(suffix: str, pixels: Array, settings: dict[str, Any] | None) -> bytes:
-    """The bytes of the file."""
-    text = json.dumps(settings) if settings is not None else None
+def _encode(suffix: str, pixels: Array, text: str | None) -> bytes:
+    """The bytes of the file, with the settings' text in its metadata."""
     software = f"npstyle {__version__}"
     buffer = io.BytesIO()
     if suffix in (".tif", ".tiff"):
         deep = np.round(pixels * 257).astype(np.uint16)
         tifffile.imwrite(
-            buffer, deep, photometric="rgb", software=software, description=text, metadata=None
+            buffer,
+            deep,
+            photometric="rgb",
+            compression="zlib",
+            software=software,
+            description=text,
+            metadata=None,
         )
         return buffer.getvalue()
     image = Image.fromarray(np.round(pixels).astype(np.uint8))
@@ -243,18 +334,23 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is no picture, or carries no settings of npstyle.
+        If the file is no picture, or carries no settings of npstyle, or damaged ones.
     """
     path = Path(path)
     with _opened(path) as image:
-        found = image.info.get(SETTINGS_KEY)
-        text = found or image.getexif().get(ExifTags.Base.ImageDescription) or ""
+        text = image.info.get(SETTINGS_KEY)
+        exif = image.getexif()
+        # Other programs describe pictures too, tifffile for one in JSON.
+        if text is None and str(exif.get(ExifTags.Base.Software)).startswith("npstyle "):
+            text = exif.get(ExifTags.Base.ImageDescription)
+    if text is None:
+        raise InputError(f"{path}: carries no settings; name a picture that npstyle wrote with its")
     try:
         settings = json.loads(text)
     except (TypeError, ValueError, RecursionError):
         settings = None
     if not isinstance(settings, dict):
-        raise InputError(f"{path}: carries no settings; only pictures written by npstyle do")
+        raise InputError(f"{path}: its settings are damaged; name another picture by npstyle")
     return settings
 
 
@@ -299,3 +395,23 @@ def preprocess_backward(gradient: Array, channel_order: str, scale: Sequence[flo
     """
     scaled = gradient * np.array(scale)
     return scaled[..., ::-1] if channel_order == "BGR" else scaled
+
+
+def unprocess(
+    network_input: Array, channel_order: str, mean: Sequence[float], scale: Sequence[float]
+) -> Pixels:
+    """Pixels from what the network is fed, x = z / s + m: the inverse of `preprocess`.
+
+    Parameters
+    ----------
+    network_input : array (height, width, 3), in the network's channel order
+    channel_order, mean, scale
+        As in `preprocess`.
+
+    Returns
+    -------
+    float64 array (height, width, 3), RGB
+        In 0..255 only where the input comes from such pixels; nothing is clipped.
+    """
+    pixels = network_input / np.array(scale) + np.array(mean)
+    return np.ascontiguousarray(pixels[..., ::-1] if channel_order == "BGR" else pixels, np.float64)

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npstyle.architecture import ConvSpec, PoolSpec
 from npstyle.errors import InputError
 from npstyle.ops.conv import conv2d, conv2d_backward, output_size
 from npstyle.ops.pool import (
@@ -30,7 +31,7 @@ from npstyle.ops.pool import (
     pooled_size,
 )
 from npstyle.ops.relu import relu, relu_backward
-from npstyle.weights import ConvSpec, PoolSpec, Weights, default_weights, find_weights, load_weights
+from npstyle.weights import Weights, default_weights, find_weights, load_weights
 
 Array = NDArray[Any]
 Pooling = Literal["avg", "max"]

@@ -21,17 +21,17 @@ import hashlib
 import json
 import math
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 import platformdirs
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from npstyle.architecture import ConvSpec, LayerSpec, parse_layer
 from npstyle.errors import InputError
 from npstyle.files import check_destination, written_whole
 
@@ -42,42 +42,13 @@ SUFFIXES = (".npz",)
 MAX_BYTES = 2 << 30
 """More than any published VGG needs (VGG-19 with its head: 575 MB); a guard for the memory."""
 
+MAX_META_BYTES = 1 << 20
+
 FETCH_HINT = (
     "for VGG-19 download Keras Applications' file "
     "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 and run "
     "`npstyle weights convert` with it and weights/vgg19.npz"
 )
-
-
-@dataclass(frozen=True)
-class ConvSpec:
-    """A convolution; kernel size and channels are those of its tensors."""
-
-    name: str
-    stride: int
-    padding: int
-    kind: Literal["conv"] = "conv"
-
-
-@dataclass(frozen=True)
-class ReluSpec:
-    """A rectifier."""
-
-    name: str
-    kind: Literal["relu"] = "relu"
-
-
-@dataclass(frozen=True)
-class PoolSpec:
-    """A pooling layer: window `size` x `size`."""
-
-    name: str
-    size: int
-    stride: int
-    kind: Literal["pool"] = "pool"
-
-
-LayerSpec = ConvSpec | ReluSpec | PoolSpec
 
 
 @dataclass(frozen=True)
@@ -115,20 +86,6 @@ class Weights:
     sha256: str = ""
 
 
-def vgg_architecture(blocks: Sequence[int]) -> tuple[LayerSpec, ...]:
-    """Layers of a VGG network with this many 3x3 convolutions in each block (VGG-19: 2 2 4 4 4).
-
-    Source: Simonyan and Zisserman, "Very deep convolutional networks" (arXiv 1409.1556), table 1.
-    """
-    layers: list[LayerSpec] = []
-    for block, count in enumerate(blocks, start=1):
-        for n in range(1, count + 1):
-            layers.append(ConvSpec(f"conv{block}_{n}", stride=1, padding=1))
-            layers.append(ReluSpec(f"relu{block}_{n}"))
-        layers.append(PoolSpec(f"pool{block}", size=2, stride=2))
-    return tuple(layers)
-
-
 def user_data_dir() -> Path:
     """Folder of this user's own networks."""
     return platformdirs.user_data_path("npstyle")
@@ -153,9 +110,12 @@ def find_weights(name: str) -> Path:
     InputError
         If there is none; the message says where it was looked for.
     """
-    if Path(name).exists():
-        return Path(name)
-    if Path(name).name == name:
+    try:
+        if Path(name).is_file():
+            return Path(name)
+    except OSError:  # a name that no file can have
+        pass
+    if name and Path(name).name == name and len(name) < 200:
         file = name if name.endswith(".npz") else f"{name}.npz"
         for folder in _folders():
             if (folder / file).is_file():
@@ -201,6 +161,8 @@ def load_weights(path: str | Path) -> Weights:
             weights = _parse_meta(path, meta)
             _check_tensors(path, weights.layers, headers)
             tensors = {name: _read(path, archive, name) for name in headers if name != "meta"}
+    except InputError:
+        raise
     except zipfile.BadZipFile as error:
         raise InputError(
             f"{path}: not an .npz file of weights, or a truncated one; to bring another format to "
@@ -208,6 +170,12 @@ def load_weights(path: str | Path) -> Weights:
         ) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:
+        # A hostile file can make zipfile, its decompressors and NumPy's header parser raise
+        # nearly anything; whatever it is, the file is at fault.
+        raise InputError(
+            f"{path}: the file of weights is damaged ({type(error).__name__}: {error})"
+        ) from error
     _check_finite(path, tensors)
     return replace(weights, tensors=tensors, sha256=_sha256(path))
 
@@ -249,18 +217,6 @@ def save_weights(path: str | Path, weights: Weights) -> None:
 
 Headers = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
-_BROKEN = (
-    ValueError,
-    EOFError,
-    KeyError,
-    OverflowError,
-    RuntimeError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What zipfile, zlib and NumPy raise on damaged members."""
-
 
 def _headers(path: Path, archive: zipfile.ZipFile) -> Headers:
     """Shape and dtype of every array, from its first bytes; refuses what lies about its size."""
@@ -274,7 +230,7 @@ def _headers(path: Path, archive: zipfile.ZipFile) -> Headers:
             with archive.open(member) as stream:
                 shape, dtype = _read_header(stream)
                 data_bytes = member.file_size - stream.tell()
-        except _BROKEN as error:
+        except Exception as error:  # see load_weights
             raise InputError(f"{path}: the array {name} is damaged ({error})") from error
         if dtype.hasobject:
             raise InputError(
@@ -298,12 +254,9 @@ def _headers(path: Path, archive: zipfile.ZipFile) -> Headers:
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     version = npy.read_magic(stream)
-    if version == (1, 0):
-        shape, _, dtype = npy.read_array_header_1_0(stream)
-    elif version == (2, 0):
-        shape, _, dtype = npy.read_array_header_2_0(stream)
-    else:
-        raise ValueError(f"unknown .npy version {version}")
+    if version != (1, 0):  # later versions are for headers of more than 64 KiB
+        raise ValueError(f".npy version {version}")
+    shape, _, dtype = npy.read_array_header_1_0(stream)
     return shape, dtype
 
 
@@ -312,7 +265,7 @@ def _read(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
         with archive.open(f"{name}.npy") as stream:
             array: Array = npy.read_array(stream, allow_pickle=False)
             stream.read(1)  # reaching the end makes zipfile compare the checksum
-    except _BROKEN as error:
+    except Exception as error:  # see load_weights
         raise InputError(f"{path}: the array {name} is damaged ({error})") from error
     return array
 
@@ -324,8 +277,8 @@ def _read_meta(path: Path, archive: zipfile.ZipFile, headers: Headers) -> Any:
             "make one with `npstyle weights convert`"
         )
     shape, dtype = headers["meta"]
-    if shape != () or dtype.kind != "U":
-        raise InputError(f"{path}: `meta` must be one JSON text, it is {shape} of {dtype}")
+    if shape != () or dtype.kind != "U" or dtype.itemsize > MAX_META_BYTES:
+        raise InputError(f"{path}: `meta` must be one short JSON text, it is {shape} of {dtype}")
     try:
         return json.loads(str(_read(path, archive, "meta")))
     except (ValueError, RecursionError) as error:
@@ -353,7 +306,7 @@ def _parse_meta(path: Path, meta: Any) -> Weights:
     architecture = meta.get("architecture")
     if not isinstance(architecture, list) or not architecture:
         raise InputError(f"{path}: `meta` must list the layers in `architecture`")
-    layers = tuple(_parse_layer(path, entry) for entry in architecture)
+    layers = tuple(parse_layer(path, entry) for entry in architecture)
     names = [layer.name for layer in layers]
     for name in names:
         if names.count(name) > 1:
@@ -374,36 +327,6 @@ def _parse_meta(path: Path, meta: Any) -> Weights:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-_NUMBERS: dict[str, dict[str, int]] = {
-    "conv": {"stride": 1, "padding": 0},
-    "relu": {},
-    "pool": {"size": 1, "stride": 1},
-}
-"""The whole numbers of each kind of layer, with the least that makes sense."""
-
-
-def _parse_layer(path: Path, entry: Any) -> LayerSpec:
-    kind = entry.get("kind") if isinstance(entry, dict) else None
-    if kind not in _NUMBERS or not isinstance(entry.get("name"), str):
-        raise InputError(
-            f"{path}: the architecture holds {entry!r}, which is no conv, relu or pool with a name"
-        )
-    numbers = {}
-    for field, least in _NUMBERS[kind].items():
-        value = entry.get(field)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 1024:
-            raise InputError(
-                f"{path}: layer {entry['name']} has {field} {value!r}; "
-                f"it must be a whole number from {least} to 1024"
-            )
-        numbers[field] = value
-    if kind == "conv":
-        return ConvSpec(entry["name"], numbers["stride"], numbers["padding"])
-    if kind == "pool":
-        return PoolSpec(entry["name"], numbers["size"], numbers["stride"])
-    return ReluSpec(entry["name"])
 
 
 def _check_tensors(path: Path, layers: Sequence[LayerSpec], headers: Headers) -> None:

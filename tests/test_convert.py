@@ -88,7 +88,7 @@ def two_kernels(arrays):
     [
         (without_layer, r"\(2, 2, 4, 4, 3\)"),
         (transposed, "block2_conv1"),
-        (with_nan, r"conv3_2\.weight holds NaN"),
+        (with_nan, r"keras\.h5: block3_conv2 holds NaN"),
         (wrong_bias, r"conv1_1\.bias"),
         (integers, "block1_conv1"),
         (two_kernels, "block1_conv2"),

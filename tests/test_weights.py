@@ -7,19 +7,10 @@ import numpy as np
 import pytest
 
 from npstyle import weights as chapter
+from npstyle.architecture import ConvSpec, PoolSpec, ReluSpec, vgg_architecture
 from npstyle.errors import InputError
 from npstyle.network import load_network
-from npstyle.weights import (
-    ConvSpec,
-    PoolSpec,
-    ReluSpec,
-    Weights,
-    default_weights,
-    find_weights,
-    load_weights,
-    save_weights,
-    vgg_architecture,
-)
+from npstyle.weights import Weights, default_weights, find_weights, load_weights, save_weights
 
 
 @pytest.fixture
@@ -141,7 +132,7 @@ DAMAGES = {
         r"conv1_1\.bias holds pickled",
     ),
     "pickled meta": (lambda p: {"meta.npy": npy(np.array({"a": 1}, object))}, "meta holds pickled"),
-    "meta is no text": (lambda p: {"meta.npy": npy(np.zeros(3))}, "one JSON text"),
+    "meta is no text": (lambda p: {"meta.npy": npy(np.zeros(3))}, "one short JSON text"),
     "meta is no JSON": (lambda p: {"meta.npy": npy(np.array("{"))}, "no valid JSON"),
     "meta is a list": (lambda p: {"meta.npy": npy(np.array("[1]"))}, "format"),
     "other format": (lambda p: meta_with(p, format=2), "format 2"),
@@ -271,3 +262,41 @@ def test_the_builtin_network_is_vgg19_at_a_quarter_of_the_width_under_3_mb():
     assert weights.layers == vgg_architecture((2, 2, 4, 4, 4))
     widths = [weights.tensors[f"conv{block}_1.bias"].size for block in range(1, 6)]
     assert widths == [16, 32, 64, 128, 128]
+
+
+def raw_npy(header, version=1):
+    text = header.encode("latin1")
+    length = len(text).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + text
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        raw_npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4,"),
+        raw_npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-4,)}\n"),
+        raw_npy("{'descr': [], 'fortran_order': False, 'shape': (4,)}\n"),
+        raw_npy("((((" * 3000),
+        raw_npy(" " * 70_000, version=2),
+    ],
+)
+def test_a_crafted_header_is_refused(saved, member):
+    rewrite(saved, {"conv1_1.bias.npy": member})
+    with pytest.raises(InputError, match=r"conv1_1\.bias"):
+        load_weights(saved)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"mean": [10**400, 0, 0]}, {"architecture": [{"kind": [], "name": "x"}]}, {"name": ["x"]}],
+)
+def test_crafted_meta_is_refused(saved, changes):
+    rewrite(saved, meta_with(saved, **changes))
+    with pytest.raises(InputError, match=r"small\.npz"):
+        load_weights(saved)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "..", "a\0b"])
+def test_a_name_no_file_can_have_is_refused(name):
+    with pytest.raises(InputError, match="no such file"):
+        find_weights(name)

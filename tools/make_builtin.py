@@ -22,12 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from npstyle import backend
+from npstyle.architecture import ConvSpec, PoolSpec, vgg_architecture
 from npstyle.demo import draw_painting, draw_photo
 from npstyle.image import preprocess
 from npstyle.ops.conv import conv2d
 from npstyle.ops.pool import avg_pool2d
 from npstyle.ops.relu import relu
-from npstyle.weights import ConvSpec, PoolSpec, Weights, save_weights, vgg_architecture
+from npstyle.weights import Weights, save_weights
 
 WIDTHS = {"conv1": 16, "conv2": 32, "conv3": 64, "conv4": 128, "conv5": 128}
 MEAN = (123.68, 116.779, 103.939)

@@ -12,6 +12,9 @@ from npstyle.lab.trial import Trial, checked_gradients, copies
 
 Array = NDArray[Any]
 
+RESOLVED = 1e-2
+"""A difference whose own error may be larger than this, relatively, shows nothing."""
+
 COMPLEX_STEP = 1e-30
 COMPLEX_STEP_TOLERANCE = 1e-14
 
@@ -141,7 +144,7 @@ def _judge(
             continue
         clear.append((found.numeric, line.slope))
         error = _excess(found, line.slope, tolerance * size) / size
-        resolved += 4 * found.uncertainty <= tolerance * size or line.slope == found.numeric
+        resolved += 4 * found.uncertainty <= RESOLVED * size or line.slope == found.numeric
         if error > worst:
             worst = error
             worst_note = f"{place}: analytic {line.slope:.6g}, numeric {found.numeric:.6g}"

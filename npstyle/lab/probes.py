@@ -155,7 +155,11 @@ def taylor(line: Line) -> Taylor:
         change, pattern = line.change(h)
         first.append(abs(change))
         second.append(abs(change - h * line.slope))
-        clear.append(here is None or np.array_equal(pattern, here))
+        if here is None:
+            clear.append(True)
+        else:  # a point at a kink has the pattern of one side: the other side tells
+            sides = (pattern, line.change(-h)[1])
+            clear.append(all(bool(np.all(side == here)) for side in sides))
     floor = 100 * line.rounding
     if here is None and _stays_kinked(line):
         clear = [False] * len(clear)

@@ -1,0 +1,84 @@
+"""The architecture of a sequential network, as data: its layers in order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from npstyle.errors import InputError
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """A convolution; kernel size and channels are those of its tensors."""
+
+    name: str
+    stride: int
+    padding: int
+    kind: Literal["conv"] = "conv"
+
+
+@dataclass(frozen=True)
+class ReluSpec:
+    """A rectifier."""
+
+    name: str
+    kind: Literal["relu"] = "relu"
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """A pooling layer: window `size` x `size`."""
+
+    name: str
+    size: int
+    stride: int
+    kind: Literal["pool"] = "pool"
+
+
+LayerSpec = ConvSpec | ReluSpec | PoolSpec
+
+
+def vgg_architecture(blocks: Sequence[int]) -> tuple[LayerSpec, ...]:
+    """Layers of a VGG network with this many 3x3 convolutions in each block (VGG-19: 2 2 4 4 4).
+
+    Source: Simonyan and Zisserman, "Very deep convolutional networks" (arXiv 1409.1556), table 1.
+    """
+    layers: list[LayerSpec] = []
+    for block, count in enumerate(blocks, start=1):
+        for n in range(1, count + 1):
+            layers.append(ConvSpec(f"conv{block}_{n}", stride=1, padding=1))
+            layers.append(ReluSpec(f"relu{block}_{n}"))
+        layers.append(PoolSpec(f"pool{block}", size=2, stride=2))
+    return tuple(layers)
+
+
+_NUMBERS: dict[str, dict[str, int]] = {
+    "conv": {"stride": 1, "padding": 0},
+    "relu": {},
+    "pool": {"size": 1, "stride": 1},
+}
+"""The whole numbers of each kind of layer, with the least that makes sense."""
+
+
+def parse_layer(path: Path, entry: Any) -> LayerSpec:
+    """One layer from its JSON; raises InputError, naming the file, if it is none."""
+    kind = entry.get("kind") if isinstance(entry, dict) else None
+    if not isinstance(kind, str) or kind not in _NUMBERS or not isinstance(entry.get("name"), str):
+        raise InputError(
+            f"{path}: the architecture holds {entry!r}, which is no conv, relu or pool with a name"
+        )
+    numbers = {}
+    for field, least in _NUMBERS[kind].items():
+        value = entry.get(field)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 1024:
+            raise InputError(
+                f"{path}: layer {entry['name']} has {field} {value!r}; "
+                f"it must be a whole number from {least} to 1024"
+            )
+        numbers[field] = value
+    if kind == "conv":
+        return ConvSpec(entry["name"], numbers["stride"], numbers["padding"])
+    if kind == "pool":
+        return PoolSpec(entry["name"], numbers["size"], numbers["stride"])
+    return ReluSpec(entry["name"])
