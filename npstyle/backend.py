@@ -21,7 +21,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from npstyle.errors import InputError
@@ -31,6 +33,7 @@ T = TypeVar("T")
 _pool: ThreadPoolExecutor | None = None
 _workers = 1
 _interrupted = threading.Event()
+_scratch = threading.local()
 
 
 class _Queue(Generic[T]):
@@ -120,6 +123,17 @@ def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
     if _interrupted.is_set():
         _interrupted.clear()
         raise KeyboardInterrupt
+
+
+def scratch(values: int) -> NDArray[np.float32]:
+    """Flat float32 array of at least `values` numbers, the same one for a thread each time.
+
+    Made anew for each layer, such arrays would cost the operating system a page at a time.
+    """
+    held: NDArray[np.float32] | None = getattr(_scratch, "array", None)
+    if held is None or held.size < values:
+        held = _scratch.array = np.empty(values, np.float32)
+    return held
 
 
 def strips(rows: int, height: int) -> list[tuple[int, int]]:

@@ -193,6 +193,15 @@ def transfer(
     dtype: Annotated[
         DtypeChoice, typer.Option(help="Precision of the engine.", rich_help_panel=MACHINE)
     ] = DtypeChoice.float32,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Plain sums also in float32: no Winograd convolution. Slower; the losses differ "
+            "by rounding.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=MACHINE)
     ] = False,
@@ -232,6 +241,7 @@ def transfer(
         optimizer=optimizer.value,
         seed=seed,
         dtype=dtype.value,
+        exact=exact,
         **{option: value for option, value in given.items() if value is not None},
     )
     output = output or Path(f"{photo.stem}-{painting.stem}.png")

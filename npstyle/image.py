@@ -23,15 +23,9 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import DTypeLike, NDArray
-from PIL import (
-    ExifTags,
-    Image,
-    ImageCms,
-    ImageOps,
-    PngImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-)
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import TiffImageFile
 
 from npstyle.errors import InputError
 from npstyle.files import check_destination, written_whole
@@ -73,7 +67,10 @@ def load_image(path: str | Path, size: int | None = None) -> Pixels:
     """
     path = Path(path)
     with _opened(path) as image:
-        pixels = _deep_tiff(path) if _is_plain_deep_tiff(image) else _to_srgb(image, path)
+        if _is_plain_deep_tiff(image, path):
+            pixels = np.asarray(tifffile.imread(path, key=0), np.float64) / 257
+        else:
+            pixels = _to_srgb(image, path)
     return pixels if size is None else resize(pixels, size)
 
 
@@ -117,25 +114,24 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def _is_plain_deep_tiff(image: Image.Image) -> bool:
+def _is_plain_deep_tiff(image: Image.Image, path: Path) -> bool:
     """Whether Pillow would cut 16 bits per channel to 8 and tifffile can read them all.
 
     What needs more of Pillow (a profile, an orientation, another codec) is read with 8 bits.
     """
-    if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.mode != "RGB":
+    if not isinstance(image, TiffImageFile):
         return False
+    bits = image.tag_v2.get(ExifTags.Base.BitsPerSample, ())
+    planar = image.tag_v2.get(ExifTags.Base.PlanarConfiguration) == 2
+    if planar and 16 in bits and len(bits) > 1 and image.info["compression"] == "raw":
+        # Pillow reads these as 8 bits and raises nothing.
+        raise InputError(f"{path}: keeps each 16 bit channel apart; save it interleaved or as PNG")
     return (
-        image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE) == (16, 16, 16)
-        and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 1
+        (image.mode, bits, planar) == ("RGB", (16, 16, 16), False)
         and image.tag_v2.get(ExifTags.Base.Orientation, 1) == 1
         and image.info["compression"] in ("raw", "tiff_adobe_deflate")
         and "icc_profile" not in image.info
     )
-
-
-def _deep_tiff(path: Path) -> Pixels:
-    """Pixels of a TIFF with 16 bits per channel."""
-    return np.asarray(tifffile.imread(path, key=0), np.float64) / 257
 
 
 def _to_srgb(image: Image.Image, path: Path) -> Pixels:
@@ -152,9 +148,7 @@ def _to_srgb(image: Image.Image, path: Path) -> Pixels:
     if "icc_profile" in image.info:
         colors = _through_profile(colors, image.info["icc_profile"], path)
     pixels = np.asarray(colors.convert("RGB"), np.float64)
-    if opacity is None:
-        return pixels
-    return opacity * pixels + (1 - opacity) * 255
+    return pixels if opacity is None else opacity * pixels + (1 - opacity) * 255
 
 
 def _deep_grey(image: Image.Image, upright: Image.Image, path: Path) -> Pixels:
@@ -163,10 +157,10 @@ def _deep_grey(image: Image.Image, upright: Image.Image, path: Path) -> Pixels:
     # The range 0..65535 is known of 16 bits only; a float picture says nothing of its own.
     if upright.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise InputError(f"{path}: holds float or 32 bit pixels; save it as an 8 or 16 bit picture")
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        # Pillow inverts pictures whose 0 is white at 8 bits, and not at 16.
-        white_is_zero = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
-        values = 65535 - values if white_is_zero else values
+    # Pillow inverts pictures whose 0 is white at 8 bits, and not at 16.
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:
+        values = 65535 - values
     return values / 257
 
 
@@ -201,13 +195,7 @@ def _through_profile(image: Image.Image, profile: bytes, path: Path) -> Image.Im
 
 
 def fit_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width with the longest side `size` and the same aspect, at least 1.
-
-    Raises
-    ------
-    InputError
-        If `size` is less than 1.
-    """
+    """Height and width, at least 1, with the longest side `size`; InputError if that is below 1."""
     if size < 1:
         raise InputError(f"size {size}: the longest side must be 1 pixel or more")
     longest = max(height, width)
@@ -231,16 +219,15 @@ def resize(pixels: Array, size: int | tuple[int, int]) -> Pixels:
     Raises
     ------
     InputError
-        If the longest side asked for is less than 1.
+        If a longest side less than 1 is asked for.
     """
-    height, width = (
-        fit_size(pixels.shape[0], pixels.shape[1], size) if isinstance(size, int) else size
-    )
-    if pixels.shape[:2] == (height, width):
+    if isinstance(size, int):
+        size = fit_size(pixels.shape[0], pixels.shape[1], size)
+    if pixels.shape[:2] == size:
         return np.clip(np.asarray(pixels, np.float64), 0, 255)
     channels = [
         Image.fromarray(np.ascontiguousarray(pixels[..., c], np.float32)).resize(
-            (width, height), Image.Resampling.LANCZOS
+            (size[1], size[0]), Image.Resampling.LANCZOS
         )
         for c in range(3)
     ]
@@ -249,13 +236,9 @@ def resize(pixels: Array, size: int | tuple[int, int]) -> Pixels:
 
 
 def check_output(path: str | Path) -> None:
-    """Raise what `save_image` would, before the work whose picture it is to write.
+    """Raise the InputError of `save_image` for this path, before the work that makes its picture.
 
-    Raises
-    ------
-    InputError
-        If the suffix is none of `WRITABLE`, the path is a folder, or its folder is missing or
-        cannot be written to.
+    The suffix must be one of `WRITABLE`, the path no folder, and its folder there and writable.
     """
     check_destination(Path(path), WRITABLE)
 
@@ -275,8 +258,7 @@ def save_image(path: str | Path, pixels: Array, settings: dict[str, Any] | None 
     Raises
     ------
     InputError
-        If the format is unknown, the array is no picture, or the file cannot be written. An older
-        file of that name is then as it was.
+        If the format is unknown, the array is no picture, or the file cannot be written.
     """
     path = Path(path)
     check_output(path)
@@ -284,7 +266,7 @@ def save_image(path: str | Path, pixels: Array, settings: dict[str, Any] | None 
         raise InputError(f"{path}: pixels must be (height, width, 3) numbers, none of them NaN")
     text = json.dumps(settings) if settings is not None else None
     try:
-        data = _encode(path.suffix.lower(), np.clip(pixels, 0, 255), text)
+        data = _encode(path.suffix.lower(), np.clip(pixels, 0, 255).astype(np.float64), text)
     except (OSError, ValueError) as error:  # sides or metadata beyond what the format can hold
         raise InputError(
             f"{path}: cannot be written as {path.suffix} ({error}); use .png or .tif"
@@ -311,7 +293,7 @@ def _encode(suffix: str, pixels: Array, text: str | None) -> bytes:
         return buffer.getvalue()
     image = Image.fromarray(np.round(pixels).astype(np.uint8))
     if suffix == ".png":
-        chunks = PngImagePlugin.PngInfo()
+        chunks = PngInfo()
         chunks.add_text("Software", software)
         if text is not None:
             chunks.add_text(SETTINGS_KEY, text)

@@ -31,6 +31,11 @@ from npstyle.ops.pool import (
     pooled_size,
 )
 from npstyle.ops.relu import relu, relu_backward
+from npstyle.ops.winograd import (
+    transform_filters,
+    winograd_conv2d,
+    winograd_conv2d_backward,
+)
 from npstyle.weights import Weights, default_weights, find_weights, load_weights
 
 Array = NDArray[Any]
@@ -39,13 +44,18 @@ Pooling = Literal["avg", "max"]
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution: weight (kernel height, kernel width, channels in, out), bias (out,)."""
+    """A convolution: weight (kernel height, kernel width, channels in, out), bias (out,).
+
+    `filters` (36, channels in, out) are the weights for the fast route, where it serves the layer;
+    see `npstyle.ops.winograd`.
+    """
 
     name: str
     weight: Array
     bias: Array
     stride: int
     padding: int
+    filters: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -193,6 +203,39 @@ def configure(network: Network, pooling: Pooling, dtype: DTypeLike = np.float32)
     return replace(network, layers=tuple(layers))
 
 
+def accelerate(network: Network, wanted: Iterable[str]) -> Network:
+    """The same network with the fast route for its float32 3x3 convolutions.
+
+    Parameters
+    ----------
+    network : Network
+        In float32; in another precision it is returned as it is.
+    wanted : names of activations
+        Layers deeper than these are left alone: they will not run.
+
+    Returns
+    -------
+    Network
+        Equal to `network` up to rounding.
+    """
+    if network.dtype != np.float32:
+        return network
+    depth = max(map(network.depth, wanted), default=-1)
+    layers = [
+        replace(layer, filters=transform_filters(layer.weight))
+        if index <= depth and isinstance(layer, Conv) and _suits_winograd(layer)
+        else layer
+        for index, layer in enumerate(network.layers)
+    ]
+    return replace(network, layers=tuple(layers))
+
+
+def _suits_winograd(layer: Conv) -> bool:
+    """3x3, and channels enough that the matrix products outweigh the transforms."""
+    kernel, channels = layer.weight.shape[:2], layer.weight.shape[2:]
+    return (*kernel, layer.stride, layer.padding) == (3, 3, 1, 1) and min(channels) >= 16
+
+
 def load_network(name: str | Path | None = None) -> Network:
     """Load a network from a weights file.
 
@@ -246,13 +289,18 @@ def forward(network: Network, image: Array, wanted: Iterable[str]) -> tuple[dict
         layer = network.layers[index]
         before = image
         match layer:
+            case Conv() if layer.filters is not None:
+                rectify = isinstance(network.layers[index + 1], Relu)
+                image = winograd_conv2d(before, layer.filters, layer.bias, rectify=rectify)
+                entries.append(before.shape)
             case Conv():
                 image = conv2d(before, layer.weight, layer.bias, layer.stride, layer.padding)
                 entries.append(before.shape)
             case Relu():
-                # A pre-activation is nobody else's, so its rectifier may write over it.
-                private = index > 0 and isinstance(network.layers[index - 1], Conv)
-                image = relu(before, out=before if private else None)
+                above = network.layers[index - 1] if index else None
+                if not (isinstance(above, Conv) and above.filters is not None):
+                    # A pre-activation is nobody else's, so its rectifier may write over it.
+                    image = relu(before, out=before if isinstance(above, Conv) else None)
                 entries.append(image)
             case Pool(mode="avg"):
                 image = avg_pool2d(before, layer.size, layer.stride)
@@ -296,6 +344,8 @@ def backward(network: Network, tape: Tape, gradients: dict[str, Array]) -> Array
             raise ValueError("backward: forward was asked for no activation, so nothing flows back")
         kept = tape.entries.pop()
         match layer:
+            case Conv() if layer.filters is not None:
+                gradient = winograd_conv2d_backward(gradient, layer.filters)
             case Conv():
                 gradient = conv2d_backward(
                     gradient, layer.weight, kept, layer.stride, layer.padding

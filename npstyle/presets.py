@@ -82,6 +82,8 @@ class Settings:
         Of the noise.
     dtype : "float32" or "float64"
         The engine's precision; the optimiser always works in float64.
+    exact : bool
+        Take the plain sums also in float32, not the fast route that differs by rounding.
     """
 
     preset: str = "gatys"
@@ -101,6 +103,7 @@ class Settings:
     optimizer: Optimizer = "lbfgs"
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
+    exact: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no run could use.

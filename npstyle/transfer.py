@@ -12,7 +12,7 @@ from npstyle import backend
 from npstyle.errors import InputError
 from npstyle.image import fit_size, image_size, load_image, resize
 from npstyle.memory import run_bytes
-from npstyle.network import Network, configure, load_network, shapes
+from npstyle.network import Network, accelerate, configure, load_network, shapes
 from npstyle.objective import StyleObjective
 from npstyle.optimize import PIXEL_MAX, Progress, Result, optimize
 from npstyle.presets import NORMALIZED_STYLE_FACTOR, Settings
@@ -113,6 +113,8 @@ def transfer(
     if not isinstance(network, Network):
         network = load_network(network)
     network = configure(network, settings.pooling, settings.dtype)
+    if not settings.exact:
+        network = accelerate(network, [*settings.content_layers, *settings.style_layers])
     plan = make_plan(network, settings, photo_shape, painting_shape, threads)
     if announce is not None:
         announce(plan)

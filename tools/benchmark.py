@@ -21,7 +21,7 @@ import numpy as np
 
 from npstyle import backend
 from npstyle.image import load_image
-from npstyle.network import Network, load_network
+from npstyle.network import Network, accelerate, load_network
 from npstyle.objective import StyleObjective
 from npstyle.presets import Settings
 
@@ -63,7 +63,8 @@ def compare(
     theirs = TorchObjective(network, photo, painting, settings, torch.float32)
     ours_seconds, theirs_seconds = [], []
     with backend.threads(threads):
-        ours = StyleObjective(network, photo, painting, **options)
+        fast = accelerate(network, [*settings.content_layers, *settings.style_layers])
+        ours = StyleObjective(fast, photo, painting, **options)
         ours(picture)
         theirs(picture)
         for _ in range(pairs):

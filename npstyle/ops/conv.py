@@ -43,6 +43,9 @@ Array = NDArray[Any]
 STRIP_BYTES = 2 << 20
 """Memory of one strip's columns; a strip of this size stays in a core's share of the cache."""
 
+FEW_CHANNELS = 8
+"""With fewer channels out than this, writing columns costs more than multiplying them."""
+
 PARTIAL_SUMS = 8
 """Pieces of the image whose weight gradients are summed apart, so that threads can share them."""
 
@@ -105,7 +108,10 @@ def conv2d_backward(
     kernel_height, kernel_width = weight.shape[:2]
     start = (kernel_height - 1 - padding, kernel_width - 1 - padding)
     spread = _spread(gradient, stride)
-    return _correlate(spread, turned, None, 1, start, (image_shape[0], image_shape[1]))
+    size = (image_shape[0], image_shape[1])
+    if image_shape[2] < FEW_CHANNELS:
+        return _correlate_to_few(spread, turned, start, size)
+    return _correlate(spread, turned, None, 1, start, size)
 
 
 def conv2d_backward_weights(
@@ -209,6 +215,45 @@ def _correlate(
                 product += bias
 
     share(multiply, strips(size[0], rows))
+    return out
+
+
+def _correlate_to_few(
+    image: Array, weight: Array, padding: tuple[int, int], size: tuple[int, int]
+) -> Array:
+    """The same sum with stride 1, multiplied before it is shifted: for few channels out.
+
+    P[u, v, (i, j, o)] = sum_c X[u, v, c] W[i, j, c, o] has k_h k_w channels per channel out, and
+    Z[y, x, o] is the sum of P over the taps (i, j), each shifted by its place in the kernel.
+    """
+    kernel_height, kernel_width, channels, filters = weight.shape
+    dtype = np.result_type(image, weight)
+    taps = kernel_height * kernel_width
+    matrix = np.ascontiguousarray(weight.transpose(2, 0, 1, 3)).reshape(channels, taps * filters)
+    out = np.zeros((*size, filters), dtype)
+    rows = max(1, STRIP_BYTES // (image.shape[1] * channels * image.itemsize))
+
+    def work(queue: Iterator[tuple[int, int]]) -> None:
+        for first, end in queue:
+            top = max(0, first - padding[0])
+            bottom = min(len(image), end - 1 + kernel_height - padding[0])
+            product = image[top:bottom].reshape(-1, channels) @ matrix
+            product = product.reshape(-1, image.shape[1], kernel_height, kernel_width, filters)
+            for i in range(kernel_height):
+                shift_y = first + i - padding[0]
+                y_first, y_end = _inside(end - first, shift_y, 1, len(image))
+                for j in range(kernel_width):
+                    shift_x = j - padding[1]
+                    x_first, x_end = _inside(size[1], shift_x, 1, image.shape[1])
+                    if y_first < y_end and x_first < x_end:
+                        out[first + y_first : first + y_end, x_first:x_end] += product[
+                            y_first + shift_y - top : y_end + shift_y - top,
+                            x_first + shift_x : x_end + shift_x,
+                            i,
+                            j,
+                        ]
+
+    share(work, strips(size[0], rows))
     return out
 
 

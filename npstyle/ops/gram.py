@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from npstyle.backend import share, strips
 
-STRIP_POSITIONS = 1 << 14
+STRIP_POSITIONS = 1 << 12
 """Positions multiplied at a time, a piece of work for one thread."""
 
 

@@ -23,7 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle.backend import share, strips
+
 Array = NDArray[Any]
+
+ROWS = 8
+"""Rows of output that are a piece of work for one thread."""
 
 
 def avg_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
@@ -48,14 +53,19 @@ def avg_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
         If the window is larger than the image.
     """
     stride = stride or size
-    total: Array | None = None
-    for window in _windows(image, size, stride):
-        if total is None:
-            total = window.copy()
-        else:
-            total += window
-    assert total is not None
-    total *= _share_of_one(size, image)
+    windows = list(_windows(image, size, stride))
+    total = np.empty(windows[0].shape, image.dtype)
+    factor = _share_of_one(size, image)
+
+    def average(queue: Iterator[tuple[int, int]]) -> None:
+        for first, end in queue:
+            strip = total[first:end]
+            strip[:] = windows[0][first:end]
+            for window in windows[1:]:
+                strip += window[first:end]
+            strip *= factor
+
+    share(average, strips(len(total), ROWS))
     return total
 
 
@@ -78,10 +88,19 @@ def avg_pool2d_backward(
     array (height, width, channels)
         dL/dX.
     """
+    stride = stride or size
     image_gradient = np.zeros(image_shape, gradient.dtype)
-    share_of_each = gradient * _share_of_one(size, gradient)
-    for window in _windows(image_gradient, size, stride or size):
-        window += share_of_each
+    windows = list(_windows(image_gradient, size, stride))
+    factor = _share_of_one(size, gradient)
+
+    def spread(queue: Iterator[tuple[int, int]]) -> None:
+        for first, end in queue:
+            share_of_each = gradient[first:end] * factor
+            for window in windows:
+                window[first:end] += share_of_each
+
+    # Windows that overlap would let two threads add to one row: those go in one piece.
+    share(spread, strips(len(gradient), ROWS if stride >= size else len(gradient)))
     return image_gradient
 
 

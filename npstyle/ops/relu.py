@@ -8,10 +8,16 @@ paper ("0 if F < 0" and the published programs at equality) we take 0. F > 0 exa
 so the output is all the derivative needs and Z may be overwritten.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from npstyle.backend import share, strips
+
+STRIPS = 16
+"""Pieces that an array is gated in; each is a piece of work for one thread."""
 
 
 def relu(pre_activation: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -51,4 +57,13 @@ def relu_backward(
     array
         dL/dZ.
     """
-    return np.multiply(gradient, activation > 0, out=out)
+    if out is None:
+        out = np.empty_like(gradient)
+
+    def gate(queue: Iterator[tuple[int, int]]) -> None:
+        for first, end in queue:
+            strip = slice(first, end)
+            np.multiply(gradient[strip], activation[strip] > 0, out=out[strip])
+
+    share(gate, strips(len(gradient), -(-len(gradient) // STRIPS)))
+    return out
