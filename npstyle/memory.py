@@ -10,6 +10,7 @@ from collections.abc import Collection
 import numpy as np
 
 from npstyle.network import Conv, Network, Pool, shapes
+from npstyle.ops import winograd
 from npstyle.ops.conv import STRIP_BYTES
 from npstyle.optimize import CORRECTIONS
 from npstyle.presets import Settings
@@ -80,4 +81,7 @@ def run_bytes(
         targets * itemsize + optimizer + evaluation,
     )
     # Two strips per thread: the allocator keeps the last one while the next layer's is made.
-    return peak + 2 * threads * STRIP_BYTES
+    working = 2 * threads * STRIP_BYTES
+    if not settings.exact and itemsize == 4:
+        working += 2 * threads * winograd.STRIP_BYTES + 2 * winograd.LAYER_BYTES
+    return peak + working

@@ -50,36 +50,40 @@ WINDOW = 6
 STRIP_BYTES = 3 << 20
 """Memory of a strip's transformed tiles: what fits the cache together with the product."""
 
-A = np.array(
-    [
-        [1, 0, 0, 0],
-        [1, 1, 1, 1],
-        [1, -1, 1, -1],
-        [1, 2, 4, 8],
-        [1, -2, 4, -8],
-        [0, 0, 0, 1],
-    ]
-)
-B = np.array(
-    [
-        [4, 0, 0, 0, 0, 0],
-        [0, -4, 4, -2, 2, 4],
-        [-5, -4, -4, -1, -1, 0],
-        [0, 1, -1, 2, -2, -5],
-        [1, 1, 1, 1, 1, 0],
-        [0, 0, 0, 0, 0, 1],
-    ]
-)
-G = np.array(
-    [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ]
-)
+LAYER_BYTES = 16 << 20
+"""A layer whose transformed tiles fill no more than this is worked on as a whole."""
+
+LAYER_PIECES = 4
+"""Pieces that such a layer's transforms are shared in."""
+
+POINTS = (0.0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)
+"""Where the polynomials are evaluated. The usual 0, 1, -1, 2, -2 make transforms of whole numbers,
+of no use in a matrix product, and lose twice as much to rounding."""
+
+
+def _matrices() -> tuple[Array, Array, Array]:
+    """A (6 x 4), B (6 x 6) and G (6 x 3) for POINTS and infinity.
+
+    A filter is a polynomial g(p) = g0 + g1 p + g2 p^2. Products of polynomials are products of
+    their values, and Lagrange's formula leads back (Toom and Cook); the transpose of such a
+    multiplication is a filter. With N_p = prod_(q != p) (p - q), the row of a point p is
+
+        A: 1, p, p^2, p^3      G: (1, p, p^2) / N_p      B^T: coefficients of prod_(q != p) (x - q)
+
+    and infinity takes the highest coefficients.
+    """
+    A, BT, G = np.zeros((WINDOW, TILE)), np.zeros((WINDOW, WINDOW)), np.zeros((WINDOW, 3))
+    for row, p in enumerate(POINTS):
+        others = [q for q in POINTS if q != p]
+        A[row] = p ** np.arange(TILE)
+        G[row] = p ** np.arange(3) / np.prod([p - q for q in others])
+        BT[row, : len(POINTS)] = np.poly(others)[::-1]
+    A[-1, -1] = G[-1, -1] = 1
+    BT[-1] = np.poly(POINTS)[::-1]
+    return A, BT.T, G
+
+
+A, B, G = _matrices()
 TO_TILES = np.kron(B.T, B.T).astype(np.float32)
 FROM_TILES = np.kron(A.T, A.T).astype(np.float32)
 
@@ -145,40 +149,81 @@ def _convolve(
     height, width, channels = image.shape
     outputs = filters.shape[2]
     rows, columns = -(-height // TILE), -(-width // TILE)
-    strip = max(1, STRIP_BYTES // (WINDOW**2 * columns * max(channels, outputs) * 4))
-    ranges = strips(rows, strip)
-    strip = max((end - first for first, end in ranges), default=0)
+    row_bytes = WINDOW**2 * columns * max(channels, outputs) * image.itemsize
+    out = np.empty((height, width, outputs), np.float32)
     to_tiles, from_tiles = TO_TILES, FROM_TILES
     if turned:
         to_tiles, from_tiles = TO_TILES[:, ::-1].copy(), FROM_TILES[::-1].copy()
-    out = np.empty((height, width, outputs), np.float32)
+    if rows * row_bytes <= LAYER_BYTES:
+        return _convolve_layer(image, filters, bias, rectify, to_tiles, from_tiles, out)
+    ranges = strips(rows, max(1, STRIP_BYTES // row_bytes))
+    strip = max(end - first for first, end in ranges)
 
     def work(queue: Iterator[tuple[int, int]]) -> None:
-        size = strip * columns
-        padded = np.zeros((TILE * strip + 2, TILE * columns + 2, channels), np.float32)
-        half = WINDOW**2 * size * max(channels, outputs)
+        half = WINDOW**2 * strip * columns * max(channels, outputs)
         first_half, second_half = scratch(2 * half)[: 2 * half].reshape(2, half)
+        padded = np.zeros((TILE * strip + 2, TILE * columns + 2, channels), np.float32)
         for first, end in queue:
             tiles = (end - first) * columns
-            _copy_padded(padded, image, first, end)
             windows = _part(first_half, WINDOW**2, tiles, channels)
-            windows.reshape(WINDOW, WINDOW, -1, columns, channels)[:] = _windows(
-                padded, end - first, columns
-            )
             transformed = _part(second_half, WINDOW**2, tiles, channels)
-            np.matmul(
-                to_tiles,
-                windows.reshape(WINDOW**2, -1),
-                out=transformed.reshape(WINDOW**2, -1),
-            )
+            _read(windows, image, first, end, padded)
+            np.matmul(to_tiles, _flat(windows), out=_flat(transformed))
             products = _part(first_half, WINDOW**2, tiles, outputs)
             np.matmul(transformed, filters, out=products)
             result = _part(second_half, TILE**2, tiles, outputs)
-            np.matmul(from_tiles, products.reshape(WINDOW**2, -1), out=result.reshape(TILE**2, -1))
+            np.matmul(from_tiles, _flat(products), out=_flat(result))
             _write(out[TILE * first : TILE * end], result, columns, bias, rectify)
 
     share(work, ranges)
     return out
+
+
+def _convolve_layer(
+    image: Array,
+    filters: Array,
+    bias: Array | None,
+    rectify: bool,
+    to_tiles: Array,
+    from_tiles: Array,
+    out: Array,
+) -> Array:
+    """The same for a layer of few tiles, whose time goes into reading the filters.
+
+    Here every thread takes some of the 36 products for all tiles, so that each filter is read once.
+    """
+    channels, outputs = image.shape[2], filters.shape[2]
+    rows, columns = -(-len(out) // TILE), -(-out.shape[1] // TILE)
+    transformed = np.empty((WINDOW**2, rows * columns, channels), np.float32)
+    products = np.empty((WINDOW**2, rows * columns, outputs), np.float32)
+
+    def transform(queue: Iterator[tuple[int, int]]) -> None:
+        for first, end in queue:
+            padded = np.zeros((TILE * (end - first) + 2, TILE * columns + 2, channels), np.float32)
+            tiles = slice(first * columns, end * columns)
+            windows = np.empty((WINDOW**2, (end - first) * columns, channels), np.float32)
+            _read(windows, image, first, end, padded)
+            np.matmul(to_tiles, _flat(windows), out=_flat(transformed[:, tiles]))
+
+    def multiply(queue: Iterator[int]) -> None:
+        for k in queue:
+            np.matmul(transformed[k], filters[k], out=products[k])
+
+    def write(queue: Iterator[tuple[int, int]]) -> None:
+        for first, end in queue:
+            result = from_tiles @ _flat(products[:, first * columns : end * columns])
+            _write(out[TILE * first : TILE * end], result, columns, bias, rectify)
+
+    pieces = strips(rows, -(-rows // LAYER_PIECES))
+    share(transform, pieces)
+    share(multiply, range(WINDOW**2))
+    share(write, pieces)
+    return out
+
+
+def _flat(tiles: Array) -> Array:
+    """View (count, tiles, channels) as the matrix (count, tiles x channels)."""
+    return tiles.reshape(len(tiles), -1)
 
 
 def _part(flat: Array, count: int, tiles: int, channels: int) -> Array:
@@ -186,8 +231,11 @@ def _part(flat: Array, count: int, tiles: int, channels: int) -> Array:
     return flat[: count * tiles * channels].reshape(count, tiles, channels)
 
 
-def _copy_padded(padded: Array, image: Array, first: int, end: int) -> None:
-    """Write the rows that the tile rows first..end see; outside of the image there are zeros."""
+def _read(windows: Array, image: Array, first: int, end: int, padded: Array) -> None:
+    """Write the 6x6 pixels of each tile of the tile rows first..end; zeros outside the image.
+
+    windows: (36, tiles, channels); padded: scratch with borders of zeros at its sides.
+    """
     top, bottom = TILE * first - 1, TILE * end + 1
     inside_top, inside_bottom = max(top, 0), min(bottom, len(image))
     padded[: inside_top - top] = 0
@@ -195,6 +243,10 @@ def _copy_padded(padded: Array, image: Array, first: int, end: int) -> None:
         inside_top:inside_bottom
     ]
     padded[inside_bottom - top : bottom - top] = 0
+    columns = (padded.shape[1] - 2) // TILE
+    windows.reshape(WINDOW, WINDOW, end - first, columns, image.shape[2])[:] = _windows(
+        padded, end - first, columns
+    )
 
 
 def _windows(padded: Array, rows: int, columns: int) -> Array:
@@ -210,6 +262,7 @@ def _windows(padded: Array, rows: int, columns: int) -> Array:
 
 def _write(out: Array, result: Array, columns: int, bias: Array | None, rectify: bool) -> None:
     """Put 4x4 outputs per tile (16, tiles, channels out) in their places, with bias and ReLU."""
+    result = result.reshape(TILE**2, -1, out.shape[2])
     if bias is not None:
         result += bias
     if rectify:

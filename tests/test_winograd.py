@@ -1,0 +1,156 @@
+"""The fast route is the same function as the plain one, up to the rounding of float32."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from npstyle import backend
+from npstyle.gradcheck import check_gradient
+from npstyle.image import load_image
+from npstyle.network import accelerate, configure, load_network
+from npstyle.objective import StyleObjective
+from npstyle.ops import winograd
+from npstyle.ops.conv import conv2d, conv2d_backward
+from npstyle.ops.relu import relu
+from npstyle.ops.winograd import (
+    transform_filters,
+    winograd_conv2d,
+    winograd_conv2d_backward,
+)
+from npstyle.presets import PRESETS
+from tests.numeric import relative_error
+
+SHAPES = [(8, 8, 3, 4), (5, 7, 4, 3), (1, 1, 2, 3), (2, 30, 3, 5), (33, 6, 5, 6), (13, 17, 16, 8)]
+
+
+@pytest.fixture(params=["strips", "whole layer"], autouse=True)
+def route(request, monkeypatch):
+    """Both ways through a layer, at sizes where only one of them would be taken."""
+    if request.param == "strips":
+        monkeypatch.setattr(winograd, "LAYER_BYTES", 0)
+        monkeypatch.setattr(winograd, "STRIP_BYTES", 30_000)
+
+
+def draw(rng, shape):
+    height, width, channels, filters = shape
+    image = rng.standard_normal((height, width, channels)).astype(np.float32)
+    weight = rng.standard_normal((3, 3, channels, filters)).astype(np.float32)
+    return image, weight, rng.standard_normal(filters).astype(np.float32)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_forward_and_backward_equal_the_plain_route_in_float64(rng, shape, threads):
+    image, weight, bias = draw(rng, shape)
+    filters = transform_filters(weight)
+    exact = conv2d(image.astype(float), weight.astype(float), bias.astype(float), 1, 1)
+    upstream = rng.standard_normal(exact.shape).astype(np.float32)
+    exact_backward = conv2d_backward(
+        upstream.astype(float), weight.astype(float), image.shape, 1, 1
+    )
+    with backend.threads(threads):
+        out = winograd_conv2d(image, filters, bias)
+        rectified = winograd_conv2d(image, filters, bias, rectify=True)
+        backward = winograd_conv2d_backward(upstream, filters)
+    assert out.dtype == backward.dtype == np.float32
+    assert relative_error(out, exact) < 3e-6
+    assert relative_error(backward, exact_backward) < 3e-6
+    assert np.array_equal(rectified, relu(out))
+
+
+def test_filters_transform_as_the_formula_says(rng):
+    weight = rng.standard_normal((3, 3, 2, 3))
+    U = transform_filters(weight).reshape(6, 6, 2, 3)
+    for c, o in np.ndindex(2, 3):
+        expected = winograd.G @ weight[:, :, c, o] @ winograd.G.T
+        assert np.allclose(U[:, :, c, o], expected, atol=1e-6)
+
+
+def test_one_tile_in_exact_arithmetic_is_the_plain_sum():
+    """F(4x4, 3x3) itself is exact: in float64 hardly anything is lost."""
+    rng = np.random.default_rng(1)
+    d, g = rng.integers(-9, 9, (6, 6)).astype(float), rng.integers(-9, 9, (3, 3)).astype(float)
+    A, B, G = winograd.A, winograd.B, winograd.G
+    Y = A.T @ ((G @ g @ G.T) * (B.T @ d @ B)) @ A
+    expected = [[np.sum(d[y : y + 3, x : x + 3] * g) for x in range(4)] for y in range(4)]
+    assert np.allclose(Y, expected, atol=1e-9)
+
+
+def test_the_laboratory_finds_it_right_and_a_lost_turn_wrong(rng):
+    image, weight, _ = draw(rng, (9, 7, 6, 6))
+    filters = transform_filters(weight)
+
+    def backward(g, x):
+        return winograd_conv2d_backward(g.astype(np.float32), filters)
+
+    def not_turned(g, x):
+        return winograd_conv2d(g.astype(np.float32), filters.transpose(0, 2, 1))
+
+    def check(derivative):
+        return check_gradient(
+            lambda x: winograd_conv2d(x, filters), derivative, [image], linear=(0,), samples=40
+        )
+
+    assert check(backward).passed, check(backward)
+    assert not check(not_turned).passed
+
+
+def test_only_wide_layers_that_run_in_float32_are_accelerated(monkeypatch):
+    network = load_network("builtin")
+    assert accelerate(network, ["conv2_1"]).layers == network.layers
+    monkeypatch.setattr("npstyle.network.WIDE", 16 * 16)
+    fast = accelerate(network, ["conv2_1"])
+    served = [layer.name for layer in fast.layers if getattr(layer, "filters", None) is not None]
+    assert served == ["conv1_2", "conv2_1"]
+    double = configure(network, "avg", np.float64)
+    assert accelerate(double, ["conv2_1"]) is double
+
+
+def errors(network, photo, painting, pixels, settings):
+    """Relative errors of loss and gradient of the fast route against float64."""
+
+    def evaluate(network):
+        objective = StyleObjective(
+            network,
+            photo,
+            painting,
+            content_layers=settings.content_layers,
+            style_layers=settings.style_layers,
+            content_weight=settings.content_weight,
+            style_weight=settings.style_weight,
+            tv_weight=settings.tv_weight,
+            scaling=settings.scaling,
+        )
+        return objective(pixels)
+
+    wanted = [*settings.content_layers, *settings.style_layers]
+    plain = configure(network, settings.pooling, np.float32)
+    with backend.threads(backend.physical_cores()):
+        fast = evaluate(accelerate(plain, wanted))
+        exact = evaluate(configure(network, settings.pooling, np.float64))
+    return abs(fast.loss / exact.loss - 1), relative_error(fast.gradient, exact.gradient)
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_objective_with_every_layer_fast_at_an_odd_size(rng, monkeypatch, preset, pooling):
+    monkeypatch.setattr("npstyle.network.WIDE", 0)
+    photo, painting, pixels = (rng.uniform(0, 255, (45, 61, 3)) for _ in range(3))
+    settings = replace(PRESETS[preset], pooling=pooling)
+    loss, gradient = errors(load_network("builtin"), photo, painting, pixels, settings)
+    assert loss <= 1e-5
+    assert gradient <= 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [256, 512])
+def test_objective_on_the_real_vgg19(shared, vgg19, size, route, request, rng):
+    if "strips" in request.node.name:
+        pytest.skip("the sizes are real: the route is chosen as it is in use")
+    photo = load_image(shared / "images" / "tuebingen.jpg", size)
+    painting = load_image(shared / "images" / "starry_night.jpg", size)
+    pixels = np.clip(photo + rng.normal(0, 20, photo.shape), 0, 255)
+    loss, gradient = errors(load_network(vgg19), photo, painting, pixels, PRESETS["gatys"])
+    assert loss <= 1e-5
+    assert gradient <= 1e-4
