@@ -322,11 +322,10 @@ def _run_transfer(
     quiet: bool,
 ) -> None:
     """Run `npstyle.transfer.transfer` with progress and signals, and write the picture."""
-    from npstyle.files import check_destination
-    from npstyle.image import WRITABLE, save_image
+    from npstyle.image import check_output, save_image
     from npstyle.transfer import transfer as run
 
-    check_destination(output, WRITABLE)
+    check_output(output)
     display = console.ProgressDisplay(settings.iterations, quiet)
 
     def announce(plan: "Plan") -> None:

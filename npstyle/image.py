@@ -5,9 +5,9 @@ A picture is an array (height, width, 3), RGB, float64, 0..255, in the sRGB colo
 The network's input is an affine function of the pixels x: with the channels in the network's
 order, and its mean m and scale s,
 
-    z = (x - m) s          dL/dx = s dL/dz          x = z / s + m
+    z = (x - m) s          dL/dx = s dL/dz
 
-(the derivative's channels brought back to RGB order; the last is postprocessing).
+(the derivative's channels brought back to RGB order).
 """
 
 import io
@@ -377,23 +377,3 @@ def preprocess_backward(gradient: Array, channel_order: str, scale: Sequence[flo
     """
     scaled = gradient * np.array(scale)
     return scaled[..., ::-1] if channel_order == "BGR" else scaled
-
-
-def unprocess(
-    network_input: Array, channel_order: str, mean: Sequence[float], scale: Sequence[float]
-) -> Pixels:
-    """Pixels from what the network is fed, x = z / s + m: the inverse of `preprocess`.
-
-    Parameters
-    ----------
-    network_input : array (height, width, 3), in the network's channel order
-    channel_order, mean, scale
-        As in `preprocess`.
-
-    Returns
-    -------
-    float64 array (height, width, 3), RGB
-        In 0..255 only where the input comes from such pixels; nothing is clipped.
-    """
-    pixels = network_input / np.array(scale) + np.array(mean)
-    return np.ascontiguousarray(pixels[..., ::-1] if channel_order == "BGR" else pixels, np.float64)

@@ -12,7 +12,7 @@ torch = pytest.importorskip(
 from npstyle import backend
 from npstyle.demo import draw_painting, draw_photo
 from npstyle.image import load_image
-from npstyle.network import configure, load_network
+from npstyle.network import accelerate, configure, load_network
 from npstyle.objective import StyleObjective
 from npstyle.presets import PRESETS
 from tests.numeric import relative_error
@@ -21,10 +21,12 @@ from tests.peer import TorchObjective
 pytestmark = pytest.mark.peers
 
 
-def compare(network, settings, photo, painting, picture, dtype):
+def compare(network, settings, photo, painting, picture, dtype, fast=False):
     """Relative errors of loss and gradient against PyTorch in float64."""
+    configured = configure(network, settings.pooling, dtype)
+    wanted = [*settings.content_layers, *settings.style_layers]
     ours = StyleObjective(
-        configure(network, settings.pooling, dtype),
+        accelerate(configured, wanted) if fast else configured,
         photo,
         painting,
         content_layers=settings.content_layers,
@@ -65,3 +67,14 @@ def test_loss_and_gradient_on_the_real_vgg19(rng, shared, vgg19, preset, pooling
     picture = np.clip(photo + rng.normal(0, 20, photo.shape), 0, 255)
     errors = compare(load_network(vgg19), settings, photo, painting, picture, dtype)
     assert max(errors) <= bound
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_fast_route_on_the_real_vgg19(rng, shared, vgg19, preset):
+    photo = load_image(shared / "images" / "tuebingen.jpg", 129)
+    painting = load_image(shared / "images" / "starry_night.jpg", 100)
+    picture = np.clip(photo + rng.normal(0, 20, photo.shape), 0, 255)
+    network = load_network(vgg19)
+    errors = compare(network, PRESETS[preset], photo, painting, picture, np.float32, fast=True)
+    assert max(errors) <= 1e-4
