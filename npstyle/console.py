@@ -95,12 +95,28 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
             "          the preset `paper` is meant for weights normalised to mean activation 1;\n"
             "          with these the photo is reconstructed and hardly styled"
         )
+    print(f"route     {_route(plan)}")
     print(f"device    CPU, {plan.threads} thread{'s' if plan.threads > 1 else ''}")
     print(f"picture   {width}x{height} from {settings.init}, painting {style_width}x{style_height}")
     print(f"preset    {settings.preset}")
     print(f"search    {settings.iterations} iterations of {settings.optimizer}")
     print(f"memory    about {plan.peak_memory / 1e9:.2f} GB")
     print(f"output    {output}", flush=True)
+
+
+def _route(plan: "Plan") -> str:
+    """Which convolutions take the fast route, or why none does."""
+    from npstyle.network import Conv
+
+    convolutions = [layer for layer in plan.network.layers if isinstance(layer, Conv)]
+    fast = sum(layer.filters is not None for layer in convolutions)
+    if fast:
+        return f"Winograd in {fast} of {len(convolutions)} convolutions, plain sums in the others"
+    if plan.settings.exact:
+        return "plain sums, as --exact asks for"
+    if plan.settings.dtype != "float32":
+        return f"plain sums: the fast route is for float32, not {plan.settings.dtype}"
+    return "plain sums: no convolution is wide enough for the fast route"
 
 
 def print_result(result: "Result", output: Path) -> None:

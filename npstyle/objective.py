@@ -28,7 +28,7 @@ from npstyle.losses import (
     total_variation_backward,
 )
 from npstyle.network import Network, Tape, backward, forward
-from npstyle.presets import Scaling
+from npstyle.presets import Scaling, Settings
 
 Array = NDArray[Any]
 
@@ -201,3 +201,29 @@ class StyleObjective:
             gradient = style if gradient is None else np.add(gradient, style, gradient)
         assert gradient is not None
         return gradient
+
+
+def build_objective(
+    network: Network, photo: Array, painting: Array, settings: Settings
+) -> StyleObjective:
+    """The objective that `settings` describe; the network is taken as it is.
+
+    Parameters
+    ----------
+    network : Network
+    photo, painting : arrays (height, width, 3), pixels 0..255
+        Already scaled.
+    settings : Settings
+        Layers, weights and scaling are used.
+    """
+    return StyleObjective(
+        network,
+        photo,
+        painting,
+        content_layers=settings.content_layers,
+        style_layers=settings.style_layers,
+        content_weight=settings.content_weight,
+        style_weight=settings.style_weight,
+        tv_weight=settings.tv_weight,
+        scaling=settings.scaling,
+    )

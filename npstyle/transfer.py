@@ -13,7 +13,7 @@ from npstyle.errors import InputError
 from npstyle.image import fit_size, image_size, load_image, resize
 from npstyle.memory import run_bytes
 from npstyle.network import Network, accelerate, configure, load_network, shapes
-from npstyle.objective import StyleObjective
+from npstyle.objective import build_objective
 from npstyle.optimize import PIXEL_MAX, Progress, Result, optimize
 from npstyle.presets import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.version import __version__
@@ -122,19 +122,11 @@ def transfer(
     photo_pixels = _pixels(photo, plan.photo_size)
     painting_pixels = _pixels(painting, plan.painting_size)
     start = starting_picture(settings, photo_pixels, painting_pixels)
-    balance = NORMALIZED_STYLE_FACTOR if network.normalized and settings.scaling == "means" else 1
+    weighed = settings
+    if network.normalized and settings.scaling == "means":
+        weighed = replace(settings, style_weight=settings.style_weight * NORMALIZED_STYLE_FACTOR)
     with backend.threads(plan.threads):
-        objective = StyleObjective(
-            network,
-            photo_pixels,
-            painting_pixels,
-            content_layers=settings.content_layers,
-            style_layers=settings.style_layers,
-            content_weight=settings.content_weight,
-            style_weight=settings.style_weight * balance,
-            tv_weight=settings.tv_weight,
-            scaling=settings.scaling,
-        )
+        objective = build_objective(network, photo_pixels, painting_pixels, weighed)
         result = optimize(
             objective,
             start,

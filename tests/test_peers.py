@@ -13,7 +13,7 @@ from npstyle import backend
 from npstyle.demo import draw_painting, draw_photo
 from npstyle.image import load_image
 from npstyle.network import accelerate, configure, load_network
-from npstyle.objective import StyleObjective
+from npstyle.objective import build_objective
 from npstyle.presets import PRESETS
 from tests.numeric import relative_error
 from tests.peer import TorchObjective
@@ -25,17 +25,9 @@ def compare(network, settings, photo, painting, picture, dtype, fast=False):
     """Relative errors of loss and gradient against PyTorch in float64."""
     configured = configure(network, settings.pooling, dtype)
     wanted = [*settings.content_layers, *settings.style_layers]
-    ours = StyleObjective(
-        accelerate(configured, wanted) if fast else configured,
-        photo,
-        painting,
-        content_layers=settings.content_layers,
-        style_layers=settings.style_layers,
-        content_weight=settings.content_weight,
-        style_weight=settings.style_weight,
-        tv_weight=settings.tv_weight,
-        scaling=settings.scaling,
-    )
+    if fast:
+        configured = accelerate(configured, wanted)
+    ours = build_objective(configured, photo, painting, settings)
     theirs = TorchObjective(
         configure(network, settings.pooling, np.float64), photo, painting, settings
     )

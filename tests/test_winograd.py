@@ -9,7 +9,7 @@ from npstyle import backend
 from npstyle.gradcheck import check_gradient
 from npstyle.image import load_image
 from npstyle.network import accelerate, configure, load_network
-from npstyle.objective import StyleObjective
+from npstyle.objective import build_objective
 from npstyle.ops import winograd
 from npstyle.ops.conv import conv2d, conv2d_backward
 from npstyle.ops.relu import relu
@@ -111,17 +111,7 @@ def errors(network, photo, painting, pixels, settings):
     """Relative errors of loss and gradient of the fast route against float64."""
 
     def evaluate(network):
-        objective = StyleObjective(
-            network,
-            photo,
-            painting,
-            content_layers=settings.content_layers,
-            style_layers=settings.style_layers,
-            content_weight=settings.content_weight,
-            style_weight=settings.style_weight,
-            tv_weight=settings.tv_weight,
-            scaling=settings.scaling,
-        )
+        objective = build_objective(network, photo, painting, settings)
         return objective(pixels)
 
     wanted = [*settings.content_layers, *settings.style_layers]

@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 from npstyle import backend
 from npstyle.image import load_image
 from npstyle.network import Network, accelerate, load_network
-from npstyle.objective import StyleObjective
+from npstyle.objective import build_objective
 from npstyle.presets import Settings
 
 try:
@@ -53,18 +53,13 @@ def compare(
     """Time `pairs` pairs of evaluations at one size and print a line."""
     photo, painting = load_image(photo_path, size), load_image(painting_path, size)
     settings = replace(Settings(), size=size)
-    options = {
-        key: value
-        for key, value in asdict(settings).items()
-        if key.endswith(("_layers", "_weight")) or key == "scaling"
-    }
     rng = np.random.default_rng(0)
     picture = np.clip(photo + rng.normal(0, 20, photo.shape), 0, 255)
     theirs = TorchObjective(network, photo, painting, settings, torch.float32)
     ours_seconds, theirs_seconds = [], []
     with backend.threads(threads):
         fast = accelerate(network, [*settings.content_layers, *settings.style_layers])
-        ours = StyleObjective(fast, photo, painting, **options)
+        ours = build_objective(fast, photo, painting, settings)
         ours(picture)
         theirs(picture)
         for _ in range(pairs):

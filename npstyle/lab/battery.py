@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from npstyle import image, losses
 from npstyle.demo import draw_painting, draw_photo
 from npstyle.network import Conv, Network, Pool, Tape, configure, shapes
-from npstyle.objective import StyleObjective
+from npstyle.objective import StyleObjective, build_objective
 from npstyle.ops import conv, gram, pool, relu
 from npstyle.presets import PRESETS
 
@@ -271,17 +271,7 @@ def objective_subjects(network: Network, size: int, rng: np.random.Generator) ->
     pixels = _picture(photo, rng)
     for name, settings in PRESETS.items():
         configured = configure(network, settings.pooling, np.float64)
-        objective = StyleObjective(
-            configured,
-            photo,
-            painting,
-            content_layers=settings.content_layers,
-            style_layers=settings.style_layers,
-            content_weight=settings.content_weight,
-            style_weight=settings.style_weight,
-            tv_weight=settings.tv_weight,
-            scaling=settings.scaling,
-        )
+        objective = build_objective(configured, photo, painting, settings)
 
         def traced(x: Array, f: StyleObjective = objective) -> tuple[float, Array]:
             loss, tape = f.value(x)
