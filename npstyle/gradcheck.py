@@ -41,6 +41,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle.errors import InputError
 from npstyle.lab import methods as lab_methods
 from npstyle.lab.battery import Subject, all_subjects
 from npstyle.lab.methods import Outcome
@@ -152,6 +153,8 @@ def check_gradient(
     # A stream of its own: inputs drawn with the same seed must not come out equal to u, which
     # would make a gate on the upstream gradient look like the gate on the input.
     rng = np.random.default_rng((seed, STREAM))
+    if linear and backward is None:
+        raise InputError("linear: the adjoint test needs a backward function that takes dL/dF")
     arrays = tuple(float_array(x, k) for k, x in enumerate(inputs))
     trial = Trial(function, backward, arrays, pattern, rng)
     precision = min((x.dtype for x in arrays), key=lambda dtype: dtype.itemsize)

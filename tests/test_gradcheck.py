@@ -157,6 +157,11 @@ def test_wrong_use_is_told_in_a_sentence(function, backward, inputs, says):
         check_gradient(function, backward, inputs)
 
 
+def test_the_adjoint_test_needs_a_backward_function():
+    with pytest.raises(InputError, match="adjoint"):
+        check_gradient(lambda x: (np.sum(x), np.ones(3)), None, [np.ones(3)], linear=(0,))
+
+
 def test_the_same_seed_gives_the_same_figures_and_json_holds_them_all():
     first, second = (check_subject(subjects("style")[0], seed=4).as_dict() for _ in range(2))
     for report in (first, second):
