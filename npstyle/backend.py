@@ -68,8 +68,7 @@ def threads(count: int) -> Iterator[None]:
         If `count` is less than 1.
     """
     global _pool, _workers
-    if count < 1:
-        raise InputError(f"--threads {count}: give a number of threads of 1 or more")
+    count = thread_count(count)
     before = _pool, _workers
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count, "npstyle") as pool:
         _pool, _workers = pool, count
@@ -143,6 +142,15 @@ def strips(rows: int, height: int) -> list[tuple[int, int]]:
     count = -(-rows // max(1, min(height, rows)))
     edges = [rows * k // count for k in range(count + 1)]
     return list(pairwise(edges))
+
+
+def thread_count(asked_for: int | None) -> int:
+    """The number of threads asked for, or one per physical core; InputError if less than 1."""
+    if asked_for is None:
+        return physical_cores()
+    if asked_for < 1:
+        raise InputError(f"--threads {asked_for}: give a number of threads of 1 or more")
+    return asked_for
 
 
 def physical_cores() -> int:

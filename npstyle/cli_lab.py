@@ -63,8 +63,10 @@ def gradcheck(
 
     if plot is not None:
         plots.check_plot(plot)
-    samples = samples or (12 if quick else 60)
-    directions = directions or (3 if quick else 8)
+    if samples is None:
+        samples = 12 if quick else 60
+    if directions is None:
+        directions = 3 if quick else 8
     if samples < 1 or directions < 1 or size < 1:
         raise InputError("--samples, --directions, --size: give numbers of 1 or more")
     display = console.ReportTable(silent=as_json)

@@ -243,11 +243,10 @@ def print_source(source: str) -> None:
 
 
 def _terms(loss: float, parts: Mapping[str, float]) -> str:
-    kinds: dict[str, float] = {}
-    for name, value in parts.items():
-        kind = name.split()[0]
-        kinds[kind] = kinds.get(kind, 0.0) + value
-    return " ".join([f"loss {loss:.2e}", *(f"{kind} {value:.2e}" for kind, value in kinds.items())])
+    from npstyle.objective import term
+
+    kinds = dict.fromkeys(name.split()[0] for name in parts)
+    return " ".join([f"loss {loss:.2e}", *(f"{kind} {term(parts, kind):.2e}" for kind in kinds)])
 
 
 def _duration(seconds: float) -> str:

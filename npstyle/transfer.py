@@ -160,9 +160,7 @@ def make_plan(
     InputError
         If a layer is unknown or a picture too small for it.
     """
-    threads = backend.physical_cores() if threads is None else threads
-    if threads < 1:
-        raise InputError(f"--threads {threads}: give a number of threads of 1 or more")
+    threads = backend.thread_count(threads)
     photo_size = fit_size(*photo, settings.size)
     painting_size = fit_size(*painting, max(1, round(settings.size * settings.style_scale)))
     shapes(network, [*settings.content_layers, *settings.style_layers], *photo_size)

@@ -106,6 +106,7 @@ def test_a_file_that_cannot_be_checked_gets_one_sentence(tmp_path, case):
         (("gradcheck", "no.py:loss"), "no.py"),
         (("gradcheck", "no_colon"), "FILE.py:NAME"),
         (("gradcheck", "--size", "4"), "--size"),
+        (("gradcheck", "--samples", "0"), "--samples"),
         (("gradcheck", "--network", "nowhere"), "nowhere"),
         (("gradcheck", "--plot", "x.xyz"), ".xyz"),
         (("gradcheck", "x.py:f", "--shape", "4,x"), "--shape 4,x"),

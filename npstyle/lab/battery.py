@@ -6,7 +6,7 @@ one per preset: the whole objective at the pixels.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -72,26 +72,14 @@ def relu_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     """The rectifier, with two values exactly at its kink."""
     z = rng.standard_normal((5, 6, 3))
     z[0, 0, 0] = z[4, 5, 2] = 0.0
-    yield Subject(
-        "relu",
-        relu.relu,
-        lambda g, z: relu.relu_backward(g, relu.relu(z)),
-        (z,),
-        pattern=lambda z: (relu.relu(z), np.sign(z)),
-    )
+    yield _relu("relu", z)
 
 
 def avg_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     """Average pooling on odd sizes, with windows that touch and that overlap."""
     for size, stride in [(2, 2), (3, 2)]:
-        yield Subject(
-            f"avg_pool2d {size}x{size} /{stride}",
-            lambda x, k=size, s=stride: pool.avg_pool2d(x, k, s),
-            lambda g, x, k=size, s=stride: pool.avg_pool2d_backward(g, x.shape, k, s),
-            (rng.standard_normal((5, 7, 3)),),
-            linear=(0,),
-            smooth=(0,),
-        )
+        x = rng.standard_normal((5, 7, 3))
+        yield _avg_pool(f"avg_pool2d {size}x{size} /{stride}", x, size, stride)
 
 
 def max_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
@@ -99,18 +87,41 @@ def max_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     for size, stride in [(2, 2), (3, 2)]:
         x = rng.standard_normal((5, 7, 3))
         x[0, 0, 0] = x[0, 1, 0] = 3.0
-        yield Subject(
-            f"max_pool2d {size}x{size} /{stride}",
-            lambda x, k=size, s=stride: pool.max_pool2d(x, k, s),
-            lambda g, x, k=size, s=stride: pool.max_pool2d_backward(
-                g, x, pool.max_pool2d(x, k, s), k, s
-            ),
-            (x,),
-            pattern=lambda x, k=size, s=stride: (
-                pool.max_pool2d(x, k, s),
-                pool.max_pool2d_winners(x, k, s),
-            ),
-        )
+        yield _max_pool(f"max_pool2d {size}x{size} /{stride}", x, size, stride)
+
+
+def _relu(name: str, z: Array) -> Subject:
+    return Subject(
+        name,
+        relu.relu,
+        lambda g, z: relu.relu_backward(g, relu.relu(z)),
+        (z,),
+        pattern=lambda z: (relu.relu(z), np.sign(z)),
+    )
+
+
+def _avg_pool(name: str, x: Array, size: int, stride: int) -> Subject:
+    return Subject(
+        name,
+        lambda x: pool.avg_pool2d(x, size, stride),
+        lambda g, x: pool.avg_pool2d_backward(g, x.shape, size, stride),
+        (x,),
+        linear=(0,),
+        smooth=(0,),
+    )
+
+
+def _max_pool(name: str, x: Array, size: int, stride: int) -> Subject:
+    return Subject(
+        name,
+        lambda x: pool.max_pool2d(x, size, stride),
+        lambda g, x: pool.max_pool2d_backward(g, x, pool.max_pool2d(x, size, stride), size, stride),
+        (x,),
+        pattern=lambda x: (
+            pool.max_pool2d(x, size, stride),
+            pool.max_pool2d_winners(x, size, stride),
+        ),
+    )
 
 
 def gram_subjects(rng: np.random.Generator) -> Iterator[Subject]:
@@ -234,35 +245,13 @@ def layer_subjects(network: Network, size: int, rng: np.random.Generator) -> Ite
                 linear=(0,),
             )
         elif isinstance(layer, Pool):
-            yield replace(_pool_subject("max", layer, x), name=f"{network.name} {layer.name} max")
-            subject = replace(
-                _pool_subject("avg", layer, x), name=f"{network.name} {layer.name} avg"
-            )
+            name = f"{network.name} {layer.name}"
+            yield _max_pool(f"{name} max", x, layer.size, layer.stride)
+            subject = _avg_pool(f"{name} avg", x, layer.size, layer.stride)
         else:
-            subject = replace(
-                next(relu_subjects(rng)), name=f"{network.name} {layer.name}", inputs=(x,)
-            )
+            subject = _relu(f"{network.name} {layer.name}", x)
         yield subject
         x = subject.function(x)
-
-
-def _pool_subject(mode: str, layer: Pool, x: Array) -> Subject:
-    k, s = layer.size, layer.stride
-    if mode == "avg":
-        return Subject(
-            "",
-            lambda x: pool.avg_pool2d(x, k, s),
-            lambda g, x: pool.avg_pool2d_backward(g, x.shape, k, s),
-            (x,),
-            linear=(0,),
-        )
-    return Subject(
-        "",
-        lambda x: pool.max_pool2d(x, k, s),
-        lambda g, x: pool.max_pool2d_backward(g, x, pool.max_pool2d(x, k, s), k, s),
-        (x,),
-        pattern=lambda x: (pool.max_pool2d(x, k, s), pool.max_pool2d_winners(x, k, s)),
-    )
 
 
 def objective_subjects(network: Network, size: int, rng: np.random.Generator) -> Iterator[Subject]:

@@ -262,12 +262,11 @@ def _windows(padded: Array, rows: int, columns: int) -> Array:
 
 def _write(out: Array, result: Array, columns: int, bias: Array | None, rectify: bool) -> None:
     """Put 4x4 outputs per tile (16, tiles, channels out) in their places, with bias and ReLU."""
-    result = result.reshape(TILE**2, -1, out.shape[2])
-    if bias is not None:
-        result += bias
-    if rectify:
-        np.maximum(result, 0, out=result)
     places = result.reshape(TILE, TILE, -1, columns, out.shape[2])
+    if bias is not None:
+        places += bias
+    if rectify:
+        np.maximum(places, 0, out=places)
     for i in range(TILE):
         for j in range(TILE):
             to = out[i::TILE, j::TILE]
