@@ -28,15 +28,19 @@ Total variation (not in the paper; on the pixels X of the image itself)
 The gate belongs to the ReLU under the loss; the paper prints it with the loss, and so do we.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle.backend import share, strips
 from npstyle.ops.gram import gram, gram_backward
-from npstyle.ops.relu import relu_backward
 
 Array = NDArray[Any]
+
+STRIPS = 16
+"""Pieces that an array is worked on in; each is a piece of work for one thread."""
 
 
 def content_loss(activation: Array, target: Array) -> Any:
@@ -57,10 +61,34 @@ def content_loss(activation: Array, target: Array) -> Any:
     return _sum_of_squares(activation - target) / 2
 
 
-def content_loss_backward(activation: Array, target: Array) -> Array:
-    """dL/dF = F - P where F > 0, else 0; parameters as in `content_loss`."""
-    difference = activation - target
-    return relu_backward(difference, activation, out=difference)
+def content_loss_backward(
+    activation: Array, target: Array, weight: float = 1.0, upstream: Array | None = None
+) -> Array:
+    """Weigh dL/dF = F - P where F > 0, else 0, and add it to what arrives from deeper layers.
+
+    Parameters
+    ----------
+    activation, target : arrays (height, width, channels)
+        As in `content_loss`.
+    weight : float
+        What the loss is multiplied by in a sum of losses.
+    upstream : array (height, width, channels), optional
+        What the derivative is added to; it is written over.
+
+    Returns
+    -------
+    array (height, width, channels)
+    """
+    out = np.zeros_like(activation) if upstream is None else upstream
+    factor = activation.dtype.type(weight)
+
+    def work(queue: Iterator[tuple[int, int]]) -> None:
+        for first, end in queue:
+            F, P = activation[first:end], target[first:end]
+            out[first:end] += factor * (F - P) * (F > 0)
+
+    share(work, strips(len(out), -(-len(out) // STRIPS)))
+    return out
 
 
 def mean_gram(activation: Array) -> Array:
@@ -98,8 +126,14 @@ def style_loss(activation_gram: Array, target_gram: Array) -> Any:
     return _sum_of_squares(activation_gram - target_gram) / (4 * channels**2)
 
 
-def style_loss_backward(activation: Array, activation_gram: Array, target_gram: Array) -> Array:
-    """dE/dF = 1/(N^2 M) (G' - A') F where F > 0, else 0.
+def style_loss_backward(
+    activation: Array,
+    activation_gram: Array,
+    target_gram: Array,
+    weight: float = 1.0,
+    upstream: Array | None = None,
+) -> Array:
+    """Weigh dE/dF = 1/(N^2 M) (G' - A') F where F > 0, else 0, and add it to `upstream`.
 
     Parameters
     ----------
@@ -107,16 +141,17 @@ def style_loss_backward(activation: Array, activation_gram: Array, target_gram: 
         F.
     activation_gram, target_gram : arrays (channels, channels)
         As in `style_loss`.
+    weight, upstream
+        As in `content_loss_backward`.
 
     Returns
     -------
     array (height, width, channels)
     """
     height, width, channels = activation.shape
-    scale = 2 * channels**2 * height * width
-    slope = (activation_gram - target_gram) / activation_gram.dtype.type(scale)
-    gradient = gram_backward(slope, activation)
-    return relu_backward(gradient, activation, out=gradient)
+    factor = weight / (2 * channels**2 * height * width)
+    slope = (activation_gram - target_gram) * activation_gram.dtype.type(factor)
+    return gram_backward(slope, activation, gated=True, upstream=upstream)
 
 
 def total_variation(image: Array) -> Any:

@@ -12,7 +12,7 @@ An activation is named after its convolution and means the values after the ReLU
 "relu4_2" are one and the same, as in the paper. "pool1" is the output of a pooling layer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +41,10 @@ from npstyle.weights import Weights, default_weights, find_weights, load_weights
 Array = NDArray[Any]
 Pooling = Literal["avg", "max"]
 
-WIDE = 128 * 256
+LossGradient = Callable[[Array | None], Array]
+"""Adds a loss's derivative at an activation to what arrives there from deeper layers, if any."""
+
+WIDE = 64 * 64
 """Channels in times channels out from which a convolution takes the fast route."""
 
 
@@ -207,12 +210,12 @@ def configure(network: Network, pooling: Pooling, dtype: DTypeLike = np.float32)
 
 
 def accelerate(network: Network, wanted: Iterable[str]) -> Network:
-    """The same network with the fast route for its float32 3x3 convolutions.
+    """The same network with the fast route for its wide 3x3 convolutions.
 
     Parameters
     ----------
     network : Network
-        In float32; in another precision it is returned as it is.
+        In any precision; the fast route is meant for float32.
     wanted : names of activations
         Layers deeper than these are left alone: they will not run.
 
@@ -221,8 +224,6 @@ def accelerate(network: Network, wanted: Iterable[str]) -> Network:
     Network
         Equal to `network` up to rounding.
     """
-    if network.dtype != np.float32:
-        return network
     depth = max(map(network.depth, wanted), default=-1)
     layers = [
         replace(layer, filters=transform_filters(layer.weight))
@@ -234,13 +235,7 @@ def accelerate(network: Network, wanted: Iterable[str]) -> Network:
 
 
 def _suits_winograd(layer: Conv) -> bool:
-    """3x3 and wide.
-
-    In VGG's shallow layers a flat place of the picture puts thousands of units at nearly the same
-    value. Where that is close to 0, the rounding of the fast route gates other units than exact
-    arithmetic would: with it in every layer the gradient of VGG-19 at 512 pixels was off by 1e-4 to
-    6e-4, and with it from conv3_1 on by 1e-4 at most, as much as with the plain sums.
-    """
+    """3x3, and wide enough for the products to outweigh the transforms."""
     kernel, channels = layer.weight.shape[:2], layer.weight.shape[2:]
     wide = channels[0] * channels[1] >= WIDE
     return (*kernel, layer.stride, layer.padding) == (3, 3, 1, 1) and wide
@@ -300,17 +295,17 @@ def forward(network: Network, image: Array, wanted: Iterable[str]) -> tuple[dict
         before = image
         match layer:
             case Conv() if layer.filters is not None:
-                rectify = isinstance(network.layers[index + 1], Relu)
+                rectify = _takes_relu(network, index + 1)
                 image = winograd_conv2d(before, layer.filters, layer.bias, rectify=rectify)
                 entries.append(before.shape)
             case Conv():
                 image = conv2d(before, layer.weight, layer.bias, layer.stride, layer.padding)
                 entries.append(before.shape)
             case Relu():
-                above = network.layers[index - 1] if index else None
-                if not (isinstance(above, Conv) and above.filters is not None):
+                if not _takes_relu(network, index):
                     # A pre-activation is nobody else's, so its rectifier may write over it.
-                    image = relu(before, out=before if isinstance(above, Conv) else None)
+                    after_conv = index > 0 and isinstance(network.layers[index - 1], Conv)
+                    image = relu(before, out=before if after_conv else None)
                 entries.append(image)
             case Pool(mode="avg"):
                 image = avg_pool2d(before, layer.size, layer.stride)
@@ -323,7 +318,7 @@ def forward(network: Network, image: Array, wanted: Iterable[str]) -> tuple[dict
     return activations, Tape(entries, depths)
 
 
-def backward(network: Network, tape: Tape, gradients: dict[str, Array]) -> Array:
+def backward(network: Network, tape: Tape, losses: dict[str, LossGradient]) -> Array:
     """Carry the gradients at several activations back to the image.
 
     Parameters
@@ -331,9 +326,11 @@ def backward(network: Network, tape: Tape, gradients: dict[str, Array]) -> Array
     network : Network
     tape : Tape
         From `forward`. It is emptied: each entry is let go as soon as it has been used.
-    gradients : dict of arrays (height, width, channels)
-        The loss's derivative with respect to each activation, by the names given to `forward`. It
-        is emptied and its arrays may be overwritten.
+    losses : dict of functions
+        By the names given to `forward`. Each is called once, with the gradient (height, width,
+        channels) that arrives at its activation from deeper layers, or None at the deepest, and
+        returns it with the loss's own derivative added; it may write over what it is given. The
+        dict is emptied, so that each function is let go as soon as it has been used.
 
     Returns
     -------
@@ -341,25 +338,25 @@ def backward(network: Network, tape: Tape, gradients: dict[str, Array]) -> Array
         The derivative with respect to the preprocessed picture.
     """
     gradient: Array | None = None
+    gate: Array | None = None
     while tape.entries:
         index = len(tape.entries) - 1
         layer = network.layers[index]
         if index in tape.depths:
-            at_this_layer = gradients.pop(tape.depths[index])
-            gradient = (
-                at_this_layer if gradient is None else np.add(gradient, at_this_layer, gradient)
-            )
-            del at_this_layer
+            gradient = losses.pop(tape.depths[index])(gradient)
         if gradient is None:
             raise ValueError("backward: forward was asked for no activation, so nothing flows back")
         kept = tape.entries.pop()
         match layer:
             case Conv() if layer.filters is not None:
-                gradient = winograd_conv2d_backward(gradient, layer.filters)
+                gradient = winograd_conv2d_backward(gradient, layer.filters, gate)
+                gate = None
             case Conv():
                 gradient = conv2d_backward(
                     gradient, layer.weight, kept, layer.stride, layer.padding
                 )
+            case Relu() if _takes_relu(network, index):
+                gate = kept
             case Relu():
                 gradient = relu_backward(gradient, kept, out=gradient)
             case Pool(mode="avg"):
@@ -370,6 +367,17 @@ def backward(network: Network, tape: Tape, gradients: dict[str, Array]) -> Array
     if gradient is None:
         raise ValueError("backward: the tape is empty; every tape can be used once")
     return gradient
+
+
+def _takes_relu(network: Network, index: int) -> bool:
+    """Whether layer `index` is a ReLU that the convolution before it does along, on its fast route.
+
+    Forward the convolution writes max(Z, 0); backward it reads dL/dF with the gate of F.
+    """
+    if not 0 < index < len(network.layers) or not isinstance(network.layers[index], Relu):
+        return False
+    before = network.layers[index - 1]
+    return isinstance(before, Conv) and before.filters is not None
 
 
 def shapes(

@@ -11,6 +11,7 @@ RGB, 0..255; inside, the engine works in the network's own precision.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ from npstyle.losses import (
     total_variation,
     total_variation_backward,
 )
-from npstyle.network import Network, Tape, backward, forward
+from npstyle.network import LossGradient, Network, Tape, backward, forward
 from npstyle.presets import Scaling, Settings
 
 Array = NDArray[Any]
@@ -145,11 +146,9 @@ class StyleObjective:
         """
         self._check(pixels)
         parts: dict[str, float] = {}
-        gradients: dict[str, Array] = {}
         activations, tape = self._forward(pixels, self._wanted)
-        for name in self._wanted:
-            gradients[name] = self._losses_backward(name, activations.pop(name), parts)
-        image_gradient = backward(self.network, tape, gradients)
+        losses = {name: self._losses(name, activations.pop(name), parts) for name in self._wanted}
+        image_gradient = backward(self.network, tape, losses)
         gradient = preprocess_backward(
             image_gradient, self.network.channel_order, self.network.scale
         ).astype(np.float64)
@@ -176,31 +175,25 @@ class StyleObjective:
         if pixels.shape != self.shape:
             raise ValueError(f"the picture is {pixels.shape}, the photo is {self.shape}")
 
-    def _losses(self, name: str, activation: Array, parts: dict[str, float]) -> Array | None:
-        """Write the loss terms of one layer into `parts`; return the Gram matrix, if it has one."""
+    def _losses(self, name: str, activation: Array, parts: dict[str, float]) -> LossGradient:
+        """Write the loss terms of one layer into `parts`; return what adds their derivatives."""
+        derivatives: list[LossGradient] = []
         if name in self.content_targets:
-            target = self.content_targets[name]
-            parts[f"content {name}"] = self.alpha[name] * float(content_loss(activation, target))
-        if name not in self.style_targets:
-            return None
-        gram = mean_gram(activation)
-        target = self.style_targets[name]
-        parts[f"style {name}"] = self.beta[name] * float(style_loss(gram, target))
-        return gram
+            target, alpha = self.content_targets[name], self.alpha[name]
+            parts[f"content {name}"] = alpha * float(content_loss(activation, target))
+            derivatives.append(partial(content_loss_backward, activation, target, alpha))
+        if name in self.style_targets:
+            gram, target, beta = mean_gram(activation), self.style_targets[name], self.beta[name]
+            parts[f"style {name}"] = beta * float(style_loss(gram, target))
+            derivatives.append(partial(style_loss_backward, activation, gram, target, beta))
 
-    def _losses_backward(self, name: str, activation: Array, parts: dict[str, float]) -> Array:
-        """Write the loss terms of one layer into `parts`; return their derivative there."""
-        gram = self._losses(name, activation, parts)
-        gradient: Array | None = None
-        if name in self.content_targets:
-            gradient = content_loss_backward(activation, self.content_targets[name])
-            gradient *= activation.dtype.type(self.alpha[name])
-        if gram is not None:
-            style = style_loss_backward(activation, gram, self.style_targets[name])
-            style *= activation.dtype.type(self.beta[name])
-            gradient = style if gradient is None else np.add(gradient, style, gradient)
-        assert gradient is not None
-        return gradient
+        def add_derivatives(upstream: Array | None) -> Array:
+            for derivative in derivatives:
+                upstream = derivative(upstream)
+            assert upstream is not None
+            return upstream
+
+        return add_derivatives
 
 
 def build_objective(

@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.backend import share, strips
+from npstyle.backend import scratch, share, strips
 
 Array = NDArray[Any]
 
@@ -44,7 +44,7 @@ STRIP_BYTES = 2 << 20
 """Memory of one strip's columns; a strip of this size stays in a core's share of the cache."""
 
 FEW_CHANNELS = 8
-"""With fewer channels out than this, writing columns costs more than multiplying them."""
+"""With fewer channels than this, in or out, copying costs more than multiplying."""
 
 PARTIAL_SUMS = 8
 """Pieces of the image whose weight gradients are summed apart, so that threads can share them."""
@@ -147,10 +147,10 @@ def conv2d_backward_weights(
     partial = np.zeros((len(pieces), matrix_rows, filters), dtype)
 
     def multiply(queue: Iterator[tuple[int, tuple[int, int]]]) -> None:
-        scratch = np.empty((rows, out_width, *kernel_size, channels), dtype)
+        strip = np.empty((rows, out_width, *kernel_size, channels), dtype)
         for k, (piece_first, piece_end) in queue:
             for first, end in strips(piece_end - piece_first, rows):
-                columns = scratch[: end - first]
+                columns = strip[: end - first]
                 _fill_columns(columns, image, piece_first + first, stride, (padding, padding))
                 upstream = gradient[piece_first + first : piece_first + end].reshape(-1, filters)
                 partial[k] += columns.reshape(-1, matrix_rows).T @ upstream
@@ -198,19 +198,26 @@ def _correlate(
 
     `padding` = (top, left) says where the window starts; it may be negative, which crops.
     """
-    kernel_height, kernel_width, channels, filters = weight.shape
+    *kernel_size, channels, filters = weight.shape
     dtype = np.result_type(image, weight) if bias is None else np.result_type(image, weight, bias)
     matrix = np.ascontiguousarray(weight).reshape(-1, filters)
     out = np.empty((*size, filters), dtype)
-    rows = _strip_rows(size[1], (kernel_height, kernel_width), channels, out.itemsize)
+    rows = _strip_rows(size[1], (weight.shape[0], weight.shape[1]), channels, out.itemsize)
 
     def multiply(queue: Iterator[tuple[int, int]]) -> None:
-        scratch = np.empty((rows, size[1], kernel_height, kernel_width, channels), dtype)
         for first, end in queue:
-            columns = scratch[: end - first]
+            positions = (end - first) * size[1]
+            flat = scratch(positions * len(matrix), dtype)
+            if channels < FEW_CHANNELS:
+                # Written tap by tap, not position by position: long runs instead of short ones.
+                taps = flat.reshape(*kernel_size, channels, end - first, size[1])
+                columns, C = taps.transpose(3, 4, 0, 1, 2), flat.reshape(-1, positions).T
+            else:
+                columns = flat.reshape(end - first, size[1], *kernel_size, channels)
+                C = flat.reshape(positions, -1)
             _fill_columns(columns, image, first, stride, padding)
             product = out[first:end].reshape(-1, filters)
-            np.matmul(columns.reshape(-1, matrix.shape[0]), matrix, out=product)
+            np.matmul(C, matrix, out=product)
             if bias is not None:
                 product += bias
 
@@ -229,16 +236,16 @@ def _correlate_to_few(
     kernel_height, kernel_width, channels, filters = weight.shape
     dtype = np.result_type(image, weight)
     taps = kernel_height * kernel_width
-    matrix = np.ascontiguousarray(weight.transpose(2, 0, 1, 3)).reshape(channels, taps * filters)
-    out = np.zeros((*size, filters), dtype)
+    matrix = weight.transpose(0, 1, 3, 2).reshape(taps * filters, channels)
+    planes = np.zeros((filters, *size), dtype)
     rows = max(1, STRIP_BYTES // (image.shape[1] * channels * image.itemsize))
 
     def work(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
             top = max(0, first - padding[0])
             bottom = min(len(image), end - 1 + kernel_height - padding[0])
-            product = image[top:bottom].reshape(-1, channels) @ matrix
-            product = product.reshape(-1, image.shape[1], kernel_height, kernel_width, filters)
+            product = matrix @ image[top:bottom].reshape(-1, channels).T
+            product = product.reshape(*weight.shape[:2], filters, bottom - top, image.shape[1])
             for i in range(kernel_height):
                 shift_y = first + i - padding[0]
                 y_first, y_end = _inside(end - first, shift_y, 1, len(image))
@@ -246,15 +253,16 @@ def _correlate_to_few(
                     shift_x = j - padding[1]
                     x_first, x_end = _inside(size[1], shift_x, 1, image.shape[1])
                     if y_first < y_end and x_first < x_end:
-                        out[first + y_first : first + y_end, x_first:x_end] += product[
-                            y_first + shift_y - top : y_end + shift_y - top,
-                            x_first + shift_x : x_end + shift_x,
+                        planes[:, first + y_first : first + y_end, x_first:x_end] += product[
                             i,
                             j,
+                            :,
+                            y_first + shift_y - top : y_end + shift_y - top,
+                            x_first + shift_x : x_end + shift_x,
                         ]
 
     share(work, strips(size[0], rows))
-    return out
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def _strip_rows(width: int, kernel_size: tuple[int, int], channels: int, itemsize: int) -> int:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from npstyle.backend import share, strips
 
-STRIP_POSITIONS = 1 << 12
+STRIP_POSITIONS = 1 << 10
 """Positions multiplied at a time, a piece of work for one thread."""
 
 
@@ -56,7 +56,13 @@ def gram(activation: NDArray[Any]) -> NDArray[Any]:
     return partial.sum(axis=0)
 
 
-def gram_backward(gradient: NDArray[Any], activation: NDArray[Any]) -> NDArray[Any]:
+def gram_backward(
+    gradient: NDArray[Any],
+    activation: NDArray[Any],
+    *,
+    gated: bool = False,
+    upstream: NDArray[Any] | None = None,
+) -> NDArray[Any]:
     """Derivative of `gram` with respect to the activations.
 
     Parameters
@@ -65,19 +71,30 @@ def gram_backward(gradient: NDArray[Any], activation: NDArray[Any]) -> NDArray[A
         D = dL/dG; it need not be symmetric.
     activation : array (height, width, channels)
         F, the input of the forward pass.
+    gated : bool
+        Let the derivative pass only where F > 0: F is the output of a ReLU, whose derivative is
+        taken along.
+    upstream : array (height, width, channels), optional
+        What the derivative is added to; it is written over.
 
     Returns
     -------
     array (height, width, channels)
-        dL/dF.
+        dL/dF, plus upstream.
     """
     symmetric = gradient + gradient.T
     positions = activation.reshape(-1, activation.shape[-1])
-    out = np.empty(positions.shape, np.result_type(activation, gradient))
+    dtype = np.result_type(activation, gradient)
+    sums = np.zeros(activation.shape, dtype) if upstream is None else upstream
+    out = sums.reshape(positions.shape)
 
     def multiply(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
-            np.matmul(positions[first:end], symmetric, out=out[first:end])
+            strip = positions[first:end]
+            product = strip @ symmetric
+            if gated:
+                product *= strip > 0
+            out[first:end] += product
 
     share(multiply, strips(len(positions), STRIP_POSITIONS))
-    return out.reshape(activation.shape)
+    return sums

@@ -35,7 +35,15 @@ def relu(pre_activation: NDArray[Any], out: NDArray[Any] | None = None) -> NDArr
     array
         F, of the same shape and dtype.
     """
-    return np.maximum(pre_activation, 0, out=out)
+    if out is None:
+        out = np.empty_like(pre_activation)
+
+    def rectify(queue: Iterator[tuple[int, int]]) -> None:
+        for first, end in queue:
+            np.maximum(pre_activation[first:end], 0, out=out[first:end])
+
+    share(rectify, strips(len(out), -(-len(out) // STRIPS)))
+    return out
 
 
 def relu_backward(
