@@ -8,27 +8,59 @@
 plain functions on plain arrays, (height, width, channels).
 """
 
-from npstyle.errors import InputError
-from npstyle.image import load_image, save_image
-from npstyle.losses import (
-    content_loss,
-    content_loss_backward,
-    mean_gram,
-    style_loss,
-    style_loss_backward,
-    total_variation,
-    total_variation_backward,
-)
-from npstyle.network import Network, backward, configure, forward, load_network
-from npstyle.objective import Evaluation, StyleObjective
-from npstyle.ops.conv import conv2d, conv2d_backward, conv2d_backward_weights
-from npstyle.ops.gram import gram, gram_backward
-from npstyle.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
-from npstyle.ops.relu import relu, relu_backward
-from npstyle.optimize import Progress, Result, optimize
-from npstyle.presets import PRESETS, Settings
-from npstyle.transfer import Plan, Transfer, transfer
-from npstyle.version import __version__
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from npstyle.errors import InputError
+    from npstyle.image import load_image, save_image
+    from npstyle.losses import (
+        content_loss,
+        content_loss_backward,
+        mean_gram,
+        style_loss,
+        style_loss_backward,
+        total_variation,
+        total_variation_backward,
+    )
+    from npstyle.network import Network, configure, load_network
+    from npstyle.objective import Evaluation, StyleObjective
+    from npstyle.ops.conv import conv2d, conv2d_backward, conv2d_backward_weights
+    from npstyle.ops.gram import gram, gram_backward
+    from npstyle.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+    from npstyle.ops.relu import relu, relu_backward
+    from npstyle.optimizers import Progress, Result, optimize
+    from npstyle.passes import backward, forward
+    from npstyle.presets import PRESETS, Settings
+    from npstyle.style_transfer import Plan, Transfer, transfer
+    from npstyle.version import __version__
+
+# A name is imported when it is first asked for, so that `npstyle --help` need not wait for NumPy
+# and SciPy. The table says the same as the imports above, which are for type checkers.
+_HOMES = {
+    "errors": ["InputError"],
+    "image": ["load_image", "save_image"],
+    "losses": [
+        "content_loss",
+        "content_loss_backward",
+        "mean_gram",
+        "style_loss",
+        "style_loss_backward",
+        "total_variation",
+        "total_variation_backward",
+    ],
+    "network": ["Network", "configure", "load_network"],
+    "objective": ["Evaluation", "StyleObjective"],
+    "ops.conv": ["conv2d", "conv2d_backward", "conv2d_backward_weights"],
+    "ops.gram": ["gram", "gram_backward"],
+    "ops.pool": ["avg_pool2d", "avg_pool2d_backward", "max_pool2d", "max_pool2d_backward"],
+    "ops.relu": ["relu", "relu_backward"],
+    "optimizers": ["Progress", "Result", "optimize"],
+    "passes": ["backward", "forward"],
+    "presets": ["PRESETS", "Settings"],
+    "style_transfer": ["Plan", "Transfer", "transfer"],
+    "version": ["__version__"],
+}
 
 __all__ = [
     "PRESETS",
@@ -69,3 +101,14 @@ __all__ = [
     "total_variation_backward",
     "transfer",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

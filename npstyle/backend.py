@@ -135,11 +135,12 @@ def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
         If Ctrl-C was pressed; what the workers write is then incomplete.
     """
     queue = _Queue(items)
-    if _pool is None or _workers == 1:
+    helpers = [] if _pool is None else [_pool.submit(worker, queue) for _ in range(_workers - 1)]
+    try:
         worker(queue)
-    else:
-        for done in [_pool.submit(worker, queue) for _ in range(_workers)]:
-            done.result()
+    finally:
+        for helper in helpers:
+            helper.result()
     if _interrupted.is_set():
         _interrupted.clear()
         raise KeyboardInterrupt
@@ -159,11 +160,17 @@ def scratch(values: int, dtype: DTypeLike) -> NDArray[Any]:
 
 def strips(rows: int, height: int) -> list[tuple[int, int]]:
     """Ranges (first, end) of at most `height` rows that cover `rows` rows, as equal as can be."""
-    if rows <= 0:
-        return []
-    count = -(-rows // max(1, min(height, rows)))
-    edges = [rows * k // count for k in range(count + 1)]
-    return list(pairwise(edges))
+    return _cut(rows, -(-rows // max(1, height)))
+
+
+def even_strips(rows: int, height: int) -> list[tuple[int, int]]:
+    """As `strips`, but as many for each worker: none is left alone with the last one."""
+    count = -(-rows // max(1, height))
+    return _cut(rows, min(rows, -(-count // _workers) * _workers))
+
+
+def _cut(rows: int, count: int) -> list[tuple[int, int]]:
+    return list(pairwise(rows * k // count for k in range(count + 1))) if rows > 0 else []
 
 
 def thread_count(asked_for: int | None) -> int:

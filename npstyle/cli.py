@@ -17,9 +17,9 @@ from npstyle import cli_lab, console
 from npstyle.errors import InputError
 
 if TYPE_CHECKING:
-    from npstyle.optimize import Progress
+    from npstyle.optimizers import Progress
     from npstyle.presets import Settings
-    from npstyle.transfer import Plan
+    from npstyle.style_transfer import Plan
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -321,9 +321,9 @@ def _run_transfer(
     save_every: int,
     quiet: bool,
 ) -> None:
-    """Run `npstyle.transfer.transfer` with progress and signals, and write the picture."""
+    """Run `npstyle.transfer` with progress and signals, and write the picture."""
     from npstyle.image import check_output, save_image
-    from npstyle.transfer import transfer as run
+    from npstyle.style_transfer import transfer as run
 
     check_output(output)
     display = console.ProgressDisplay(settings.iterations, quiet)

@@ -15,9 +15,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from npstyle.gradcheck import Report
-    from npstyle.optimize import Progress as Iteration
-    from npstyle.optimize import Result
-    from npstyle.transfer import Plan
+    from npstyle.optimizers import Progress as Iteration
+    from npstyle.optimizers import Result
+    from npstyle.style_transfer import Plan
     from npstyle.weights import Weights
 
 PLAIN_LINES = 20
@@ -106,12 +106,13 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
 
 def _route(plan: "Plan") -> str:
     """Which convolutions take the fast route, or why none does."""
-    from npstyle.network import Conv
+    from npstyle.network import Conv, FastConv
 
-    convolutions = [layer for layer in plan.network.layers if isinstance(layer, Conv)]
-    fast = sum(layer.filters is not None for layer in convolutions)
+    fast, plain = (
+        sum(isinstance(layer, kind) for layer in plan.network.layers) for kind in (FastConv, Conv)
+    )
     if fast:
-        return f"Winograd in {fast} of {len(convolutions)} convolutions, plain sums in the others"
+        return f"Winograd in {fast} of {fast + plain} convolutions, plain sums in the others"
     if plan.settings.exact:
         return "plain sums, as --exact asks for"
     if plan.settings.dtype != "float32":

@@ -9,10 +9,10 @@ from collections.abc import Collection
 
 import numpy as np
 
-from npstyle.network import Conv, Network, Pool, shapes
+from npstyle.network import Conv, FastConv, Network, Pool, shapes
 from npstyle.ops import winograd
 from npstyle.ops.conv import STRIP_BYTES
-from npstyle.optimize import CORRECTIONS
+from npstyle.optimizers import CORRECTIONS
 from npstyle.presets import Settings
 
 Size = tuple[int, int]
@@ -29,10 +29,10 @@ def forward_bytes(network: Network, wanted: Collection[str], size: Size, itemsiz
     kept, before, peak = 0, size[0] * size[1] * 3, 0
     for layer, shape in shapes(network, wanted, *size):
         values = int(np.prod(shape))
-        if isinstance(layer, Conv | Pool):
+        if isinstance(layer, Conv | FastConv | Pool):
             peak = max(peak, kept + before + values)
         keeps_input = isinstance(layer, Pool) and layer.mode == "max"
-        kept += values if not isinstance(layer, Conv | Pool) or keeps_input else 0
+        kept += values if not isinstance(layer, Conv | FastConv | Pool) or keeps_input else 0
         before = values
     return peak * itemsize
 
@@ -45,7 +45,7 @@ def evaluation_bytes(network: Network, wanted: Collection[str], size: Size, item
     for index, (layer, shape) in enumerate(shapes(network, wanted, *size)):
         count = int(np.prod(shape))
         pool_kept = isinstance(layer, Pool) and layer.mode == "max"
-        kept = count if pool_kept or not isinstance(layer, Conv | Pool) else 0
+        kept = count if pool_kept or not isinstance(layer, Conv | FastConv | Pool) else 0
         alive.append(alive[-1] + kept + (count if index in depths else 0))
         values.append(count)
     backward = max(
@@ -70,18 +70,31 @@ def run_bytes(
         Worker threads; each has a strip of columns of its own.
     """
     itemsize = network.dtype.itemsize
+    wanted = [*settings.content_layers, *settings.style_layers]
     content, style = settings.content_layers, settings.style_layers
     content_shapes = [shape for _, shape in shapes(network, content, *photo)]
     targets = sum(int(np.prod(content_shapes[network.depth(name)])) for name in content)
     vectors = LBFGS_VECTORS if settings.optimizer == "lbfgs" else ADAM_VECTORS
     optimizer = vectors * photo[0] * photo[1] * 3 * 8
-    evaluation = evaluation_bytes(network, [*content, *style], photo, itemsize)
+    evaluation = evaluation_bytes(network, wanted, photo, itemsize)
     peak = max(
         forward_bytes(network, style, painting, itemsize),
         targets * itemsize + optimizer + evaluation,
     )
-    # Two strips per thread: the allocator keeps the last one while the next layer's is made.
-    working = 2 * threads * STRIP_BYTES
-    if not settings.exact and itemsize == 4:
-        working += 2 * threads * winograd.STRIP_BYTES + 2 * winograd.LAYER_BYTES
-    return peak + working
+    return peak + working_bytes(network, wanted, photo, threads)
+
+
+def working_bytes(network: Network, wanted: Collection[str], size: Size, threads: int) -> int:
+    """Memory that the convolutions work in: each thread's strips, a layer worked on as a whole."""
+    strip, whole = STRIP_BYTES, 0
+    for layer, shape in shapes(network, wanted, *size):
+        if not isinstance(layer, FastConv):
+            continue
+        height, width = shape[:2]
+        if winograd.few_tiles(height, width, layer.filters):
+            tiles = -(-height // winograd.TILE) * -(-width // winograd.TILE)
+            values = winograd.WINDOW**2 * tiles * sum(layer.filters.shape[1:])
+            whole = max(whole, values * layer.filters.itemsize)
+        else:
+            strip = max(strip, 2 * winograd.strip_bytes(layer.filters))
+    return threads * strip + whole

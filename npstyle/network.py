@@ -1,18 +1,11 @@
-"""A convolutional network as a plain list of layers, run forward and backward.
-
-Forward, every layer turns the array before it into the next one; the activations asked for are
-handed out by name. Backward, the chain rule walks the same list from its deepest layer up: at a
-layer where a loss sits, the loss's gradient is added to what arrives from below,
-
-    dL/dF^l = dE_l/dF^l + (dF^(l+1)/dF^l)^T dL/dF^(l+1)
-
-and the layer's own backward function carries the sum on, until it stands at the image.
+"""A convolutional network as a plain list of layers.
 
 An activation is named after its convolution and means the values after the ReLU: "conv4_2" and
-"relu4_2" are one and the same, as in the paper. "pool1" is the output of a pooling layer.
+"relu4_2" are one and the same, as in the paper. "pool1" is the output of a pooling layer. The
+layers are run by `npstyle.passes`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,27 +15,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from npstyle.architecture import ConvSpec, PoolSpec
 from npstyle.errors import InputError
-from npstyle.ops.conv import conv2d, conv2d_backward, output_size
-from npstyle.ops.pool import (
-    avg_pool2d,
-    avg_pool2d_backward,
-    max_pool2d,
-    max_pool2d_backward,
-    pooled_size,
-)
-from npstyle.ops.relu import relu, relu_backward
-from npstyle.ops.winograd import (
-    transform_filters,
-    winograd_conv2d,
-    winograd_conv2d_backward,
-)
+from npstyle.ops.conv import output_size
+from npstyle.ops.pool import pooled_size
+from npstyle.ops.winograd import transform_filters
 from npstyle.weights import Weights, default_weights, find_weights, load_weights
 
 Array = NDArray[Any]
 Pooling = Literal["avg", "max"]
-
-LossGradient = Callable[[Array | None], Array]
-"""Adds a loss's derivative at an activation to what arrives there from deeper layers, if any."""
 
 WIDE = 64 * 64
 """Channels in times channels out from which a convolution takes the fast route."""
@@ -50,18 +29,25 @@ WIDE = 64 * 64
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution: weight (kernel height, kernel width, channels in, out), bias (out,).
-
-    `filters` (36, channels in, out) are the weights for the fast route, where it serves the layer;
-    see `npstyle.ops.winograd`.
-    """
+    """A convolution: weight (kernel height, kernel width, channels in, out), bias (out,)."""
 
     name: str
     weight: Array
     bias: Array
     stride: int
     padding: int
-    filters: Array | None = None
+
+
+@dataclass(frozen=True)
+class FastConv:
+    """A convolution 3x3, stride 1, padding 1 by the fast route, with the ReLU behind it if any.
+
+    The weights are there only as filters (36, channels in, out); see `npstyle.ops.winograd`.
+    """
+
+    name: str
+    filters: Array
+    bias: Array
 
 
 @dataclass(frozen=True)
@@ -81,7 +67,7 @@ class Pool:
     mode: Pooling
 
 
-Layer = Conv | Relu | Pool
+Layer = Conv | FastConv | Relu | Pool
 
 
 @dataclass(frozen=True)
@@ -102,14 +88,14 @@ class Network:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The float type the weights are kept in; a picture is brought to it."""
-        return next(layer.weight.dtype for layer in self.layers if isinstance(layer, Conv))
+        return next(layer.bias.dtype for layer in self.layers if isinstance(layer, Conv | FastConv))
 
     def activations(self) -> dict[int, str]:
         """Name of each activation, by the index of the layer that it comes out of."""
         names = {}
         for index, layer in enumerate(self.layers):
             before = self.layers[index - 1] if index else None
-            if isinstance(layer, Relu) and isinstance(before, Conv):
+            if isinstance(layer, Relu) and isinstance(before, Conv | FastConv):
                 names[index] = before.name
             elif isinstance(layer, Pool):
                 names[index] = layer.name
@@ -133,14 +119,6 @@ class Network:
     def canonical(self, name: str) -> str:
         """The one name of an activation: "conv4_2" for "relu4_2" too; raises as `depth` does."""
         return self.activations()[self.depth(name)]
-
-
-@dataclass
-class Tape:
-    """What `forward` keeps for `backward`: one entry per layer that ran."""
-
-    entries: list[Any]
-    depths: dict[int, str]
 
 
 def network_from_weights(weights: Weights) -> Network:
@@ -195,6 +173,11 @@ def configure(network: Network, pooling: Pooling, dtype: DTypeLike = np.float32)
         How every pooling layer pools. The paper found average pooling to look better.
     dtype : float dtype
         The engine's precision.
+
+    Raises
+    ------
+    InputError
+        If the network has been through `accelerate`: its weights are no longer there.
     """
     layers: list[Layer] = []
     for layer in network.layers:
@@ -204,6 +187,11 @@ def configure(network: Network, pooling: Pooling, dtype: DTypeLike = np.float32)
                 layers.append(replace(layer, weight=weight, bias=bias))
             case Pool():
                 layers.append(replace(layer, mode=pooling))
+            case FastConv():
+                raise InputError(
+                    f"network {network.name} has been accelerated already; "
+                    "give it as load_network returned it"
+                )
             case Relu():
                 layers.append(layer)
     return replace(network, layers=tuple(layers))
@@ -217,20 +205,19 @@ def accelerate(network: Network, wanted: Iterable[str]) -> Network:
     network : Network
         In any precision; the fast route is meant for float32.
     wanted : names of activations
-        Layers deeper than these are left alone: they will not run.
+        Layers deeper than these are left out: they would not run.
 
     Returns
     -------
     Network
-        Equal to `network` up to rounding.
+        Equal to `network`, as deep as it goes, up to rounding.
     """
-    depth = max(map(network.depth, wanted), default=-1)
-    layers = [
-        replace(layer, filters=transform_filters(layer.weight))
-        if index <= depth and isinstance(layer, Conv) and _suits_winograd(layer)
-        else layer
-        for index, layer in enumerate(network.layers)
-    ]
+    layers: list[Layer] = []
+    for layer in network.layers[: max(map(network.depth, wanted), default=-1) + 1]:
+        if isinstance(layer, Conv) and _suits_winograd(layer):
+            layers.append(FastConv(layer.name, transform_filters(layer.weight), layer.bias))
+        else:
+            layers.append(layer)
     return replace(network, layers=tuple(layers))
 
 
@@ -264,122 +251,6 @@ def load_network(name: str | Path | None = None) -> Network:
     return network_from_weights(load_weights(path))
 
 
-def forward(network: Network, image: Array, wanted: Iterable[str]) -> tuple[dict[str, Array], Tape]:
-    """Run the network as deep as the deepest activation that is wanted.
-
-    Parameters
-    ----------
-    network : Network
-    image : array (height, width, channels)
-        The preprocessed picture.
-    wanted : names of activations
-
-    Returns
-    -------
-    activations : dict of arrays (height, width, channels)
-        By the names asked for. They are also what `backward` needs: do not change them before.
-    tape : Tape
-        For `backward`. Drop it if no gradient is needed.
-
-    Raises
-    ------
-    InputError
-        If a name is unknown or the image is too small to reach the deepest layer.
-    """
-    depths = {network.depth(name): name for name in wanted}
-    shapes(network, depths.values(), image.shape[0], image.shape[1])  # raises if too small
-    activations: dict[str, Array] = {}
-    entries: list[Any] = []
-    for index in range(max(depths, default=-1) + 1):
-        layer = network.layers[index]
-        before = image
-        match layer:
-            case Conv() if layer.filters is not None:
-                rectify = _takes_relu(network, index + 1)
-                image = winograd_conv2d(before, layer.filters, layer.bias, rectify=rectify)
-                entries.append(before.shape)
-            case Conv():
-                image = conv2d(before, layer.weight, layer.bias, layer.stride, layer.padding)
-                entries.append(before.shape)
-            case Relu():
-                if not _takes_relu(network, index):
-                    # A pre-activation is nobody else's, so its rectifier may write over it.
-                    after_conv = index > 0 and isinstance(network.layers[index - 1], Conv)
-                    image = relu(before, out=before if after_conv else None)
-                entries.append(image)
-            case Pool(mode="avg"):
-                image = avg_pool2d(before, layer.size, layer.stride)
-                entries.append(before.shape)
-            case Pool():
-                image = max_pool2d(before, layer.size, layer.stride)
-                entries.append((before, image))
-        if index in depths:
-            activations[depths[index]] = image
-    return activations, Tape(entries, depths)
-
-
-def backward(network: Network, tape: Tape, losses: dict[str, LossGradient]) -> Array:
-    """Carry the gradients at several activations back to the image.
-
-    Parameters
-    ----------
-    network : Network
-    tape : Tape
-        From `forward`. It is emptied: each entry is let go as soon as it has been used.
-    losses : dict of functions
-        By the names given to `forward`. Each is called once, with the gradient (height, width,
-        channels) that arrives at its activation from deeper layers, or None at the deepest, and
-        returns it with the loss's own derivative added; it may write over what it is given. The
-        dict is emptied, so that each function is let go as soon as it has been used.
-
-    Returns
-    -------
-    array (height, width, channels)
-        The derivative with respect to the preprocessed picture.
-    """
-    gradient: Array | None = None
-    gate: Array | None = None
-    while tape.entries:
-        index = len(tape.entries) - 1
-        layer = network.layers[index]
-        if index in tape.depths:
-            gradient = losses.pop(tape.depths[index])(gradient)
-        if gradient is None:
-            raise ValueError("backward: forward was asked for no activation, so nothing flows back")
-        kept = tape.entries.pop()
-        match layer:
-            case Conv() if layer.filters is not None:
-                gradient = winograd_conv2d_backward(gradient, layer.filters, gate)
-                gate = None
-            case Conv():
-                gradient = conv2d_backward(
-                    gradient, layer.weight, kept, layer.stride, layer.padding
-                )
-            case Relu() if _takes_relu(network, index):
-                gate = kept
-            case Relu():
-                gradient = relu_backward(gradient, kept, out=gradient)
-            case Pool(mode="avg"):
-                gradient = avg_pool2d_backward(gradient, kept, layer.size, layer.stride)
-            case Pool():
-                gradient = max_pool2d_backward(gradient, kept[0], kept[1], layer.size, layer.stride)
-        del kept
-    if gradient is None:
-        raise ValueError("backward: the tape is empty; every tape can be used once")
-    return gradient
-
-
-def _takes_relu(network: Network, index: int) -> bool:
-    """Whether layer `index` is a ReLU that the convolution before it does along, on its fast route.
-
-    Forward the convolution writes max(Z, 0); backward it reads dL/dF with the gate of F.
-    """
-    if not 0 < index < len(network.layers) or not isinstance(network.layers[index], Relu):
-        return False
-    before = network.layers[index - 1]
-    return isinstance(before, Conv) and before.filters is not None
-
-
 def shapes(
     network: Network, wanted: Iterable[str], height: int, width: int
 ) -> list[tuple[Layer, tuple[int, int, int]]]:
@@ -398,6 +269,8 @@ def shapes(
             if isinstance(layer, Conv):
                 size = output_size(shape, layer.weight.shape, layer.stride, layer.padding)
                 shape = (*size, layer.weight.shape[3])
+            elif isinstance(layer, FastConv):
+                shape = (*shape[:2], layer.filters.shape[2])
             elif isinstance(layer, Pool):
                 shape = (*pooled_size(shape, layer.size, layer.stride), shape[2])
         except ValueError as error:

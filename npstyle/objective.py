@@ -28,7 +28,8 @@ from npstyle.losses import (
     total_variation,
     total_variation_backward,
 )
-from npstyle.network import LossGradient, Network, Tape, backward, forward
+from npstyle.network import Network
+from npstyle.passes import LossGradient, Tape, backward, forward
 from npstyle.presets import Scaling, Settings
 
 Array = NDArray[Any]

@@ -21,3 +21,12 @@ def relative_error(value, reference):
     """2-norm of the difference over the 2-norm of the reference."""
     value, reference = np.asarray(value, np.float64), np.asarray(reference, np.float64)
     return np.linalg.norm(value - reference) / np.linalg.norm(reference)
+
+
+def adding(gradients):
+    """Losses for `npstyle.passes.backward`, each with a fixed derivative at its activation."""
+
+    def loss(values):
+        return lambda upstream: values.copy() if upstream is None else values + upstream
+
+    return {name: loss(values) for name, values in gradients.items()}

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from npstyle.memory import evaluation_bytes, forward_bytes, run_bytes
-from npstyle.network import configure, forward, load_network
+from npstyle.network import configure, load_network
 from npstyle.objective import StyleObjective
+from npstyle.passes import forward
 from npstyle.presets import Settings
 
 SIZE = (96, 128)

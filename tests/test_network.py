@@ -1,84 +1,11 @@
-import gc
-import weakref
-
 import numpy as np
 import pytest
 
 from npstyle.errors import InputError
-from npstyle.network import backward, configure, forward, shapes
-from npstyle.ops.conv import conv2d
-from npstyle.ops.pool import avg_pool2d
-from npstyle.ops.relu import relu
-from tests.numeric import central_difference
+from npstyle.network import FastConv, accelerate, configure, load_network, shapes
+from npstyle.passes import forward
 
 NAMES = ("conv1_1", "pool1", "conv2_1")
-
-
-def test_forward_is_the_layers_one_after_another_and_returns_only_what_is_wanted(
-    rng, small_network
-):
-    image = rng.standard_normal((6, 7, 3))
-    conv1_1, _, conv1_2, _, _, conv2_1, _ = small_network.layers
-    first = relu(conv2d(image, conv1_1.weight, conv1_1.bias, 1, 1))
-    pooled = avg_pool2d(relu(conv2d(first, conv1_2.weight, conv1_2.bias, 1, 1)))
-    last = relu(conv2d(pooled, conv2_1.weight, conv2_1.bias, 1, 1))
-    activations, _ = forward(small_network, image, NAMES)
-    assert list(activations) == list(NAMES)
-    for name, expected in zip(NAMES, (first, pooled, last), strict=True):
-        assert np.allclose(activations[name], expected, atol=1e-14)
-
-
-def test_forward_stops_at_the_deepest_layer_wanted(rng, small_network):
-    _, tape = forward(small_network, rng.standard_normal((6, 6, 3)), ["conv1_2"])
-    assert len(tape.entries) == 4
-
-
-def adding(gradients):
-    """Linear losses: each has a fixed derivative at its activation."""
-
-    def loss(values):
-        return lambda upstream: values.copy() if upstream is None else values + upstream
-
-    return {name: loss(values) for name, values in gradients.items()}
-
-
-@pytest.mark.parametrize("pooling", ["avg", "max"])
-@pytest.mark.parametrize("names", [NAMES, ("conv1_2",), ("relu2_1", "conv1_1")])
-def test_backward_from_several_layers_equals_central_differences(
-    rng, small_network, pooling, names
-):
-    network = configure(small_network, pooling, np.float64)
-    image = rng.standard_normal((7, 6, 3))
-    activations, tape = forward(network, image, names)
-    upstream = {name: rng.standard_normal(activations[name].shape) for name in names}
-
-    def loss(x):
-        found, _ = forward(network, x, names)
-        return sum(np.sum(upstream[name] * found[name]) for name in names)
-
-    numeric = central_difference(loss, image)
-    losses = adding(upstream)
-    assert np.allclose(backward(network, tape, losses), numeric, atol=1e-7)
-    assert not losses
-    assert not tape.entries
-
-
-def test_backward_lets_an_activation_go_once_it_is_used(rng, small_network, monkeypatch):
-    activations, tape = forward(small_network, rng.standard_normal((6, 6, 3)), NAMES)
-    deepest = weakref.ref(activations["conv2_1"])
-    losses = adding({name: np.ones_like(values) for name, values in activations.items()})
-    del activations
-    gone_when_at = []
-
-    def watched(gradient, *rest):
-        gc.collect()
-        gone_when_at.append(deepest() is None)
-        return original(gradient, *rest)
-
-    original = backward.__globals__["conv2d_backward"]
-    monkeypatch.setitem(backward.__globals__, "conv2d_backward", watched)
-    backward(small_network, tape, losses)
-    assert gone_when_at == [True, True, True]
 
 
 def test_an_activation_goes_by_its_convolution_or_its_relu(small_network):
@@ -94,13 +21,18 @@ def test_shapes_equal_what_forward_makes(rng, small_network):
         assert table[name] == activations[name].shape
 
 
-def test_a_picture_too_small_for_a_layer_is_named(small_network):
-    with pytest.raises(InputError, match=r"5x1 pixels is too small for layer pool1"):
-        forward(small_network, np.zeros((1, 5, 3)), ["conv2_1"])
+@pytest.mark.parametrize("wide", [0, 16 * 16])
+def test_accelerate_takes_the_wide_layers_as_deep_as_they_run(monkeypatch, wide):
+    monkeypatch.setattr("npstyle.network.WIDE", wide)
+    network = load_network("builtin")
+    fast = accelerate(network, ["conv2_1", "conv1_1"])
+    served = [layer.name for layer in fast.layers if isinstance(layer, FastConv)]
+    assert served == ["conv1_1", "conv1_2", "conv2_1"][1 if wide else 0 :]
+    assert [layer.name for layer in fast.layers] == [layer.name for layer in network.layers[:7]]
+    assert shapes(fast, ["conv2_1"], 9, 7)[-1][1] == shapes(network, ["conv2_1"], 9, 7)[-1][1]
 
 
-def test_a_tape_serves_once(rng, small_network):
-    activations, tape = forward(small_network, rng.standard_normal((6, 6, 3)), ["conv1_1"])
-    backward(small_network, tape, adding(activations))
-    with pytest.raises(ValueError, match="once"):
-        backward(small_network, tape, adding(activations))
+def test_an_accelerated_network_is_not_configured_any_more():
+    fast = accelerate(load_network("builtin"), ["conv4_1"])
+    with pytest.raises(InputError, match="accelerated already"):
+        configure(fast, "max", np.float32)

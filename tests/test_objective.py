@@ -4,8 +4,9 @@ import pytest
 from npstyle.errors import InputError
 from npstyle.image import preprocess
 from npstyle.losses import content_loss, mean_gram, style_loss, total_variation
-from npstyle.network import configure, forward
+from npstyle.network import configure
 from npstyle.objective import StyleObjective, term
+from npstyle.passes import forward
 from tests.numeric import central_difference
 
 CONTENT = {"conv2_1": 1.0}

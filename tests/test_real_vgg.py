@@ -8,7 +8,7 @@ import pytest
 from npstyle.image import load_image
 from npstyle.objective import term
 from npstyle.presets import Settings
-from npstyle.transfer import transfer
+from npstyle.style_transfer import transfer
 
 pytestmark = pytest.mark.slow
 

@@ -27,9 +27,9 @@ SHAPES = [(8, 8, 3, 4), (5, 7, 4, 3), (1, 1, 2, 3), (2, 30, 3, 5), (33, 6, 5, 6)
 @pytest.fixture(params=["strips", "whole layer"], autouse=True)
 def route(request, monkeypatch):
     """Both ways through a layer, at sizes where only one of them would be taken."""
-    if request.param == "strips":
-        monkeypatch.setattr(winograd, "LAYER_BYTES", 0)
-        monkeypatch.setattr(winograd, "STRIP_BYTES", 30_000)
+    monkeypatch.setattr(winograd, "FEW_TILES", 0 if request.param == "strips" else 1e9)
+    monkeypatch.setattr(winograd, "STRIP_BYTES", 30_000)
+    monkeypatch.setattr(winograd, "STRIPS_PER_FILTERS", 1e9)
 
 
 def draw(rng, shape):
@@ -94,17 +94,6 @@ def test_the_laboratory_finds_it_right_and_a_lost_turn_wrong(rng):
 
     assert check(backward).passed, check(backward)
     assert not check(not_turned).passed
-
-
-def test_only_wide_layers_that_run_in_float32_are_accelerated(monkeypatch):
-    network = load_network("builtin")
-    assert accelerate(network, ["conv2_1"]).layers == network.layers
-    monkeypatch.setattr("npstyle.network.WIDE", 16 * 16)
-    fast = accelerate(network, ["conv2_1"])
-    served = [layer.name for layer in fast.layers if getattr(layer, "filters", None) is not None]
-    assert served == ["conv1_2", "conv2_1"]
-    double = configure(network, "avg", np.float64)
-    assert accelerate(double, ["conv2_1"]) is double
 
 
 def errors(network, photo, painting, pixels, settings):

@@ -1,16 +1,29 @@
-"""Time one evaluation (loss and gradient at the pixels) against PyTorch's, side by side.
+"""Measure npstyle beside PyTorch, side by side on the same threads.
 
-    python tools/benchmark.py PHOTO PAINTING --network vgg19.npz [--sizes 256,512] [--pairs 7]
+    python tools/benchmark.py PHOTO PAINTING --network vgg19.npz [--sizes 256,512,1024] [--pairs 7]
 
-Both run the preset `gatys` in float32 on the same number of threads. A pair is one evaluation of
-each, one right after the other, since the machine's speed drifts; what counts is the median of
-the pairs' ratios. PyTorch comes with the extra `peers`.
+Both run the preset `gatys` in float32. A pair is one call of each, one right after the other, since
+a machine's speed drifts; what counts is the median of the pairs' ratios. Measured are
+
+    evaluation  loss and gradient at the pixels, and its forward half alone
+    layers      each convolution and its derivative to the image
+    search      what L-BFGS-B itself takes per iteration
+    memory      the largest resident memory of a whole process, ten iterations long
+    job         50 iterations at 256 pixels, from the start of the process to the written file
+
+and the floor of an evaluation: the multiplications of its matrix products, Winograd's and the Gram
+matrices', at the rate of a large sgemm. PyTorch comes with the extra `peers`.
 """
 
 import argparse
+import json
 import os
+import platform
+import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,10 +33,14 @@ from typing import Any
 import numpy as np
 
 from npstyle import backend
-from npstyle.image import load_image
-from npstyle.network import Network, accelerate, load_network
-from npstyle.objective import build_objective
+from npstyle.image import load_image, save_image
+from npstyle.network import Conv, FastConv, Network, Relu, accelerate, load_network, shapes
+from npstyle.objective import Evaluation, build_objective
+from npstyle.ops.conv import conv2d, conv2d_backward
+from npstyle.ops.winograd import TILE, WINDOW, winograd_conv2d, winograd_conv2d_backward
+from npstyle.optimizers import optimize
 from npstyle.presets import Settings
+from npstyle.style_transfer import transfer
 
 try:
     import torch
@@ -33,69 +50,292 @@ except ImportError:
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.peer import TorchObjective
 
+SETTINGS = Settings()
+WANTED = [*SETTINGS.content_layers, *SETTINGS.style_layers]
+JOB_SIZE, JOB_ITERATIONS = 256, 50
+MEMORY_ITERATIONS = 10
 
-def seconds(function: Callable[[], Any]) -> float:
+Call = Callable[[], Any]
+
+
+def seconds(function: Call) -> float:
     """Wall time of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
-def sgemm_rate() -> float:
-    """float32 multiplications and additions per second of a large product, all threads."""
-    square = np.random.default_rng(0).standard_normal((3072, 3072), dtype=np.float32)
-    return 2 * 3072**3 / min(seconds(lambda: square @ square) for _ in range(3))
+def compare(ours: Call, theirs: Call, pairs: int) -> dict[str, float]:
+    """Time pairs of calls, after one of each that does not count."""
+    ours()
+    theirs()
+    times = [(seconds(ours), seconds(theirs)) for _ in range(pairs)]
+    ratios = [b / a for a, b in times]
+    return {
+        "npstyle_s": statistics.median(a for a, _ in times),
+        "pytorch_s": statistics.median(b for _, b in times),
+        "ratio": statistics.median(ratios),
+        "lowest": min(ratios),
+        "highest": max(ratios),
+    }
 
 
-def compare(
-    photo_path: Path, painting_path: Path, network: Network, size: int, pairs: int, threads: int
-) -> None:
-    """Time `pairs` pairs of evaluations at one size and print a line."""
-    photo, painting = load_image(photo_path, size), load_image(painting_path, size)
-    settings = replace(Settings(), size=size)
+def sgemm_rate(threads: int) -> float:
+    """float32 multiplications and additions per second of large products, one per thread."""
+    square = np.random.default_rng(0).standard_normal((2048, 2048), dtype=np.float32)
+
+    def products() -> None:
+        backend.share(lambda queue: [square @ square for _ in queue], range(threads))
+
+    return threads * 2 * 2048**3 / min(seconds(products) for _ in range(5))
+
+
+def multiplications(network: Network, height: int, width: int) -> float:
+    """Of the matrix products of one evaluation, forward and backward."""
+    total = 0.0
+    table = shapes(network, WANTED, height, width)
+    depths = {network.depth(name) for name in SETTINGS.style_layers}
+    for index, (layer, (rows, columns, channels)) in enumerate(table):
+        if isinstance(layer, FastConv):
+            tiles = -(-rows // TILE) * -(-columns // TILE)
+            total += 2 * WINDOW**2 * tiles * layer.filters[0].size
+        elif isinstance(layer, Conv):
+            total += 2 * rows * columns * layer.weight.size
+        if index in depths:  # the Gram matrix is symmetric: half of it forward, all backward
+            total += 1.5 * rows * columns * channels**2
+    return total
+
+
+def evaluations(
+    network: Network, fast: Network, photo: Any, painting: Any, pairs: int, rate: float
+) -> dict[str, Any]:
+    """Time the objective with and without its gradient."""
+    picture = np.clip(photo + np.random.default_rng(0).normal(0, 20, photo.shape), 0, 255)
+    theirs = TorchObjective(network, photo, painting, SETTINGS, torch.float32)
+    ours = build_objective(fast, photo, painting, SETTINGS)
+
+    def their_loss() -> None:
+        with torch.no_grad():
+            theirs.loss(theirs.tensor(picture))
+
+    return {
+        "evaluation": compare(lambda: ours(picture), lambda: theirs(picture), pairs),
+        "forward": compare(lambda: ours.value(picture), their_loss, pairs),
+        "floor_s": 2 * multiplications(fast, *photo.shape[:2]) / rate,
+    }
+
+
+def layers(network: Network, fast: Network, size: tuple[int, int], pairs: int) -> dict[str, Any]:
+    """Time each convolution with its ReLU, and its derivative to the image."""
     rng = np.random.default_rng(0)
-    picture = np.clip(photo + rng.normal(0, 20, photo.shape), 0, 255)
-    theirs = TorchObjective(network, photo, painting, settings, torch.float32)
-    ours_seconds, theirs_seconds = [], []
-    with backend.threads(threads):
-        fast = accelerate(network, [*settings.content_layers, *settings.style_layers])
-        ours = build_objective(fast, photo, painting, settings)
-        ours(picture)
-        theirs(picture)
-        for _ in range(pairs):
-            ours_seconds.append(seconds(lambda: ours(picture)))
-            theirs_seconds.append(seconds(lambda: theirs(picture)))
-    ratios = [b / a for a, b in zip(ours_seconds, theirs_seconds, strict=True)]
-    print(
-        f"{size:>5}  {photo.shape[1]}x{photo.shape[0]:<6}"
-        f"{statistics.median(ours_seconds):>9.3f} s{statistics.median(theirs_seconds):>9.3f} s"
-        f"{statistics.median(ratios):>8.2f}   ({min(ratios):.2f} .. {max(ratios):.2f})",
-        flush=True,
+    table = shapes(fast, WANTED, *size)
+    weights = {layer.name: layer for layer in network.layers if isinstance(layer, Conv)}
+    result = {}
+    before = (*size, 3)
+    for index, (layer, shape) in enumerate(table):
+        if isinstance(layer, Conv | FastConv):
+            x = rng.standard_normal(before, dtype=np.float32)
+            g = rng.standard_normal(shape, dtype=np.float32)
+            plain = weights[layer.name]
+            weight = torch.tensor(plain.weight.transpose(3, 2, 0, 1).copy())
+            bias = torch.tensor(plain.bias)
+            torch_x, torch_g = (torch.tensor(a.transpose(2, 0, 1)[None].copy()) for a in (x, g))
+            ours = _ours(layer, x, g, isinstance(fast.layers[index + 1], Relu))
+            result[layer.name] = {
+                "forward": compare(
+                    ours[0],
+                    lambda x=torch_x, w=weight, b=bias: torch.relu(
+                        torch.nn.functional.conv2d(x, w, b, padding=1)
+                    ),
+                    pairs,
+                ),
+                "backward": compare(
+                    ours[1],
+                    lambda s=torch_x.shape, w=weight, g=torch_g: torch.nn.grad.conv2d_input(
+                        s, w, g * (g > 0), padding=1
+                    ),
+                    pairs,
+                ),
+            }
+        before = shape
+    return result
+
+
+def _ours(layer: Conv | FastConv, x: Any, g: Any, rectify: bool) -> tuple[Call, Call]:
+    if isinstance(layer, FastConv):
+        return (
+            lambda: winograd_conv2d(x, layer.filters, layer.bias, rectify=rectify),
+            lambda: winograd_conv2d_backward(g, layer.filters, g),
+        )
+    return (
+        lambda: np.maximum(conv2d(x, layer.weight, layer.bias, 1, 1), 0),
+        lambda: conv2d_backward(g * (g > 0), layer.weight, x.shape, 1, 1),
     )
+
+
+def search_seconds(shape: tuple[int, ...], iterations: int = 30) -> float:
+    """What the optimiser takes per iteration beside the objective, a sum of parabolas."""
+    rng = np.random.default_rng(0)
+    slope, lowest = rng.uniform(0.1, 10, shape), rng.uniform(-50, 300, shape)
+    inside = 0.0
+
+    def objective(x: Any) -> Evaluation:
+        nonlocal inside
+        start = time.perf_counter()
+        gradient = slope * (x - lowest)
+        loss = float(np.vdot(gradient, x - lowest) / 2)
+        inside += time.perf_counter() - start
+        return Evaluation(loss, gradient, {})
+
+    whole = seconds(lambda: optimize(objective, np.full(shape, 100.0), iterations=iterations))
+    return (whole - inside) / iterations
+
+
+def child(arguments: argparse.Namespace, library: str, size: int, job: bool) -> dict[str, float]:
+    """Run one whole transfer in a process of its own; return its wall time and peak memory."""
+    command = [sys.executable, __file__, str(arguments.photo), str(arguments.painting)]
+    command += ["--network", arguments.network, "--threads", str(arguments.threads)]
+    command += ["--child", library, "--sizes", str(size)]
+    command += ["--iterations", str(JOB_ITERATIONS if job else MEMORY_ITERATIONS)]
+    start = time.perf_counter()
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    result: dict[str, float] = json.loads(run.stdout)
+    return result | {"wall_s": time.perf_counter() - start}
+
+
+def run_child(arguments: argparse.Namespace) -> None:
+    """One transfer by either library, from pictures on disk to a picture on disk."""
+    size, estimate = int(arguments.sizes), 0
+    settings = replace(SETTINGS, size=size, iterations=arguments.iterations)
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "out.png"
+        if arguments.child == "npstyle":
+            plans: list[int] = []
+            done = transfer(
+                arguments.photo,
+                arguments.painting,
+                arguments.network,
+                settings,
+                threads=arguments.threads,
+                announce=lambda plan: plans.append(plan.peak_memory),
+            )
+            estimate = plans[0]
+            save_image(output, done.result.image)
+        else:
+            photo, painting = (load_image(p, size) for p in (arguments.photo, arguments.painting))
+            theirs = TorchObjective(
+                load_network(arguments.network), photo, painting, settings, torch.float32
+            )
+            result = optimize(
+                lambda x: Evaluation(*theirs(x), {}), photo, iterations=settings.iterations
+            )
+            save_image(output, result.image)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak *= 1 if sys.platform == "darwin" else 1024
+    print(json.dumps({"peak_bytes": peak, "estimate_bytes": estimate}))
+
+
+def line(name: str, found: dict[str, float]) -> str:
+    """One row of a table."""
+    return (
+        f"  {name:<20}{found['npstyle_s'] * 1e3:>9.1f} ms{found['pytorch_s'] * 1e3:>9.1f} ms"
+        f"{found['ratio']:>7.2f}   ({found['lowest']:.2f} .. {found['highest']:.2f})"
+    )
+
+
+def report(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure everything that is asked for, and print it as it comes."""
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+
+    network = load_network(arguments.network)
+    fast = accelerate(network, WANTED)
+    with backend.threads(arguments.threads):
+        rate = sgemm_rate(arguments.threads)
+        found: dict[str, Any] = {
+            "machine": platform.processor() or platform.machine(),
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+            "threads": arguments.threads,
+            "sgemm_flops": rate,
+            "sizes": {},
+        }
+        say(
+            f"NumPy {np.__version__}, PyTorch {torch.__version__}, {arguments.threads} threads of "
+            f"{os.cpu_count()}, sgemm {rate / 1e9:.0f} GFLOP/s\n"
+            "                          npstyle     PyTorch   PyTorch/npstyle (range)"
+        )
+        for size in (int(text) for text in arguments.sizes.split(",")):
+            photo, painting = (load_image(p, size) for p in (arguments.photo, arguments.painting))
+            say(f"{photo.shape[1]} x {photo.shape[0]}")
+            at = evaluations(network, fast, photo, painting, arguments.pairs, rate)
+            found["sizes"][size] = at
+            say(line("evaluation", at["evaluation"]))
+            say(line("forward", at["forward"]))
+            evaluation = at["evaluation"]["npstyle_s"]
+            say(
+                f"  {'floor':<20}{at['floor_s'] * 1e3:>9.1f} ms   the evaluation takes "
+                f"{evaluation / at['floor_s']:.1f} times as long"
+            )
+            at["search_s"] = search_seconds(photo.shape)
+            say(
+                f"  {'search':<20}{at['search_s'] * 1e3:>9.1f} ms   per iteration, "
+                f"{at['search_s'] / evaluation:.0%} of an evaluation"
+            )
+            if arguments.layers:
+                at["layers"] = layers(network, fast, photo.shape[:2], arguments.pairs)
+                for name, both in at["layers"].items():
+                    say(line(name, both["forward"]))
+                    say(line(f"{name} backward", both["backward"]))
+    del network, fast
+    if arguments.whole:
+        for size in (int(text) for text in arguments.sizes.split(",")):
+            ours, theirs = (child(arguments, name, size, False) for name in ("npstyle", "pytorch"))
+            found["sizes"][size]["memory"] = {"npstyle": ours, "pytorch": theirs}
+            say(
+                f"memory at {size}: npstyle {ours['peak_bytes'] / 1e6:.0f} MB (estimated "
+                f"{ours['estimate_bytes'] / 1e6:.0f}), PyTorch {theirs['peak_bytes'] / 1e6:.0f} MB, "
+                f"npstyle/PyTorch {ours['peak_bytes'] / theirs['peak_bytes']:.2f}"
+            )
+        pairs = [
+            [child(arguments, name, JOB_SIZE, True)["wall_s"] for name in ("npstyle", "pytorch")]
+            for _ in range(3)
+        ]
+        ours_s, theirs_s = (statistics.median(column) for column in zip(*pairs, strict=True))
+        found["job"] = {"npstyle_s": ours_s, "pytorch_s": theirs_s}
+        say(
+            f"whole job, {JOB_ITERATIONS} iterations at {JOB_SIZE}: npstyle {ours_s:.1f} s, "
+            f"PyTorch {theirs_s:.1f} s, PyTorch/npstyle "
+            f"{statistics.median(b / a for a, b in pairs):.2f}"
+        )
+    return found
 
 
 def main() -> None:
-    """Read the options and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photo", type=Path)
     parser.add_argument("painting", type=Path)
     parser.add_argument("--network", default="vgg19", help="a file of weights or a name")
-    parser.add_argument("--sizes", default="256,512", help="longest sides, with commas between")
-    parser.add_argument("--pairs", type=int, default=7, help="pairs of evaluations per size")
+    parser.add_argument("--sizes", default="256,512,1024", help="longest sides, commas between")
+    parser.add_argument("--pairs", type=int, default=7, help="pairs of calls for each figure")
     parser.add_argument("--threads", type=int, default=backend.physical_cores())
+    parser.add_argument("--layers", action="store_true", help="each convolution, too")
+    parser.add_argument("--whole", action="store_true", help="memory and job of whole processes")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--child", choices=["npstyle", "pytorch"], help=argparse.SUPPRESS)
+    parser.add_argument("--iterations", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-
     torch.set_num_threads(arguments.threads)
-    print(
-        f"NumPy {np.__version__}, PyTorch {torch.__version__}, {arguments.threads} threads of "
-        f"{os.cpu_count()}, sgemm {sgemm_rate() / 1e9:.0f} GFLOP/s"
-    )
-    print(f"{'size':>5}  {'pixels':<9}{'npstyle':>10}{'PyTorch':>11}   PyTorch/npstyle (range)")
-    network = load_network(arguments.network)
-    for size in (int(text) for text in arguments.sizes.split(",")):
-        compare(
-            arguments.photo, arguments.painting, network, size, arguments.pairs, arguments.threads
-        )
+    if arguments.child:
+        run_child(arguments)
+        return
+    found = report(arguments)
+    if arguments.json:
+        print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

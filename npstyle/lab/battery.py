@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from npstyle import image, losses
 from npstyle.demo import draw_painting, draw_photo
-from npstyle.network import Conv, Network, Pool, Tape, configure, shapes
+from npstyle.network import Conv, FastConv, Network, Pool, accelerate, configure, shapes
 from npstyle.objective import StyleObjective, build_objective
-from npstyle.ops import conv, gram, pool, relu
+from npstyle.ops import conv, gram, pool, relu, winograd
+from npstyle.passes import Tape
 from npstyle.presets import PRESETS
 
 Array = NDArray[Any]
@@ -66,6 +67,31 @@ def conv_subjects(rng: np.random.Generator) -> Iterator[Subject]:
 
         name = f"conv2d {size[0]}x{size[1]} /{stride} +{padding}"
         yield Subject(name, function, backward, (x, w, b), linear=(0, 1, 2), smooth=(0, 1, 2))
+
+
+def winograd_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """The fast route, at sizes that are no multiple of its tiles, alone and with its ReLU."""
+    x, b = rng.standard_normal((9, 6, 3)), rng.standard_normal(4)
+    filters = winograd.transform_filters(rng.standard_normal((3, 3, 3, 4)))
+
+    def rectified(x: Array) -> Array:
+        return winograd.winograd_conv2d(x, filters, b, rectify=True)
+
+    yield Subject(
+        "winograd_conv2d",
+        lambda x: winograd.winograd_conv2d(x, filters, b),
+        lambda g, x: winograd.winograd_conv2d_backward(g, filters),
+        (x,),
+        linear=(0,),
+        smooth=(0,),
+    )
+    yield Subject(
+        "winograd_conv2d with ReLU",
+        rectified,
+        lambda g, x: winograd.winograd_conv2d_backward(g, filters, rectified(x)),
+        (x,),
+        pattern=lambda x: (rectified(x), rectified(x) > 0),
+    )
 
 
 def relu_subjects(rng: np.random.Generator) -> Iterator[Subject]:
@@ -208,6 +234,9 @@ CHAPTERS = {
     "conv2d": Chapter(
         conv, (conv.conv2d, conv.conv2d_backward, conv.conv2d_backward_weights), conv_subjects
     ),
+    "winograd": Chapter(
+        winograd, (winograd.winograd_conv2d, winograd.winograd_conv2d_backward), winograd_subjects
+    ),
     "relu": Chapter(relu, (relu.relu, relu.relu_backward), relu_subjects),
     "avg_pool2d": Chapter(pool, (pool.avg_pool2d, pool.avg_pool2d_backward), avg_pool_subjects),
     "max_pool2d": Chapter(pool, (pool.max_pool2d, pool.max_pool2d_backward), max_pool_subjects),
@@ -255,11 +284,16 @@ def layer_subjects(network: Network, size: int, rng: np.random.Generator) -> Ite
 
 
 def objective_subjects(network: Network, size: int, rng: np.random.Generator) -> Iterator[Subject]:
-    """The whole objective of every preset at the pixels, `size` x `size`."""
+    """The whole objective of every preset at the pixels, `size` x `size`, by both routes."""
     photo, painting = draw_photo(size, size), draw_painting(size, size)
     pixels = _picture(photo, rng)
-    for name, settings in PRESETS.items():
+    for name, settings, fast in [
+        *((f"objective {name}", settings, False) for name, settings in PRESETS.items()),
+        ("objective gatys, fast route", PRESETS["gatys"], True),
+    ]:
         configured = configure(network, settings.pooling, np.float64)
+        if fast:
+            configured = accelerate(configured, [*settings.content_layers, *settings.style_layers])
         objective = build_objective(configured, photo, painting, settings)
 
         def traced(x: Array, f: StyleObjective = objective) -> tuple[float, Array]:
@@ -267,7 +301,7 @@ def objective_subjects(network: Network, size: int, rng: np.random.Generator) ->
             return loss, kink_pattern(f.network, tape)
 
         yield Subject(
-            f"objective {name}",
+            name,
             lambda x, f=objective: f.value(x)[0],
             lambda g, x, f=objective: g * f(x).gradient,
             (pixels,),
@@ -281,7 +315,7 @@ def kink_pattern(network: Network, tape: Tape) -> Array:
     for layer, kept in zip(network.layers, tape.entries, strict=False):
         if isinstance(layer, Pool) and layer.mode == "max":
             sides.append(pool.max_pool2d_winners(kept[0], layer.size, layer.stride).ravel())
-        elif not isinstance(layer, Conv | Pool):
+        elif not isinstance(layer, Conv | FastConv | Pool):
             sides.append((kept > 0).ravel())
     return np.concatenate(sides)
 

@@ -39,7 +39,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from npstyle.backend import scratch, share, strips
+from npstyle.backend import even_strips, scratch, share, strips
 
 Array = NDArray[Any]
 
@@ -52,8 +52,11 @@ WINDOW = 6
 STRIP_BYTES = 3 << 20
 """Memory of a strip's transformed tiles: what fits the cache together with the product."""
 
-LAYER_BYTES = 16 << 20
-"""A layer whose transformed tiles fill no more than this is worked on as a whole."""
+STRIPS_PER_FILTERS = 3
+"""A strip is no smaller than the filters' memory divided by this: each strip reads all of them."""
+
+FEW_TILES = 1 / 2
+"""A layer with fewer tiles than this times its channels is worked on as a whole."""
 
 LAYER_PIECES = 4
 """Pieces that such a layer's transforms are shared in."""
@@ -156,6 +159,16 @@ def winograd_conv2d_backward(
     return _convolve(gradient, activation, turned, None, False, to_tiles, from_tiles)
 
 
+def strip_bytes(filters: Array) -> int:
+    """Memory that a strip's transformed tiles should fill; its products fill as much again."""
+    return max(STRIP_BYTES, int(filters.nbytes // STRIPS_PER_FILTERS))
+
+
+def few_tiles(height: int, width: int, filters: Array) -> bool:
+    """Whether a layer of this size is worked on as a whole instead of in strips."""
+    return -(-height // TILE) * -(-width // TILE) <= FEW_TILES * min(filters.shape[1:])
+
+
 def _convolve(
     image: Array,
     gate: Array | None,
@@ -198,8 +211,8 @@ def _convolve(
             np.matmul(transformed, filters, out=products[: WINDOW**2])
             write(products, _part(second_half, TILE**2, tiles, outputs), first, end)
 
-    if rows * row_values * dtype.itemsize > LAYER_BYTES:
-        ranges = strips(rows, STRIP_BYTES // (row_values * dtype.itemsize))
+    if not few_tiles(height, width, filters):
+        ranges = even_strips(rows, strip_bytes(filters) // (row_values * dtype.itemsize))
         strip = max(end - first for first, end in ranges)
         share(strip_by_strip, ranges)
         return out

@@ -14,7 +14,7 @@ from npstyle.image import fit_size, image_size, load_image, resize
 from npstyle.memory import run_bytes
 from npstyle.network import Network, accelerate, configure, load_network, shapes
 from npstyle.objective import build_objective
-from npstyle.optimize import PIXEL_MAX, Progress, Result, optimize
+from npstyle.optimizers import PIXEL_MAX, Progress, Result, optimize
 from npstyle.presets import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.version import __version__
 

@@ -9,7 +9,7 @@ from npstyle.errors import InputError
 from npstyle.image import load_image, save_image
 from npstyle.network import load_network
 from npstyle.presets import PRESETS, Settings
-from npstyle.transfer import starting_picture, transfer
+from npstyle.style_transfer import starting_picture, transfer
 
 QUICK = Settings(size=48, iterations=15)
 

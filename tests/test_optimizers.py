@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from npstyle.objective import Evaluation
-from npstyle.optimize import optimize
+from npstyle.optimizers import optimize
 
 TARGET = np.array([[[-40.0, 10.0, 200.0], [300.0, 128.0, 0.0]]])
 START = np.full((1, 2, 3), 100.0)
