@@ -38,6 +38,9 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
 """Arrays smaller than this are kept."""
 
+EVEN = 4
+"""Strips come in multiples of this."""
+
 _pool: ThreadPoolExecutor | None = None
 _workers = 1
 _interrupted = threading.Event()
@@ -164,9 +167,12 @@ def strips(rows: int, height: int) -> list[tuple[int, int]]:
 
 
 def even_strips(rows: int, height: int) -> list[tuple[int, int]]:
-    """As `strips`, but as many for each worker: none is left alone with the last one."""
+    """As `strips`, but a multiple of EVEN in number: no worker is left alone with the last one.
+
+    How many workers there are plays no part, so the rounding does not depend on it either.
+    """
     count = -(-rows // max(1, height))
-    return _cut(rows, min(rows, -(-count // _workers) * _workers))
+    return _cut(rows, min(rows, -(-count // EVEN) * EVEN))
 
 
 def _cut(rows: int, count: int) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """How much memory a run takes, counted before it starts.
 
 The engine's arrays are known from the network and the sizes of the pictures alone, so the count
-walks through an evaluation as `network.forward` and `network.backward` do, and takes the largest
+walks through an evaluation as `passes.forward` and `passes.backward` do, and takes the largest
 sum of what is alive at the same time.
 """
 
@@ -9,10 +9,11 @@ from collections.abc import Collection
 
 import numpy as np
 
-from npstyle.network import Conv, FastConv, Network, Pool, shapes
+from npstyle.network import FastConv, Network, Pool, Relu, shapes
 from npstyle.ops import winograd
 from npstyle.ops.conv import STRIP_BYTES
 from npstyle.optimizers import CORRECTIONS
+from npstyle.passes import stays
 from npstyle.presets import Settings
 
 Size = tuple[int, int]
@@ -24,34 +25,46 @@ ADAM_VECTORS = 14
 """float64 pictures alive under Adam: x, g, m, v, their temporaries, the best picture."""
 
 
-def forward_bytes(network: Network, wanted: Collection[str], size: Size, itemsize: int) -> int:
+def forward_bytes(network: Network, wanted: Collection[str], size: Size) -> int:
     """Largest sum of arrays alive during `forward` when the tape is kept."""
-    kept, before, peak = 0, size[0] * size[1] * 3, 0
-    for layer, shape in shapes(network, wanted, *size):
-        values = int(np.prod(shape))
-        if isinstance(layer, Conv | FastConv | Pool):
-            peak = max(peak, kept + before + values)
-        keeps_input = isinstance(layer, Pool) and layer.mode == "max"
-        kept += values if not isinstance(layer, Conv | FastConv | Pool) or keeps_input else 0
-        before = values
-    return peak * itemsize
+    return _walk(network, wanted, size)[0]
 
 
-def evaluation_bytes(network: Network, wanted: Collection[str], size: Size, itemsize: int) -> int:
+def evaluation_bytes(network: Network, wanted: Collection[str], size: Size) -> int:
     """Largest sum of arrays alive during one evaluation, weights and targets aside."""
+    return max(_walk(network, wanted, size))
+
+
+def _walk(network: Network, wanted: Collection[str], size: Size) -> tuple[int, int]:
+    """Peaks of the forward and of the backward pass.
+
+    An activation is alive until the next layer has read it, longer if the tape keeps it: as an
+    array for a loss or for max pooling, else as its gate, a byte for each value. On the way back,
+    a layer's two gradients are alive beside the tape of the layers before it.
+    """
+    itemsize = network.dtype.itemsize
     depths = {network.depth(name) for name in wanted}
-    alive = [0]  # activations and losses' gradients kept up to each layer
-    values = [size[0] * size[1] * 3]
+    kept = before = size[0] * size[1] * 3 * itemsize
+    before_is_kept = True
+    forward = backward = 0
     for index, (layer, shape) in enumerate(shapes(network, wanted, *size)):
-        count = int(np.prod(shape))
-        pool_kept = isinstance(layer, Pool) and layer.mode == "max"
-        kept = count if pool_kept or not isinstance(layer, Conv | FastConv | Pool) else 0
-        alive.append(alive[-1] + kept + (count if index in depths else 0))
-        values.append(count)
-    backward = max(
-        alive[depth] + values[depth] + values[depth - 1] for depth in range(1, len(values))
-    )
-    return max(forward_bytes(network, wanted, size, itemsize), backward * itemsize)
+        values = int(np.prod(shape))
+        array = values * itemsize
+        alive = kept if before_is_kept else kept + before
+        if isinstance(layer, Relu):
+            before_is_kept = stays(network, index, depths)
+            kept += array if before_is_kept else values
+            forward = max(forward, alive if before_is_kept else alive + values)
+        else:
+            before_is_kept = isinstance(layer, Pool) and layer.mode == "max"
+            kept += array if before_is_kept else 0
+            forward = max(forward, alive + array)
+            gate = 0
+            if isinstance(layer, FastConv):  # reads the gradient through the gate of its ReLU
+                gate = array if stays(network, index + 1, depths) else values
+            backward = max(backward, kept + gate + before + array)
+        before = array
+    return forward, backward
 
 
 def run_bytes(
@@ -76,9 +89,9 @@ def run_bytes(
     targets = sum(int(np.prod(content_shapes[network.depth(name)])) for name in content)
     vectors = LBFGS_VECTORS if settings.optimizer == "lbfgs" else ADAM_VECTORS
     optimizer = vectors * photo[0] * photo[1] * 3 * 8
-    evaluation = evaluation_bytes(network, wanted, photo, itemsize)
+    evaluation = evaluation_bytes(network, wanted, photo)
     peak = max(
-        forward_bytes(network, style, painting, itemsize),
+        forward_bytes(network, style, painting),
         targets * itemsize + optimizer + evaluation,
     )
     return peak + working_bytes(network, wanted, photo, threads)

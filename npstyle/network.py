@@ -23,7 +23,7 @@ from npstyle.weights import Weights, default_weights, find_weights, load_weights
 Array = NDArray[Any]
 Pooling = Literal["avg", "max"]
 
-WIDE = 64 * 64
+WIDE = 16 * 16
 """Channels in times channels out from which a convolution takes the fast route."""
 
 

@@ -105,9 +105,9 @@ class StyleObjective:
         style = {network.canonical(name): w for name, w in style_layers.items()}
         self._wanted = tuple(dict.fromkeys([*content, *style]))
 
-        photo_activations, _ = self._forward(photo, content)
+        photo_activations = self._forward(photo, content)[0]
         self.content_targets = {name: photo_activations[name] for name in content}
-        painting_activations, _ = self._forward(painting, style)
+        painting_activations = self._forward(painting, style)[0]
         self.style_targets = {name: mean_gram(painting_activations[name]) for name in style}
 
         means = scaling == "means"

@@ -3,7 +3,18 @@
 L-BFGS-B (Byrd, Lu, Nocedal and Zhu 1995; SciPy's implementation) builds a quadratic model of the
 objective from the last m steps s_k = x_(k+1) - x_k and gradient changes y_k, minimises it over
 the box, and searches along the way there for a point that fulfils the strong Wolfe conditions.
-The paper used L-BFGS too. Adam (Kingma and Ba 2015, Algorithm 1) needs less memory:
+The paper used L-BFGS too.
+
+Minimising the model over the box costs three times what it costs without one, so the box is kept in
+another way: a number z that leaves it is reflected at its walls (`mirror`). Then
+
+    f(mirror(z))     has the derivative     (d mirror/dz) df/dx = +-df/dx
+
+and z may be any number. In a wall's reflection the loss is the same as before the wall, so nothing
+is lost or won by leaving the box. At the wall itself f(mirror(z)) has a kink; should the search find
+no way down there, it goes on with the box as bounds.
+
+Adam (Kingma and Ba 2015, Algorithm 1) needs less memory:
 
     m = beta_1 m + (1 - beta_1) g          v = beta_2 v + (1 - beta_2) g^2
     x = x - step (m / (1 - beta_1^t)) / (sqrt(v / (1 - beta_2^t)) + epsilon)
@@ -116,9 +127,10 @@ class _Recorder:
         self.shape = image.shape
         self.iteration = 0
         self.evaluations = 0
+        self.image = image
         self.best_image = image.copy()
-        self.best: Evaluation | None = None
-        self.last: Evaluation | None = None
+        self.best_loss = self.loss = float("nan")
+        self.best_parts = self.parts = dict[str, float]()
 
     def evaluate(self, flat: Array) -> tuple[float, Array]:
         image = flat.reshape(self.shape)
@@ -126,24 +138,23 @@ class _Recorder:
         self.evaluations += 1
         if not (np.isfinite(evaluation.loss) and np.all(np.isfinite(evaluation.gradient))):
             raise _NotFiniteError
-        self.last = evaluation
-        if self.best is None or evaluation.loss < self.best.loss:
+        self.image, self.loss, self.parts = image, evaluation.loss, evaluation.parts
+        if self.evaluations == 1 or evaluation.loss < self.best_loss:
             self.best_image = image.copy()
-            self.best = evaluation
+            self.best_loss, self.best_parts = evaluation.loss, evaluation.parts
         return evaluation.loss, evaluation.gradient.ravel()
 
-    def step(self, flat: Array) -> None:
+    def step(self, _: Array) -> None:
         """Report one finished iteration, whose picture is the one evaluated last."""
-        assert self.last is not None
         self.iteration += 1
         if self.callback is not None:
             self.callback(
                 Progress(
                     self.iteration,
                     self.evaluations,
-                    self.last.loss,
-                    self.last.parts,
-                    flat.reshape(self.shape),
+                    self.loss,
+                    self.parts,
+                    self.image,
                     self.best_image,
                 )
             )
@@ -186,35 +197,80 @@ def optimize(
         stopped = "interrupted"
     except _NotFiniteError:
         stopped = "not finite"
-    best = recorder.best
     return Result(
         recorder.best_image,
-        best.loss if best else float("nan"),
-        best.parts if best else {},
+        recorder.best_loss,
+        recorder.best_parts,
         recorder.iteration,
         recorder.evaluations,
         stopped,
     )
 
 
+def mirror(z: Array) -> Array:
+    """Reflect numbers at the walls 0 and 255 until they are between them.
+
+    With r(z) = z - 510 round(z / 510), which is -255..255, this is x = |r(z)|.
+
+    Parameters
+    ----------
+    z : array of any shape
+
+    Returns
+    -------
+    array of the same shape
+        z itself where it is 0..255; a wave of triangles beyond.
+    """
+    return np.abs(_within_a_wave(z))
+
+
+def mirror_backward(gradient: Array, z: Array) -> Array:
+    """Derivative of `mirror`: the gradient, turned around where z stands in a reflection.
+
+    Parameters
+    ----------
+    gradient : array
+        df/dx.
+    z : array of the same shape
+
+    Returns
+    -------
+    array of the same shape
+        df/dz. At the walls of the box, the derivative from inside.
+    """
+    return np.where(_within_a_wave(z) < 0, -gradient, gradient)
+
+
+def _within_a_wave(z: Array) -> Array:
+    return z - 2 * PIXEL_MAX * np.rint(z / (2 * PIXEL_MAX))
+
+
 def _lbfgs(recorder: _Recorder, start: Array, iterations: int) -> Stopped:
-    result = minimize(
-        recorder.evaluate,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=Bounds(0.0, PIXEL_MAX),
-        callback=recorder.step,
-        options={
-            "maxcor": CORRECTIONS,
-            "maxiter": iterations,
-            # The number of iterations is the stopping rule: no other one may come before it.
-            "maxfun": 100 * iterations,
-            "ftol": 0.0,
-            "gtol": 0.0,
-        },
-    )
-    return "iterations" if result.nit >= iterations else "converged"
+    def mirrored(z: Array) -> tuple[float, Array]:
+        loss, gradient = recorder.evaluate(mirror(z))
+        return loss, mirror_backward(gradient, z)
+
+    for function, bounds in ((mirrored, None), (recorder.evaluate, Bounds(0.0, PIXEL_MAX))):
+        minimize(
+            function,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            callback=recorder.step,
+            options={
+                "maxcor": CORRECTIONS,
+                "maxiter": iterations - recorder.iteration,
+                # The number of iterations is the stopping rule: no other one may come before it.
+                "maxfun": 100 * iterations,
+                "ftol": 0.0,
+                "gtol": 0.0,
+            },
+        )
+        if recorder.iteration >= iterations:
+            return "iterations"
+        start = recorder.best_image.ravel()
+    return "converged"
 
 
 def _adam(recorder: _Recorder, start: Array, iterations: int) -> Stopped:

@@ -9,7 +9,7 @@ layer where a loss sits, the loss's gradient is added to what arrives from below
 and the layer's own backward function carries the sum on, until it stands at the image.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from npstyle.network import Conv, FastConv, Network, Pool, Relu, shapes
 from npstyle.ops.conv import conv2d, conv2d_backward
 from npstyle.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
-from npstyle.ops.relu import relu, relu_backward
+from npstyle.ops.relu import active, relu, relu_backward
 from npstyle.ops.winograd import winograd_conv2d, winograd_conv2d_backward
 
 Array = NDArray[Any]
@@ -29,7 +29,11 @@ LossGradient = Callable[[Array | None], Array]
 
 @dataclass
 class Tape:
-    """What `forward` keeps for `backward`: one entry per layer that ran."""
+    """What `forward` keeps for `backward`: one entry per layer that ran.
+
+    A convolution's is the shape of its input; a ReLU's, its output, or where that is positive;
+    a pooling layer's, the shape of its input, or input and output if it takes the maximum.
+    """
 
     entries: list[Any]
     depths: dict[int, str]
@@ -77,7 +81,7 @@ def forward(network: Network, image: Array, wanted: Iterable[str]) -> tuple[dict
                     # A pre-activation is nobody else's, so its rectifier may write over it.
                     after_conv = index > 0 and isinstance(network.layers[index - 1], Conv)
                     image = relu(before, out=before if after_conv else None)
-                entries.append(image)
+                entries.append(image if stays(network, index, depths) else active(image))
             case Pool(mode="avg"):
                 image = avg_pool2d(before, layer.size, layer.stride)
                 entries.append(before.shape)
@@ -138,6 +142,17 @@ def backward(network: Network, tape: Tape, losses: dict[str, LossGradient]) -> A
     if gradient is None:
         raise ValueError("backward: the tape is empty; every tape can be used once")
     return gradient
+
+
+def stays(network: Network, index: int, depths: Container[int]) -> bool:
+    """Whether the output of ReLU `index` is kept on the tape, and not only its gate.
+
+    A loss at it (its depth is in `depths`) and max pooling behind it need the whole array.
+    """
+    after = network.layers[index + 1 : index + 2]
+    return index in depths or any(
+        isinstance(layer, Pool) and layer.mode == "max" for layer in after
+    )
 
 
 def _takes_relu(network: Network, index: int) -> bool:

@@ -3,6 +3,8 @@
 Also used by tools/benchmark.py for timing.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as functional
@@ -14,7 +16,7 @@ class TorchObjective:
     """`npstyle.objective.StyleObjective` with PyTorch's forward pass and autograd."""
 
     def __init__(self, network, photo, painting, settings, dtype=torch.float64):
-        self.network, self.settings, self.dtype = network, settings, dtype
+        self.settings, self.dtype = settings, dtype
         self.content = {network.canonical(n): w for n, w in settings.content_layers.items()}
         self.style = {network.canonical(n): w for n, w in settings.style_layers.items()}
         self.parameters = {
@@ -25,6 +27,15 @@ class TorchObjective:
             for layer in network.layers
             if isinstance(layer, Conv)
         }
+        # What is left of the network is its description: the weights are held once.
+        empty = np.empty(0)
+        self.network = replace(
+            network,
+            layers=tuple(
+                replace(layer, weight=empty, bias=empty) if isinstance(layer, Conv) else layer
+                for layer in network.layers
+            ),
+        )
         with torch.no_grad():
             found = self.activations(self.tensor(photo), self.content)
             self.photo = {name: found[name] for name in self.content}

@@ -35,7 +35,7 @@ def test_counts_of_forward_and_evaluation_are_within_a_fifth(rng, pooling, monke
     names = [*settings.content_layers, *settings.style_layers]
     image = rng.uniform(-100, 100, (*SIZE, 3)).astype(np.float32)
     measured = peak_of(lambda: forward(network, image, names))
-    counted = forward_bytes(network, names, SIZE, 4)
+    counted = forward_bytes(network, names, SIZE)
     assert counted == pytest.approx(measured, rel=0.2)
 
     photo = rng.uniform(0, 255, (*SIZE, 3))
@@ -48,7 +48,7 @@ def test_counts_of_forward_and_evaluation_are_within_a_fifth(rng, pooling, monke
     )
     picture = rng.uniform(0, 255, (*SIZE, 3))
     measured = peak_of(lambda: objective(picture))
-    assert evaluation_bytes(network, names, SIZE, 4) == pytest.approx(measured, rel=0.2)
+    assert evaluation_bytes(network, names, SIZE) == pytest.approx(measured, rel=0.2)
 
 
 def test_a_run_grows_with_the_pixels_and_shrinks_with_adam():

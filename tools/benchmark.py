@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,12 @@ def sgemm_rate(threads: int) -> float:
     """float32 multiplications and additions per second of large products, one per thread."""
     square = np.random.default_rng(0).standard_normal((2048, 2048), dtype=np.float32)
 
+    def multiply(queue: Iterator[int]) -> None:
+        for _ in queue:
+            square @ square
+
     def products() -> None:
-        backend.share(lambda queue: [square @ square for _ in queue], range(threads))
+        backend.share(multiply, range(threads))
 
     return threads * 2 * 2048**3 / min(seconds(products) for _ in range(5))
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle import image, losses
+from npstyle import image, losses, optimizers
 from npstyle.demo import draw_painting, draw_photo
 from npstyle.network import Conv, FastConv, Network, Pool, accelerate, configure, shapes
 from npstyle.objective import StyleObjective, build_objective
@@ -230,6 +230,19 @@ def preprocess_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     )
 
 
+def mirror_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """Numbers reflected at 0 and 255, some several times, and two that stand at a wall."""
+    z = rng.uniform(-800, 1000, (4, 5, 3))
+    z[0, 0, 0], z[3, 4, 2] = 0.0, 255.0
+    yield Subject(
+        "mirror",
+        optimizers.mirror,
+        optimizers.mirror_backward,
+        (z,),
+        pattern=lambda z: (optimizers.mirror(z), np.floor(z / optimizers.PIXEL_MAX)),
+    )
+
+
 CHAPTERS = {
     "conv2d": Chapter(
         conv, (conv.conv2d, conv.conv2d_backward, conv.conv2d_backward_weights), conv_subjects
@@ -251,6 +264,7 @@ CHAPTERS = {
     "preprocess": Chapter(
         image, (image.preprocess, image.preprocess_backward), preprocess_subjects
     ),
+    "mirror": Chapter(optimizers, (optimizers.mirror, optimizers.mirror_backward), mirror_subjects),
 }
 
 

@@ -46,6 +46,29 @@ def relu(pre_activation: NDArray[Any], out: NDArray[Any] | None = None) -> NDArr
     return out
 
 
+def active(activation: NDArray[Any]) -> NDArray[np.bool_]:
+    """F > 0, all that the derivative needs, in a quarter of float32's memory.
+
+    Parameters
+    ----------
+    activation : array of any shape and float dtype
+        F, what `relu` returned.
+
+    Returns
+    -------
+    array of bool, of the same shape
+        `relu_backward` takes it in the activation's place.
+    """
+    out = np.empty(activation.shape, np.bool_)
+
+    def compare(queue: Iterator[tuple[int, int]]) -> None:
+        for first, end in queue:
+            np.greater(activation[first:end], 0, out=out[first:end])
+
+    share(compare, strips(len(out), -(-len(out) // STRIPS)))
+    return out
+
+
 def relu_backward(
     gradient: NDArray[Any], activation: NDArray[Any], out: NDArray[Any] | None = None
 ) -> NDArray[Any]:
@@ -56,7 +79,7 @@ def relu_backward(
     gradient : array
         dL/dF.
     activation : array of the same shape
-        F, what `relu` returned.
+        F, what `relu` returned, or `active(F)`.
     out : array of the same shape and dtype as `gradient`, optional
         Where to write; may be `gradient` itself.
 

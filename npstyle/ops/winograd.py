@@ -147,7 +147,8 @@ def winograd_conv2d_backward(
     filters : array (36, channels in, channels out)
         Of the forward pass.
     activation : array (height, width, channels out), optional
-        F, what the forward pass with `rectify` returned: the gradient passes where F > 0.
+        F, what the forward pass with `rectify` returned, or the booleans F > 0: the gradient
+        passes there.
 
     Returns
     -------
