@@ -9,11 +9,11 @@ from collections.abc import Collection
 
 import numpy as np
 
-from npstyle.network import FastConv, Network, Pool, Relu, shapes
+from npstyle.network import Conv, FastConv, Network, Pool, Relu, shapes
 from npstyle.ops import winograd
 from npstyle.ops.conv import STRIP_BYTES
 from npstyle.optimizers import CORRECTIONS
-from npstyle.passes import stays
+from npstyle.passes import is_made_again, stays
 from npstyle.presets import Settings
 
 Size = tuple[int, int]
@@ -51,7 +51,9 @@ def _walk(network: Network, wanted: Collection[str], size: Size) -> tuple[int, i
         values = int(np.prod(shape))
         array = values * itemsize
         alive = kept if before_is_kept else kept + before
-        if isinstance(layer, Relu):
+        if isinstance(layer, Relu) and is_made_again(network, index, depths):
+            before_is_kept = False
+        elif isinstance(layer, Relu):
             before_is_kept = stays(network, index, depths)
             kept += array if before_is_kept else values
             forward = max(forward, alive if before_is_kept else alive + values)
@@ -60,7 +62,7 @@ def _walk(network: Network, wanted: Collection[str], size: Size) -> tuple[int, i
             kept += array if before_is_kept else 0
             forward = max(forward, alive + array)
             gate = 0
-            if isinstance(layer, FastConv):  # reads the gradient through the gate of its ReLU
+            if isinstance(layer, Conv | FastConv):  # its gradient passes the gate of its ReLU
                 gate = array if stays(network, index + 1, depths) else values
             backward = max(backward, kept + gate + before + array)
         before = array

@@ -10,9 +10,9 @@ network backward once. The pixel x and the gradient df/dx are float64 arrays (he
 RGB, 0..255; inside, the engine works in the network's own precision.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from npstyle.network import Network
 from npstyle.passes import LossGradient, Tape, backward, forward
 from npstyle.presets import Scaling, Settings
 
+T = TypeVar("T")
 Array = NDArray[Any]
 
 
@@ -105,10 +106,8 @@ class StyleObjective:
         style = {network.canonical(name): w for name, w in style_layers.items()}
         self._wanted = tuple(dict.fromkeys([*content, *style]))
 
-        photo_activations = self._forward(photo, content)[0]
-        self.content_targets = {name: photo_activations[name] for name in content}
-        painting_activations = self._forward(painting, style)[0]
-        self.style_targets = {name: mean_gram(painting_activations[name]) for name in style}
+        self.content_targets = self._forward(photo, dict.fromkeys(content, lambda F: F))[0]
+        self.style_targets = self._forward(painting, dict.fromkeys(style, mean_gram))[0]
 
         means = scaling == "means"
         self.alpha = {
@@ -120,7 +119,9 @@ class StyleObjective:
             for name, w in style.items()
         }
 
-    def _forward(self, pixels: Array, wanted: Iterable[str]) -> tuple[dict[str, Array], Tape]:
+    def _forward(
+        self, pixels: Array, wanted: Mapping[str, Callable[[Array], T]]
+    ) -> tuple[dict[str, T], Tape]:
         network = self.network
         image = preprocess(
             pixels, network.channel_order, network.mean, network.scale, network.dtype
@@ -145,16 +146,12 @@ class StyleObjective:
         ValueError
             If the picture has another size than the photo.
         """
-        self._check(pixels)
-        parts: dict[str, float] = {}
-        activations, tape = self._forward(pixels, self._wanted)
-        losses = {name: self._losses(name, activations.pop(name), parts) for name in self._wanted}
+        parts, losses, tape = self._run(pixels)
         image_gradient = backward(self.network, tape, losses)
         gradient = preprocess_backward(
             image_gradient, self.network.channel_order, self.network.scale
         ).astype(np.float64)
         if self.tv_weight:
-            parts["tv"] = self.tv_weight * float(total_variation(pixels))
             gradient += self.tv_weight * total_variation_backward(pixels)
         return Evaluation(sum(parts.values()), gradient, parts)
 
@@ -163,38 +160,49 @@ class StyleObjective:
 
         Parameters and errors are those of a full evaluation.
         """
-        self._check(pixels)
-        parts: dict[str, float] = {}
-        activations, tape = self._forward(pixels, self._wanted)
-        for name in self._wanted:
-            self._losses(name, activations[name], parts)
-        if self.tv_weight:
-            parts["tv"] = self.tv_weight * float(total_variation(pixels))
+        parts, _, tape = self._run(pixels)
         return sum(parts.values()), tape
 
-    def _check(self, pixels: Array) -> None:
+    def _run(self, pixels: Array) -> tuple[dict[str, float], dict[str, LossGradient], Tape]:
+        """The terms of f; what adds their derivatives at the activations; the network's tape."""
         if pixels.shape != self.shape:
             raise ValueError(f"the picture is {pixels.shape}, the photo is {self.shape}")
+        wanted = {name: partial(self._terms, name) for name in self._wanted}
+        taken, tape = self._forward(pixels, wanted)
+        parts: dict[str, float] = {}
+        losses: dict[str, LossGradient] = {}
+        for name in self._wanted:
+            terms, gram = taken[name]
+            parts |= terms
+            losses[name] = partial(self._add_derivatives, name, gram)
+        if self.tv_weight:
+            parts["tv"] = self.tv_weight * float(total_variation(pixels))
+        return parts, losses, tape
 
-    def _losses(self, name: str, activation: Array, parts: dict[str, float]) -> LossGradient:
-        """Write the loss terms of one layer into `parts`; return what adds their derivatives."""
-        derivatives: list[LossGradient] = []
+    def _terms(self, name: str, activation: Array) -> tuple[dict[str, float], Array | None]:
+        """The loss terms at one activation, and its Gram matrix if it is one of style."""
+        terms, gram = {}, None
         if name in self.content_targets:
-            target, alpha = self.content_targets[name], self.alpha[name]
-            parts[f"content {name}"] = alpha * float(content_loss(activation, target))
-            derivatives.append(partial(content_loss_backward, activation, target, alpha))
+            loss = content_loss(activation, self.content_targets[name])
+            terms[f"content {name}"] = self.alpha[name] * float(loss)
         if name in self.style_targets:
-            gram, target, beta = mean_gram(activation), self.style_targets[name], self.beta[name]
-            parts[f"style {name}"] = beta * float(style_loss(gram, target))
-            derivatives.append(partial(style_loss_backward, activation, gram, target, beta))
+            gram = mean_gram(activation)
+            loss = style_loss(gram, self.style_targets[name])
+            terms[f"style {name}"] = self.beta[name] * float(loss)
+        return terms, gram
 
-        def add_derivatives(upstream: Array | None) -> Array:
-            for derivative in derivatives:
-                upstream = derivative(upstream)
-            assert upstream is not None
-            return upstream
-
-        return add_derivatives
+    def _add_derivatives(
+        self, name: str, gram: Array | None, activation: Array, gradient: Array | None
+    ) -> Array:
+        """Add the derivatives of the same terms to what arrives from deeper layers."""
+        if name in self.content_targets:
+            target = self.content_targets[name]
+            gradient = content_loss_backward(activation, target, self.alpha[name], gradient)
+        if gram is not None:
+            target = self.style_targets[name]
+            gradient = style_loss_backward(activation, gram, target, self.beta[name], gradient)
+        assert gradient is not None  # every activation that is wanted has a loss
+        return gradient
 
 
 def build_objective(

@@ -11,8 +11,8 @@ another way: a number z that leaves it is reflected at its walls (`mirror`). The
     f(mirror(z))     has the derivative     (d mirror/dz) df/dx = +-df/dx
 
 and z may be any number. In a wall's reflection the loss is the same as before the wall, so nothing
-is lost or won by leaving the box. At the wall itself f(mirror(z)) has a kink; should the search find
-no way down there, it goes on with the box as bounds.
+is lost or won by leaving the box. At the wall itself f(mirror(z)) has a kink; should the search
+find no way down there, it goes on with the box as bounds.
 
 Adam (Kingma and Ba 2015, Algorithm 1) needs less memory:
 
@@ -127,12 +127,12 @@ class _Recorder:
         self.shape = image.shape
         self.iteration = 0
         self.evaluations = 0
-        self.image = image
-        self.best_image = image.copy()
+        self.image = self.best_image = image
         self.best_loss = self.loss = float("nan")
         self.best_parts = self.parts = dict[str, float]()
 
     def evaluate(self, flat: Array) -> tuple[float, Array]:
+        """Loss and gradient, both flat. The picture is kept: it must not be changed any more."""
         image = flat.reshape(self.shape)
         evaluation = self.objective(image)
         self.evaluations += 1
@@ -140,7 +140,7 @@ class _Recorder:
             raise _NotFiniteError
         self.image, self.loss, self.parts = image, evaluation.loss, evaluation.parts
         if self.evaluations == 1 or evaluation.loss < self.best_loss:
-            self.best_image = image.copy()
+            self.best_image = image
             self.best_loss, self.best_parts = evaluation.loss, evaluation.parts
         return evaluation.loss, evaluation.gradient.ravel()
 
@@ -187,12 +187,11 @@ def optimize(
     Result
         Also after Ctrl-C (KeyboardInterrupt), which is not raised again: `stopped` says so.
     """
-    start = np.clip(np.asarray(image, np.float64), 0, PIXEL_MAX)
-    recorder = _Recorder(objective, start, callback)
+    recorder = _Recorder(objective, np.clip(np.asarray(image, np.float64), 0, PIXEL_MAX), callback)
     run = _lbfgs if optimizer == "lbfgs" else _adam
     stopped: Stopped
     try:
-        stopped = run(recorder, start.ravel(), iterations)
+        stopped = run(recorder, iterations)
     except KeyboardInterrupt:
         stopped = "interrupted"
     except _NotFiniteError:
@@ -245,15 +244,18 @@ def _within_a_wave(z: Array) -> Array:
     return z - 2 * PIXEL_MAX * np.rint(z / (2 * PIXEL_MAX))
 
 
-def _lbfgs(recorder: _Recorder, start: Array, iterations: int) -> Stopped:
+def _lbfgs(recorder: _Recorder, iterations: int) -> Stopped:
     def mirrored(z: Array) -> tuple[float, Array]:
         loss, gradient = recorder.evaluate(mirror(z))
         return loss, mirror_backward(gradient, z)
 
-    for function, bounds in ((mirrored, None), (recorder.evaluate, Bounds(0.0, PIXEL_MAX))):
+    def bounded(x: Array) -> tuple[float, Array]:
+        return recorder.evaluate(x.copy())
+
+    for function, bounds in ((mirrored, None), (bounded, Bounds(0.0, PIXEL_MAX))):
         minimize(
             function,
-            start,
+            recorder.best_image.ravel(),
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
@@ -269,12 +271,11 @@ def _lbfgs(recorder: _Recorder, start: Array, iterations: int) -> Stopped:
         )
         if recorder.iteration >= iterations:
             return "iterations"
-        start = recorder.best_image.ravel()
     return "converged"
 
 
-def _adam(recorder: _Recorder, start: Array, iterations: int) -> Stopped:
-    x = start.copy()
+def _adam(recorder: _Recorder, iterations: int) -> Stopped:
+    x = recorder.best_image.ravel()
     mean = np.zeros_like(x)
     square = np.zeros_like(x)
     _, gradient = recorder.evaluate(x)

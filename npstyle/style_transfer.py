@@ -127,6 +127,7 @@ def transfer(
         weighed = replace(settings, style_weight=settings.style_weight * NORMALIZED_STYLE_FACTOR)
     with backend.threads(plan.threads):
         objective = build_objective(network, photo_pixels, painting_pixels, weighed)
+        del photo_pixels, painting_pixels
         result = optimize(
             objective,
             start,

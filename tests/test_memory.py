@@ -34,7 +34,9 @@ def test_counts_of_forward_and_evaluation_are_within_a_fifth(rng, pooling, monke
     settings = Settings()
     names = [*settings.content_layers, *settings.style_layers]
     image = rng.uniform(-100, 100, (*SIZE, 3)).astype(np.float32)
-    measured = peak_of(lambda: forward(network, image, names))
+    nothing = dict.fromkeys(names, lambda activation: None)
+    measured = peak_of(lambda: forward(network, image, nothing))
+    print(forward_bytes(network, names, SIZE), measured)
     counted = forward_bytes(network, names, SIZE)
     assert counted == pytest.approx(measured, rel=0.2)
 
@@ -48,6 +50,8 @@ def test_counts_of_forward_and_evaluation_are_within_a_fifth(rng, pooling, monke
     )
     picture = rng.uniform(0, 255, (*SIZE, 3))
     measured = peak_of(lambda: objective(picture))
+    print(evaluation_bytes(network, names, SIZE), measured)
+    assert 0
     assert evaluation_bytes(network, names, SIZE) == pytest.approx(measured, rel=0.2)
 
 

@@ -16,7 +16,7 @@ from npstyle.ops.pool import avg_pool2d_backward, max_pool2d, max_pool2d_backwar
 from npstyle.ops.relu import relu
 from npstyle.passes import backward as network_backward
 from npstyle.passes import forward
-from tests.numeric import adding
+from tests.numeric import adding, as_they_are
 
 MUTATIONS = {}
 
@@ -334,11 +334,11 @@ def through_network(rng, network, spoil):
     names = ("conv1_1", "conv2_1")
 
     def value(x):
-        found, _ = forward(network, x, names)
+        found, _ = forward(network, x, as_they_are(names))
         return np.concatenate([found[name].ravel() for name in names])
 
     def backward(g, x):
-        found, tape = forward(network, x, names)
+        found, tape = forward(network, x, as_they_are(names))
         at = found["conv1_1"].size
         gradients = {
             "conv1_1": g[:at].reshape(found["conv1_1"].shape).copy(),
@@ -348,7 +348,7 @@ def through_network(rng, network, spoil):
         return network_backward(network, tape, adding(gradients))
 
     def traced(x):
-        _, tape = forward(network, x, names)
+        _, tape = forward(network, x, as_they_are(names))
         return value(x), kink_pattern(network, tape)
 
     return Subject("network", value, backward, (rng.standard_normal((8, 8, 3)),), pattern=traced)

@@ -4,6 +4,7 @@ import pytest
 from npstyle.errors import InputError
 from npstyle.network import FastConv, accelerate, configure, load_network, shapes
 from npstyle.passes import forward
+from tests.numeric import as_they_are
 
 NAMES = ("conv1_1", "pool1", "conv2_1")
 
@@ -15,7 +16,7 @@ def test_an_activation_goes_by_its_convolution_or_its_relu(small_network):
 
 
 def test_shapes_equal_what_forward_makes(rng, small_network):
-    activations, _ = forward(small_network, rng.standard_normal((9, 7, 3)), NAMES)
+    activations, _ = forward(small_network, rng.standard_normal((9, 7, 3)), as_they_are(NAMES))
     table = {layer.name: shape for layer, shape in shapes(small_network, NAMES, 9, 7)}
     for name in NAMES:
         assert table[name] == activations[name].shape

@@ -7,7 +7,7 @@ from npstyle.losses import content_loss, mean_gram, style_loss, total_variation
 from npstyle.network import configure
 from npstyle.objective import StyleObjective, term
 from npstyle.passes import forward
-from tests.numeric import central_difference
+from tests.numeric import as_they_are, central_difference
 
 CONTENT = {"conv2_1": 1.0}
 STYLE = {"conv1_1": 0.5, "conv2_1": 2.0}
@@ -51,7 +51,7 @@ def test_terms_are_the_weighted_losses_of_the_layers(small_network, pictures):
         image = preprocess(
             pixels, small_network.channel_order, small_network.mean, small_network.scale, float
         )
-        return forward(small_network, image, ["conv1_1", "conv2_1"])[0]
+        return forward(small_network, image, as_they_are(["conv1_1", "conv2_1"]))[0]
 
     photo, painting, picture = (activations(pixels) for pixels in pictures)
     expected = {"content conv2_1": 3 * content_loss(picture["conv2_1"], photo["conv2_1"])}

@@ -10,7 +10,7 @@ from npstyle.ops.conv import conv2d
 from npstyle.ops.pool import avg_pool2d
 from npstyle.ops.relu import relu
 from npstyle.passes import backward, forward
-from tests.numeric import adding, central_difference
+from tests.numeric import adding, as_they_are, central_difference
 
 NAMES = ("conv1_1", "pool1", "conv2_1")
 
@@ -23,14 +23,14 @@ def test_forward_is_the_layers_one_after_another_and_returns_only_what_is_wanted
     first = relu(conv2d(image, conv1_1.weight, conv1_1.bias, 1, 1))
     pooled = avg_pool2d(relu(conv2d(first, conv1_2.weight, conv1_2.bias, 1, 1)))
     last = relu(conv2d(pooled, conv2_1.weight, conv2_1.bias, 1, 1))
-    activations, _ = forward(small_network, image, NAMES)
+    activations, _ = forward(small_network, image, as_they_are(NAMES))
     assert list(activations) == list(NAMES)
     for name, expected in zip(NAMES, (first, pooled, last), strict=True):
         assert np.allclose(activations[name], expected, atol=1e-14)
 
 
 def test_forward_stops_at_the_deepest_layer_wanted(rng, small_network):
-    _, tape = forward(small_network, rng.standard_normal((6, 6, 3)), ["conv1_2"])
+    _, tape = forward(small_network, rng.standard_normal((6, 6, 3)), as_they_are(["conv1_2"]))
     assert len(tape.entries) == 4
 
 
@@ -41,11 +41,11 @@ def test_backward_from_several_layers_equals_central_differences(
 ):
     network = configure(small_network, pooling, np.float64)
     image = rng.standard_normal((7, 6, 3))
-    activations, tape = forward(network, image, names)
+    activations, tape = forward(network, image, as_they_are(names))
     upstream = {name: rng.standard_normal(activations[name].shape) for name in names}
 
     def loss(x):
-        found, _ = forward(network, x, names)
+        found, _ = forward(network, x, as_they_are(names))
         return sum(np.sum(upstream[name] * found[name]) for name in names)
 
     numeric = central_difference(loss, image)
@@ -56,7 +56,7 @@ def test_backward_from_several_layers_equals_central_differences(
 
 
 def test_backward_lets_an_activation_go_once_it_is_used(rng, small_network, monkeypatch):
-    activations, tape = forward(small_network, rng.standard_normal((6, 6, 3)), NAMES)
+    activations, tape = forward(small_network, rng.standard_normal((6, 6, 3)), as_they_are(NAMES))
     deepest = weakref.ref(activations["conv2_1"])
     losses = adding({name: np.ones_like(values) for name, values in activations.items()})
     del activations
@@ -75,11 +75,13 @@ def test_backward_lets_an_activation_go_once_it_is_used(rng, small_network, monk
 
 def test_a_picture_too_small_for_a_layer_is_named(small_network):
     with pytest.raises(InputError, match=r"5x1 pixels is too small for layer pool1"):
-        forward(small_network, np.zeros((1, 5, 3)), ["conv2_1"])
+        forward(small_network, np.zeros((1, 5, 3)), as_they_are(["conv2_1"]))
 
 
 def test_a_tape_serves_once(rng, small_network):
-    activations, tape = forward(small_network, rng.standard_normal((6, 6, 3)), ["conv1_1"])
+    activations, tape = forward(
+        small_network, rng.standard_normal((6, 6, 3)), as_they_are(["conv1_1"])
+    )
     backward(small_network, tape, adding(activations))
     with pytest.raises(ValueError, match="once"):
         backward(small_network, tape, adding(activations))

@@ -34,7 +34,7 @@ import numpy as np
 
 from npstyle import backend
 from npstyle.image import load_image, save_image
-from npstyle.network import Conv, FastConv, Network, Relu, accelerate, load_network, shapes
+from npstyle.network import Conv, FastConv, Network, accelerate, load_network, shapes
 from npstyle.objective import Evaluation, build_objective
 from npstyle.ops.conv import conv2d, conv2d_backward
 from npstyle.ops.winograd import TILE, WINDOW, winograd_conv2d, winograd_conv2d_backward
@@ -44,6 +44,8 @@ from npstyle.style_transfer import transfer
 
 try:
     import torch
+    from torch.nn.functional import conv2d as conv2d_torch
+    from torch.nn.grad import conv2d_input
 except ImportError:
     sys.exit("benchmark: PyTorch is not installed; pip install -e '.[peers]'")
 
@@ -136,39 +138,36 @@ def layers(network: Network, fast: Network, size: tuple[int, int], pairs: int) -
     weights = {layer.name: layer for layer in network.layers if isinstance(layer, Conv)}
     result = {}
     before = (*size, 3)
-    for index, (layer, shape) in enumerate(table):
+    for layer, shape in table:
         if isinstance(layer, Conv | FastConv):
             x = rng.standard_normal(before, dtype=np.float32)
             g = rng.standard_normal(shape, dtype=np.float32)
             plain = weights[layer.name]
-            weight = torch.tensor(plain.weight.transpose(3, 2, 0, 1).copy())
-            bias = torch.tensor(plain.bias)
-            torch_x, torch_g = (torch.tensor(a.transpose(2, 0, 1)[None].copy()) for a in (x, g))
-            ours = _ours(layer, x, g, isinstance(fast.layers[index + 1], Relu))
+            ours, theirs = _ours(layer, x, g), _theirs(plain, x, g)
             result[layer.name] = {
-                "forward": compare(
-                    ours[0],
-                    lambda x=torch_x, w=weight, b=bias: torch.relu(
-                        torch.nn.functional.conv2d(x, w, b, padding=1)
-                    ),
-                    pairs,
-                ),
-                "backward": compare(
-                    ours[1],
-                    lambda s=torch_x.shape, w=weight, g=torch_g: torch.nn.grad.conv2d_input(
-                        s, w, g * (g > 0), padding=1
-                    ),
-                    pairs,
-                ),
+                "forward": compare(ours[0], theirs[0], pairs),
+                "backward": compare(ours[1], theirs[1], pairs),
             }
         before = shape
     return result
 
 
-def _ours(layer: Conv | FastConv, x: Any, g: Any, rectify: bool) -> tuple[Call, Call]:
+def _theirs(layer: Conv, x: Any, g: Any) -> tuple[Call, Call]:
+    weight = torch.tensor(layer.weight.transpose(3, 2, 0, 1).copy())
+    bias = torch.tensor(layer.bias)
+    image, gradient = (torch.tensor(a.transpose(2, 0, 1)[None].copy()) for a in (x, g))
+    return (
+        lambda: conv2d_torch(image, weight, bias, padding=1).relu_(),
+        lambda: conv2d_input(  # type: ignore[no-untyped-call]
+            image.shape, weight, gradient * (gradient > 0), padding=1
+        ),
+    )
+
+
+def _ours(layer: Conv | FastConv, x: Any, g: Any) -> tuple[Call, Call]:
     if isinstance(layer, FastConv):
         return (
-            lambda: winograd_conv2d(x, layer.filters, layer.bias, rectify=rectify),
+            lambda: winograd_conv2d(x, layer.filters, layer.bias, rectify=True),
             lambda: winograd_conv2d_backward(g, layer.filters, g),
         )
     return (
@@ -230,9 +229,12 @@ def run_child(arguments: argparse.Namespace) -> None:
             theirs = TorchObjective(
                 load_network(arguments.network), photo, painting, settings, torch.float32
             )
-            result = optimize(
-                lambda x: Evaluation(*theirs(x), {}), photo, iterations=settings.iterations
-            )
+
+            def objective(x: Any) -> Evaluation:
+                loss, gradient = theirs(x)
+                return Evaluation(loss, gradient, {})
+
+            result = optimize(objective, photo, iterations=settings.iterations)
             save_image(output, result.image)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak *= 1 if sys.platform == "darwin" else 1024
@@ -299,8 +301,8 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
             found["sizes"][size]["memory"] = {"npstyle": ours, "pytorch": theirs}
             say(
                 f"memory at {size}: npstyle {ours['peak_bytes'] / 1e6:.0f} MB (estimated "
-                f"{ours['estimate_bytes'] / 1e6:.0f}), PyTorch {theirs['peak_bytes'] / 1e6:.0f} MB, "
-                f"npstyle/PyTorch {ours['peak_bytes'] / theirs['peak_bytes']:.2f}"
+                f"{ours['estimate_bytes'] / 1e6:.0f}), PyTorch {theirs['peak_bytes'] / 1e6:.0f} "
+                f"MB, npstyle/PyTorch {ours['peak_bytes'] / theirs['peak_bytes']:.2f}"
             )
         pairs = [
             [child(arguments, name, JOB_SIZE, True)["wall_s"] for name in ("npstyle", "pytorch")]

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from npstyle import image, losses, optimizers
 from npstyle.demo import draw_painting, draw_photo
-from npstyle.network import Conv, FastConv, Network, Pool, accelerate, configure, shapes
+from npstyle.network import Conv, Network, Pool, Relu, accelerate, configure, shapes
 from npstyle.objective import StyleObjective, build_objective
 from npstyle.ops import conv, gram, pool, relu, winograd
-from npstyle.passes import Tape
+from npstyle.passes import Tape, rectified
 from npstyle.presets import PRESETS
 
 Array = NDArray[Any]
@@ -326,11 +326,12 @@ def objective_subjects(network: Network, size: int, rng: np.random.Generator) ->
 def kink_pattern(network: Network, tape: Tape) -> Array:
     """On which side of every kink a forward pass was: units active, winners of max pooling."""
     sides = [np.zeros(0, np.uint8)]
-    for layer, kept in zip(network.layers, tape.entries, strict=False):
+    for index, kept in enumerate(tape.entries):
+        layer = network.layers[index]
         if isinstance(layer, Pool) and layer.mode == "max":
             sides.append(pool.max_pool2d_winners(kept[0], layer.size, layer.stride).ravel())
-        elif not isinstance(layer, Conv | FastConv | Pool):
-            sides.append((kept > 0).ravel())
+        elif isinstance(layer, Relu):
+            sides.append((rectified(network, tape, index) > 0).ravel().view(np.uint8))
     return np.concatenate(sides)
 
 

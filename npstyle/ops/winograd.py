@@ -220,8 +220,6 @@ def _convolve(
 
     # A layer of few tiles spends its time on reading the filters. Here every thread takes some of
     # the 36 products for all tiles, so that each filter is read once.
-    transformed = np.empty((WINDOW**2, rows * columns, channels), dtype)
-    products = np.empty((count, rows * columns, outputs), dtype)
 
     def transform(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
@@ -241,8 +239,11 @@ def _convolve(
             write(products[:, first * columns : end * columns], result, first, end)
 
     pieces = strips(rows, -(-rows // LAYER_PIECES))
+    transformed = np.empty((WINDOW**2, rows * columns, channels), dtype)
     share(transform, pieces)
+    products = np.empty((count, rows * columns, outputs), dtype)
     share(multiply, range(WINDOW**2))
+    del transformed
     share(finish, pieces)
     return out
 
