@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle import backend
 from npstyle.errors import InputError
 from npstyle.image import preprocess, preprocess_backward
 from npstyle.losses import (
@@ -146,8 +147,9 @@ class StyleObjective:
         ValueError
             If the picture has another size than the photo.
         """
-        parts, losses, tape = self._run(pixels)
-        image_gradient = backward(self.network, tape, losses)
+        with backend.memory_kept():
+            parts, losses, tape = self._run(pixels)
+            image_gradient = backward(self.network, tape, losses)
         gradient = preprocess_backward(
             image_gradient, self.network.channel_order, self.network.scale
         ).astype(np.float64)

@@ -120,6 +120,7 @@ def backward(network: Network, tape: Tape, losses: dict[str, LossGradient]) -> A
     """
     gradient: Array | None = None
     gate: Array | None = None
+    pooling = 1
     while tape.entries:
         index = len(tape.entries) - 1
         layer = network.layers[index]
@@ -135,12 +136,14 @@ def backward(network: Network, tape: Tape, losses: dict[str, LossGradient]) -> A
             raise ValueError("backward: forward was asked for no activation, so nothing flows back")
         match layer:
             case Conv() | FastConv():
-                gradient = _convolve_backward(layer, gradient, gate, kept)
-                gate = None
+                gradient = _convolve_backward(layer, gradient, gate, pooling, kept)
+                gate, pooling = None, 1
             case Relu() if _belongs_to_convolution(network, index):
                 gate = kept
             case Relu():
                 gradient = relu_backward(gradient, kept, out=gradient)
+            case Pool(mode="avg") if _is_spread_by_convolution(network, index, tape.depths):
+                pooling = layer.size
             case Pool(mode="avg"):
                 gradient = avg_pool2d_backward(gradient, kept[0], layer.size, layer.stride)
             case Pool():
@@ -192,6 +195,21 @@ def _belongs_to_convolution(network: Network, index: int) -> bool:
     return len(pair) == 2 and isinstance(pair[0], Conv | FastConv) and isinstance(pair[1], Relu)
 
 
+def _is_spread_by_convolution(network: Network, index: int, depths: Container[int]) -> bool:
+    """Whether the fast convolution before pooling `index` spreads the pooling's gradient, too.
+
+    The gradient at the ReLU between them is then never written down; a loss there would need it.
+    """
+    before = network.layers[max(0, index - 2) : index]
+    pool = network.layers[index]
+    return (
+        index - 1 not in depths
+        and [type(layer) for layer in before] == [FastConv, Relu]
+        and isinstance(pool, Pool)
+        and pool.size == pool.stride
+    )
+
+
 def _convolve(network: Network, index: int, image: Array) -> Array:
     """Run convolution `index`, and the ReLU behind it if there is one."""
     layer = network.layers[index]
@@ -204,11 +222,15 @@ def _convolve(network: Network, index: int, image: Array) -> Array:
 
 
 def _convolve_backward(
-    layer: Conv | FastConv, gradient: Array, gate: Array | None, shape: tuple[int, ...]
+    layer: Conv | FastConv,
+    gradient: Array,
+    gate: Array | None,
+    pooling: int,
+    shape: tuple[int, ...],
 ) -> Array:
-    """dL/dX of a convolution and its ReLU, whose gate is given; X has this shape."""
+    """dL/dX of a convolution, its ReLU, whose gate is given, and its pooling; X has this shape."""
     if isinstance(layer, FastConv):
-        return winograd_conv2d_backward(gradient, layer.filters, gate)
+        return winograd_conv2d_backward(gradient, layer.filters, gate, pooling)
     if gate is not None:
         gradient = relu_backward(gradient, gate, out=gradient)
     return conv2d_backward(gradient, layer.weight, shape, layer.stride, layer.padding)

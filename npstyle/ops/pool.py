@@ -108,6 +108,29 @@ def avg_pool2d_backward(
     return image_gradient
 
 
+def avg_pool2d_backward_rows(gradient: Array, out: Array, first: int, size: int) -> None:
+    """Rows of what `avg_pool2d_backward` returns when stride and size are equal.
+
+    Parameters
+    ----------
+    gradient : array (out height, out width, channels)
+        dL/dY.
+    out : array (rows, width, channels)
+        Where to write the rows of dL/dX from `first` on.
+    first : int
+    size : int
+        As in the forward pass.
+    """
+    height, width = gradient.shape[:2]
+    pooled = np.arange(first, first + len(out)) // size
+    inside = np.count_nonzero(pooled < height)
+    share_of_each = gradient[pooled[:inside]] * _share_of_one(size, gradient)
+    for column in range(size):
+        out[:inside, column : size * width : size] = share_of_each
+    out[inside:] = 0
+    out[:, size * width :] = 0
+
+
 def max_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
     """Take the maximum of each window; parameters and result as in `avg_pool2d`."""
     stride = stride or size

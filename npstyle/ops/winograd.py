@@ -32,7 +32,7 @@ derivative into the strip that is read. In float32 the result differs from `conv
 VGG-19 by 2e-7 to 6e-7 of it, where plain sums are off by 1e-7 to 4e-7.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,10 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from npstyle.backend import even_strips, scratch, share, strips
+from npstyle.ops.pool import avg_pool2d_backward_rows
 
 Array = NDArray[Any]
+Fill = Callable[[Array, int, int], None]
 
 TILE = 4
 """Outputs per tile and side."""
@@ -106,8 +108,11 @@ def transform_filters(weight: Array) -> Array:
     array (36, channels in, channels out)
         Of the same dtype.
     """
-    both = np.kron(G, G) @ weight.reshape(9, -1)
-    return both.reshape(WINDOW**2, *weight.shape[2:]).astype(weight.dtype)
+    both = np.kron(G, G)
+    out = np.empty((WINDOW**2, *weight.shape[2:]), weight.dtype)
+    for channel in range(weight.shape[2]):  # in float64, and not much of that at once
+        out[:, channel] = both @ weight[:, :, channel].reshape(9, -1)
+    return out
 
 
 def winograd_conv2d(
@@ -132,23 +137,31 @@ def winograd_conv2d(
     from_tiles = FROM_TILES
     if bias is not None:  # one more product, which is 1 times the bias for every output
         from_tiles = np.hstack([FROM_TILES, np.ones((TILE**2, 1))])
-    return _convolve(image, None, filters, bias, rectify, TO_TILES, from_tiles)
+
+    def fill(out: Array, first: int, end: int) -> None:
+        out[:] = image[first:end]
+
+    return _convolve(fill, image.shape, filters, bias, rectify, TO_TILES, from_tiles)
 
 
 def winograd_conv2d_backward(
-    gradient: Array, filters: Array, activation: Array | None = None
+    gradient: Array, filters: Array, activation: Array | None = None, pooling: int = 1
 ) -> Array:
     """Derivative of `winograd_conv2d` with respect to the image.
 
     Parameters
     ----------
     gradient : array (height, width, channels out)
-        dL/dZ; or, with `activation`, dL/dF where F = max(Z, 0).
+        dL/dZ; or, with `activation`, dL/dF where F = max(Z, 0); or, with `pooling`, dL/dY of
+        the average pooling of F.
     filters : array (36, channels in, channels out)
         Of the forward pass.
     activation : array (height, width, channels out), optional
         F, what the forward pass with `rectify` returned, or the booleans F > 0: the gradient
         passes there.
+    pooling : int
+        Size and stride of an average pooling that came after the ReLU. Then the activation must be
+        given.
 
     Returns
     -------
@@ -157,7 +170,19 @@ def winograd_conv2d_backward(
     """
     to_tiles, from_tiles = TO_TILES[:, ::-1], FROM_TILES[::-1]
     turned = filters.transpose(0, 2, 1)
-    return _convolve(gradient, activation, turned, None, False, to_tiles, from_tiles)
+    shape = gradient.shape if activation is None else activation.shape
+
+    def fill(out: Array, first: int, end: int) -> None:
+        """Write rows of dL/dZ."""
+        if activation is None:
+            out[:] = gradient[first:end]
+        elif pooling == 1:
+            np.multiply(gradient[first:end], activation[first:end] > 0, out=out)
+        else:
+            avg_pool2d_backward_rows(gradient, out, first, pooling)
+            out *= activation[first:end] > 0
+
+    return _convolve(fill, shape, turned, None, False, to_tiles, from_tiles)
 
 
 def strip_bytes(filters: Array) -> int:
@@ -171,26 +196,24 @@ def few_tiles(height: int, width: int, filters: Array) -> bool:
 
 
 def _convolve(
-    image: Array,
-    gate: Array | None,
+    fill: Fill,
+    shape: tuple[int, ...],
     filters: Array,
     bias: Array | None,
     rectify: bool,
     to_tiles: Array,
     from_tiles: Array,
 ) -> Array:
-    height, width, channels = image.shape
+    """Convolve an image of this shape; `fill` writes some of its rows where they are wanted."""
+    height, width, channels = shape
     outputs = filters.shape[2]
-    dtype = image.dtype
+    dtype = filters.dtype
     rows, columns = -(-height // TILE), -(-width // TILE)
     out = np.empty((height, width, outputs), dtype)
     to_tiles = np.ascontiguousarray(to_tiles, dtype)
     from_tiles = np.ascontiguousarray(from_tiles, dtype)
     count = from_tiles.shape[1]  # 36 products, and one for the bias
     row_values = columns * max(WINDOW**2 * channels, count * outputs)
-
-    def read(windows: Array, first: int, end: int, padded: Array) -> None:
-        _read(windows, image, gate, first, end, padded)
 
     def write(products: Array, result: Array, first: int, end: int) -> None:
         if bias is not None:
@@ -206,7 +229,7 @@ def _convolve(
             tiles = (end - first) * columns
             windows = _part(first_half, WINDOW**2, tiles, channels)
             transformed = _part(second_half, WINDOW**2, tiles, channels)
-            read(windows, first, end, padded)
+            _read(windows, fill, shape, first, end, padded)
             np.matmul(to_tiles, _flat(windows), out=_flat(transformed))
             products = _part(first_half, count, tiles, outputs)
             np.matmul(transformed, filters, out=products[: WINDOW**2])
@@ -225,7 +248,7 @@ def _convolve(
         for first, end in queue:
             padded = np.zeros((TILE * (end - first) + 2, TILE * columns + 2, channels), dtype)
             windows = np.empty((WINDOW**2, (end - first) * columns, channels), dtype)
-            read(windows, first, end, padded)
+            _read(windows, fill, shape, first, end, padded)
             tiles = transformed[:, first * columns : end * columns]
             np.matmul(to_tiles, _flat(windows), out=_flat(tiles))
 
@@ -243,7 +266,6 @@ def _convolve(
     share(transform, pieces)
     products = np.empty((count, rows * columns, outputs), dtype)
     share(multiply, range(WINDOW**2))
-    del transformed
     share(finish, pieces)
     return out
 
@@ -259,24 +281,20 @@ def _part(flat: Array, count: int, tiles: int, channels: int) -> Array:
 
 
 def _read(
-    windows: Array, image: Array, gate: Array | None, first: int, end: int, padded: Array
+    windows: Array, fill: Fill, shape: tuple[int, ...], first: int, end: int, padded: Array
 ) -> None:
     """Write the 6x6 pixels of each tile of the tile rows first..end; zeros outside the image.
 
-    windows: (36, tiles, channels); padded: scratch with borders of zeros at its sides. Where the
-    gate is 0, the image counts as 0.
+    windows: (36, tiles, channels); padded: scratch with borders of zeros at its sides.
     """
+    height, width, channels = shape
     top, bottom = TILE * first - 1, TILE * end + 1
-    inside = slice(max(top, 0), min(bottom, len(image)))
-    padded[: inside.start - top] = 0
-    within = padded[inside.start - top : inside.stop - top, 1 : image.shape[1] + 1]
-    if gate is None:
-        within[:] = image[inside]
-    else:
-        np.multiply(image[inside], gate[inside] > 0, out=within)
-    padded[inside.stop - top : bottom - top] = 0
+    start, stop = max(top, 0), min(bottom, height)
+    padded[: start - top] = 0
+    fill(padded[start - top : stop - top, 1 : width + 1], start, stop)
+    padded[stop - top : bottom - top] = 0
     columns = (padded.shape[1] - 2) // TILE
-    windows.reshape(WINDOW, WINDOW, end - first, columns, image.shape[2])[:] = _windows(
+    windows.reshape(WINDOW, WINDOW, end - first, columns, channels)[:] = _windows(
         padded, end - first, columns
     )
 
