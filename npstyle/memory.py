@@ -18,10 +18,10 @@ from npstyle.presets import Settings
 
 Size = tuple[int, int]
 
-LBFGS_VECTORS = 2 * CORRECTIONS + 19
-"""float64 pictures alive under L-BFGS-B: the pairs (s, y), its work vectors, bounds, copies."""
+LBFGS_VECTORS = 2 * CORRECTIONS + 23
+"""float64 pictures alive under L-BFGS-B: the pairs (s, y), its work vectors, copies."""
 
-ADAM_VECTORS = 14
+ADAM_VECTORS = 11
 """float64 pictures alive under Adam: x, g, m, v, their temporaries, the best picture."""
 
 

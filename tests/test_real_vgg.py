@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from npstyle.image import load_image
+from npstyle.network import load_network
 from npstyle.objective import term
-from npstyle.presets import Settings
+from npstyle.presets import PRESETS, Settings
 from npstyle.style_transfer import transfer
+from tests.gates import beside_float64
 
 pytestmark = pytest.mark.slow
 
@@ -42,3 +44,19 @@ def test_from_noise_a_picture_comes_out(pictures, vgg19):
     # In white noise a pixel says nothing about its neighbour; in a picture they are alike.
     image = done.result.image.mean(axis=2)
     assert np.corrcoef(image[:, 1:].ravel(), image[:, :-1].ravel())[0, 1] > 0.6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [256, 512])
+@pytest.mark.parametrize("noise", [0, 20])
+def test_the_fast_route_is_exact_between_the_jumps_that_rounded_gates_make(
+    shared, vgg19, size, noise, rng
+):
+    photo = load_image(shared / "images" / "tuebingen.jpg", size)
+    painting = load_image(shared / "images" / "starry_night.jpg", size)
+    pixels = np.clip(photo + rng.normal(0, noise, photo.shape), 0, 255)
+    found = beside_float64(load_network(vgg19), photo, painting, pixels, PRESETS["gatys"])
+    assert found.loss <= 1e-5
+    assert found.gradient_with_gates <= 1e-5
+    assert found.other_gates <= 1e-6 * found.units
+    assert found.gradient <= 3e-3

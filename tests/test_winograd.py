@@ -7,9 +7,7 @@ import pytest
 
 from npstyle import backend
 from npstyle.gradcheck import check_gradient
-from npstyle.image import load_image
-from npstyle.network import accelerate, configure, load_network
-from npstyle.objective import build_objective
+from npstyle.network import load_network
 from npstyle.ops import winograd
 from npstyle.ops.conv import conv2d, conv2d_backward
 from npstyle.ops.relu import relu
@@ -19,6 +17,7 @@ from npstyle.ops.winograd import (
     winograd_conv2d_backward,
 )
 from npstyle.presets import PRESETS
+from tests.gates import beside_float64
 from tests.numeric import relative_error
 
 SHAPES = [(8, 8, 3, 4), (5, 7, 4, 3), (1, 1, 2, 3), (2, 30, 3, 5), (33, 6, 5, 6), (13, 17, 16, 8)]
@@ -96,40 +95,13 @@ def test_the_laboratory_finds_it_right_and_a_lost_turn_wrong(rng):
     assert not check(not_turned).passed
 
 
-def errors(network, photo, painting, pixels, settings):
-    """Relative errors of loss and gradient of the fast route against float64."""
-
-    def evaluate(network):
-        objective = build_objective(network, photo, painting, settings)
-        return objective(pixels)
-
-    wanted = [*settings.content_layers, *settings.style_layers]
-    plain = configure(network, settings.pooling, np.float32)
-    with backend.threads(backend.physical_cores()):
-        fast = evaluate(accelerate(plain, wanted))
-        exact = evaluate(configure(network, settings.pooling, np.float64))
-    return abs(fast.loss / exact.loss - 1), relative_error(fast.gradient, exact.gradient)
-
-
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_objective_with_every_layer_fast_at_an_odd_size(rng, monkeypatch, preset, pooling):
     monkeypatch.setattr("npstyle.network.WIDE", 0)
     photo, painting, pixels = (rng.uniform(0, 255, (45, 61, 3)) for _ in range(3))
     settings = replace(PRESETS[preset], pooling=pooling)
-    loss, gradient = errors(load_network("builtin"), photo, painting, pixels, settings)
-    assert loss <= 1e-5
-    assert gradient <= 1e-4
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [256, 512])
-def test_objective_on_the_real_vgg19(shared, vgg19, size, route, request, rng):
-    if "strips" in request.node.name:
-        pytest.skip("the sizes are real: the route is chosen as it is in use")
-    photo = load_image(shared / "images" / "tuebingen.jpg", size)
-    painting = load_image(shared / "images" / "starry_night.jpg", size)
-    pixels = np.clip(photo + rng.normal(0, 20, photo.shape), 0, 255)
-    loss, gradient = errors(load_network(vgg19), photo, painting, pixels, PRESETS["gatys"])
-    assert loss <= 1e-5
-    assert gradient <= 1e-4
+    found = beside_float64(load_network("builtin"), photo, painting, pixels, settings)
+    assert found.loss <= 1e-5
+    assert found.gradient <= 1e-4
+    assert found.gradient_with_gates <= 1e-5
