@@ -18,8 +18,8 @@ from npstyle.presets import Settings
 
 Size = tuple[int, int]
 
-LBFGS_VECTORS = 2 * CORRECTIONS + 23
-"""float64 pictures alive under L-BFGS-B: the pairs (s, y), its work vectors, copies."""
+LBFGS_VECTORS = 23
+"""float64 pictures alive under L-BFGS-B besides its pairs (s, y): work vectors, copies."""
 
 ADAM_VECTORS = 11
 """float64 pictures alive under Adam: x, g, m, v, their temporaries, the best picture."""
@@ -89,7 +89,10 @@ def run_bytes(
     content, style = settings.content_layers, settings.style_layers
     content_shapes = [shape for _, shape in shapes(network, content, *photo)]
     targets = sum(int(np.prod(content_shapes[network.depth(name)])) for name in content)
-    vectors = LBFGS_VECTORS if settings.optimizer == "lbfgs" else ADAM_VECTORS
+    if settings.optimizer == "lbfgs":
+        vectors = LBFGS_VECTORS + 2 * min(CORRECTIONS, settings.iterations)
+    else:
+        vectors = ADAM_VECTORS
     optimizer = vectors * photo[0] * photo[1] * 3 * 8
     evaluation = evaluation_bytes(network, wanted, photo)
     peak = max(
