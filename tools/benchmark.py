@@ -5,7 +5,7 @@
 Both run the preset `gatys` in float32. A pair is one call of each, one right after the other, since
 a machine's speed drifts; what counts is the median of the pairs' ratios. Measured are
 
-    evaluation  loss and gradient at the pixels, and its forward half alone
+    evaluation  loss and gradient at the pixels, its forward half alone, and on one thread
     layers      each convolution and its derivative to the image
     search      what L-BFGS-B itself takes per iteration
     memory      the largest resident memory of a whole process, ten iterations long
@@ -55,7 +55,7 @@ from tests.peer import TorchObjective
 SETTINGS = Settings()
 WANTED = [*SETTINGS.content_layers, *SETTINGS.style_layers]
 JOB_SIZE, JOB_ITERATIONS = 256, 50
-MEMORY_ITERATIONS = 10
+MEMORY_ITERATIONS = 12
 
 Call = Callable[[], Any]
 
@@ -133,7 +133,14 @@ def evaluations(
         with torch.no_grad():
             theirs.loss(theirs.tensor(picture))
 
+    def on_one_thread() -> None:
+        with backend.threads(1):
+            ours(picture)
+
+    on_one_thread()
+    scaling = [seconds(on_one_thread) / seconds(lambda: ours(picture)) for _ in range(pairs)]
     return {
+        "scaling": statistics.median(scaling),
         "evaluation": compare(lambda: ours(picture), lambda: theirs(picture), pairs),
         "forward": compare(lambda: ours.value(picture), their_loss, pairs),
         "floor_s": 2 * multiplications(fast, *photo.shape[:2]) / rate,
@@ -245,9 +252,25 @@ def run_child(arguments: argparse.Namespace) -> None:
 
             result = optimize(objective, photo, iterations=settings.iterations)
             save_image(output, result.image)
+    print(json.dumps({"peak_bytes": peak_bytes(), "estimate_bytes": estimate}))
+
+
+def peak_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    if platform.system() == "Linux":  # getrusage would count the parent's memory, too
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak *= 1 if sys.platform == "darwin" else 1024
-    print(json.dumps({"peak_bytes": peak, "estimate_bytes": estimate}))
+    return peak * (1 if sys.platform == "darwin" else 1024)
+
+
+def processor() -> str:
+    """What the machine calls its processor."""
+    try:
+        found = Path("/proc/cpuinfo").read_text().partition("model name")[2]
+    except OSError:
+        found = ""
+    return found.partition("\n")[0].strip("\t :") or platform.processor() or platform.machine()
 
 
 def line(name: str, found: dict[str, float]) -> str:
@@ -269,7 +292,7 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
     with backend.threads(arguments.threads):
         rate = sgemm_rate(arguments.threads)
         found: dict[str, Any] = {
-            "machine": platform.processor() or platform.machine(),
+            "machine": processor(),
             "numpy": np.__version__,
             "torch": torch.__version__,
             "threads": arguments.threads,
@@ -277,8 +300,8 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
             "sizes": {},
         }
         say(
-            f"NumPy {np.__version__}, PyTorch {torch.__version__}, {arguments.threads} threads of "
-            f"{os.cpu_count()}, sgemm {rate / 1e9:.0f} GFLOP/s\n"
+            f"{processor()}, {arguments.threads} threads of {os.cpu_count()}, "
+            f"sgemm {rate / 1e9:.0f} GFLOP/s, NumPy {np.__version__}, PyTorch {torch.__version__}\n"
             "                          npstyle     PyTorch   PyTorch/npstyle (range)"
         )
         for size in (int(text) for text in arguments.sizes.split(",")):
@@ -293,6 +316,7 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"  {'floor':<20}{at['floor_s'] * 1e3:>9.1f} ms   the evaluation takes "
                 f"{evaluation / at['floor_s']:.1f} times as long"
             )
+            say(f"  {'one thread':<20}takes {at['scaling']:.2f} times as long")
             at["search_s"] = search_seconds(photo.shape)
             say(
                 f"  {'search':<20}{at['search_s'] * 1e3:>9.1f} ms   per iteration, "
