@@ -1,8 +1,10 @@
 import os
 import signal
+import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
@@ -55,8 +57,9 @@ def test_an_error_in_a_worker_reaches_the_caller():
 
 
 @pytest.mark.parametrize(("rows", "height"), [(1, 1), (7, 3), (8, 100), (100, 7), (0, 4), (5, 0)])
-def test_strips_cover_all_rows_once(rows, height):
-    strips = backend.strips(rows, height)
+@pytest.mark.parametrize("cut", [backend.strips, backend.even_strips])
+def test_strips_cover_all_rows_once(rows, height, cut):
+    strips = cut(rows, height)
     assert [row for first, end in strips for row in range(first, end)] == list(range(rows))
     assert all(0 < end - first <= max(1, height) for first, end in strips)
 
@@ -91,3 +94,29 @@ def test_ctrl_c_is_raised_after_the_strip_and_the_rest_is_left(count):
         assert len(done) < 100
         backend.share(work, [1])
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_even_strips_are_a_multiple_of_four_however_many_threads(count):
+    with backend.threads(count):
+        assert len(backend.even_strips(100, 30)) == 4
+        assert len(backend.even_strips(100, 20)) == 8
+        assert len(backend.even_strips(3, 1)) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc is of Linux")
+def test_memory_is_kept_inside_of_the_context_only():
+    resource = pytest.importorskip("resource")
+
+    def faults_of_a_second_array():
+        np.ones(1 << 22)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        np.ones(1 << 22)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with backend.threads(1):
+        given_back = faults_of_a_second_array()
+        with backend.memory_kept():
+            kept = faults_of_a_second_array()
+        assert kept < given_back
+        assert faults_of_a_second_array() == pytest.approx(given_back, rel=0.5)

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from npstyle.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from npstyle.ops.pool import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    avg_pool2d_backward_rows,
+    max_pool2d,
+    max_pool2d_backward,
+    pooled_size,
+)
 from tests.numeric import central_difference
 
 CASES = [
@@ -58,6 +65,17 @@ def test_trailing_row_and_column_of_odd_sizes_take_no_part(rng):
         assert not gradient[4].any()
         assert not gradient[:, 6].any()
         assert gradient[:4, :6].sum() == pytest.approx(12)
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 2), (7, 9, 2), (5, 4, 3)])
+@pytest.mark.parametrize("size", [2, 3])
+def test_rows_of_the_backward_pass_are_those_of_the_whole(rng, shape, size):
+    gradient = rng.standard_normal((*pooled_size(shape, size, size), shape[2]))
+    whole = avg_pool2d_backward(gradient, shape, size)
+    for first, end in [(0, shape[0]), (1, 4), (2, 5), (shape[0] - 1, shape[0])]:
+        rows = np.full((end - first, *shape[1:]), np.nan)
+        avg_pool2d_backward_rows(gradient, rows, first, size)
+        assert np.allclose(rows, whole[first:end], rtol=1e-15)
 
 
 def test_a_tie_gives_the_whole_gradient_to_the_first_winner():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from npstyle.ops.relu import relu, relu_backward
+from npstyle.ops.relu import active, relu, relu_backward
 from tests.numeric import central_difference
 
 
@@ -16,6 +16,15 @@ def test_backward_equals_central_differences_away_from_zero(rng):
     upstream = rng.standard_normal(values.shape)
     numeric = central_difference(lambda z: np.sum(upstream * relu(z)), values)
     assert np.allclose(relu_backward(upstream, relu(values)), numeric, atol=1e-8)
+
+
+def test_the_gate_alone_gives_the_same_derivative(rng):
+    values, upstream = rng.standard_normal((2, 40, 5, 3))
+    values[0, 0, 0] = 0.0
+    gate = active(relu(values))
+    assert gate.dtype == bool
+    expected = relu_backward(upstream, relu(values))
+    assert np.array_equal(relu_backward(upstream, gate), expected)
 
 
 def test_derivative_at_exactly_zero_is_zero():

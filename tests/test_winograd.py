@@ -10,7 +10,8 @@ from npstyle.gradcheck import check_gradient
 from npstyle.network import load_network
 from npstyle.ops import winograd
 from npstyle.ops.conv import conv2d, conv2d_backward
-from npstyle.ops.relu import relu
+from npstyle.ops.pool import avg_pool2d, avg_pool2d_backward
+from npstyle.ops.relu import relu, relu_backward
 from npstyle.ops.winograd import (
     transform_filters,
     winograd_conv2d,
@@ -56,6 +57,24 @@ def test_forward_and_backward_equal_the_plain_route_in_float64(rng, shape, threa
     assert relative_error(out, exact) < 3e-6
     assert relative_error(backward, exact_backward) < 3e-6
     assert np.array_equal(rectified, relu(out))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_backward_takes_the_gate_and_the_pooling_along(rng, shape):
+    image, weight, bias = (values.astype(float) for values in draw(rng, shape))
+    filters = transform_filters(weight)
+    activation = winograd_conv2d(image, filters, bias, rectify=True)
+    upstream = rng.standard_normal(activation.shape)
+    expected = conv2d_backward(relu_backward(upstream, activation), weight, image.shape, 1, 1)
+    for gate in (activation, activation > 0):
+        found = winograd_conv2d_backward(upstream, filters, gate)
+        assert np.allclose(found, expected, atol=1e-10)
+    if min(image.shape[:2]) >= 2:
+        pooled = rng.standard_normal(avg_pool2d(activation).shape)
+        upstream = avg_pool2d_backward(pooled, activation.shape)
+        expected = conv2d_backward(relu_backward(upstream, activation), weight, image.shape, 1, 1)
+        found = winograd_conv2d_backward(pooled, filters, activation > 0, pooling=2)
+        assert np.allclose(found, expected, atol=1e-10)
 
 
 def test_filters_transform_as_the_formula_says(rng):

@@ -19,28 +19,24 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npstyle import backend
-from npstyle.image import load_image, save_image
+from npstyle.image import load_image
 from npstyle.network import Conv, FastConv, Network, accelerate, load_network, shapes
 from npstyle.objective import Evaluation, build_objective
 from npstyle.ops.conv import conv2d, conv2d_backward
 from npstyle.ops.winograd import TILE, WINDOW, winograd_conv2d, winograd_conv2d_backward
 from npstyle.optimizers import optimize
 from npstyle.presets import Settings
-from npstyle.style_transfer import transfer
 
 try:
     import torch
@@ -212,56 +208,14 @@ def search_seconds(shape: tuple[int, ...], iterations: int = 30) -> float:
 
 def child(arguments: argparse.Namespace, library: str, size: int, job: bool) -> dict[str, float]:
     """Run one whole transfer in a process of its own; return its wall time and peak memory."""
-    command = [sys.executable, __file__, str(arguments.photo), str(arguments.painting)]
-    command += ["--network", arguments.network, "--threads", str(arguments.threads)]
-    command += ["--child", library, "--sizes", str(size)]
-    command += ["--iterations", str(JOB_ITERATIONS if job else MEMORY_ITERATIONS)]
+    iterations = JOB_ITERATIONS if job else MEMORY_ITERATIONS
+    command: list[object] = [sys.executable, Path(__file__).with_name("whole_job.py"), library]
+    command += [arguments.photo, arguments.painting, arguments.network]
+    command += [size, iterations, arguments.threads]
     start = time.perf_counter()
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    run = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     result: dict[str, float] = json.loads(run.stdout)
     return result | {"wall_s": time.perf_counter() - start}
-
-
-def run_child(arguments: argparse.Namespace) -> None:
-    """One transfer by either library, from pictures on disk to a picture on disk."""
-    size, estimate = int(arguments.sizes), 0
-    settings = replace(SETTINGS, size=size, iterations=arguments.iterations)
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "out.png"
-        if arguments.child == "npstyle":
-            plans: list[int] = []
-            done = transfer(
-                arguments.photo,
-                arguments.painting,
-                arguments.network,
-                settings,
-                threads=arguments.threads,
-                announce=lambda plan: plans.append(plan.peak_memory),
-            )
-            estimate = plans[0]
-            save_image(output, done.result.image)
-        else:
-            photo, painting = (load_image(p, size) for p in (arguments.photo, arguments.painting))
-            theirs = TorchObjective(
-                load_network(arguments.network), photo, painting, settings, torch.float32
-            )
-
-            def objective(x: Any) -> Evaluation:
-                loss, gradient = theirs(x)
-                return Evaluation(loss, gradient, {})
-
-            result = optimize(objective, photo, iterations=settings.iterations)
-            save_image(output, result.image)
-    print(json.dumps({"peak_bytes": peak_bytes(), "estimate_bytes": estimate}))
-
-
-def peak_bytes() -> int:
-    """Largest resident memory of this process so far."""
-    if platform.system() == "Linux":  # getrusage would count the parent's memory, too
-        status = Path("/proc/self/status").read_text()
-        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024)
 
 
 def processor() -> str:
@@ -365,13 +319,8 @@ def main() -> None:
     parser.add_argument("--layers", action="store_true", help="each convolution, too")
     parser.add_argument("--whole", action="store_true", help="memory and job of whole processes")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--child", choices=["npstyle", "pytorch"], help=argparse.SUPPRESS)
-    parser.add_argument("--iterations", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    if arguments.child:
-        run_child(arguments)
-        return
     found = report(arguments)
     if arguments.json:
         print(json.dumps(found, indent=1))
