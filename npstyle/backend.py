@@ -12,6 +12,7 @@ broken. So while `threads(n)` is active, SIGINT is noted, and `share` raises Key
 """
 
 import ctypes
+import mmap
 import os
 import signal
 import sys
@@ -170,7 +171,8 @@ def scratch(values: int, dtype: DTypeLike) -> NDArray[Any]:
     size = values * np.dtype(dtype).itemsize
     held: NDArray[np.uint8] | None = getattr(_scratch, "array", None)
     if held is None or held.size < size:
-        held = _scratch.array = np.empty(size, np.uint8)
+        # Not from malloc: it would lie among arrays that come and go, and stand in their way.
+        held = _scratch.array = np.frombuffer(mmap.mmap(-1, size), np.uint8)
     return held[:size].view(dtype)
 
 

@@ -39,8 +39,9 @@ from npstyle.presets import Optimizer
 Array = NDArray[Any]
 
 PIXEL_MAX = 255.0
-CORRECTIONS = 10
-"""L-BFGS-B's m: pairs (s, y) kept. SciPy's default; every pair costs two float64 images."""
+CORRECTIONS = 8
+"""L-BFGS-B's m: pairs (s, y) kept, of two float64 images each. With SciPy's 10 the loss is 1 to 3 %
+lower after 150 evaluations."""
 
 ADAM_STEP = 5.0
 ADAM_BETA_1 = 0.9
@@ -187,7 +188,10 @@ def optimize(
     Result
         Also after Ctrl-C (KeyboardInterrupt), which is not raised again: `stopped` says so.
     """
-    recorder = _Recorder(objective, np.clip(np.asarray(image, np.float64), 0, PIXEL_MAX), callback)
+    start = np.asarray(image, np.float64)
+    if start.min() < 0 or start.max() > PIXEL_MAX:
+        start = np.clip(start, 0, PIXEL_MAX)
+    recorder = _Recorder(objective, start, callback)
     run = _lbfgs if optimizer == "lbfgs" else _adam
     stopped: Stopped
     try:
