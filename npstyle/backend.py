@@ -100,9 +100,9 @@ def memory_kept() -> Iterator[None]:
     """Let the large arrays made in this context take the memory of those freed in it before.
 
     By default glibc hands large arrays back to the operating system, and each evaluation takes them
-    again, page by page: up to 9 % of its time. Arrays made outside of the context still have memory
-    of their own: what lives longer does not stand in the way of what comes and goes. Other C
-    libraries are left to their own ways.
+    again, page by page: up to 9 % of its time. Arrays made before the context is first entered have
+    memory of their own, so that what lives longer does not stand in the way of what comes and goes.
+    Other C libraries are left to their own ways.
     """
     _mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
     _mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)

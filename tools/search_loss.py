@@ -36,6 +36,7 @@ class Watched:
         self.seconds = 0.0
 
     def __call__(self, pixels: Any) -> Evaluation:
+        """Evaluate."""
         start = time.perf_counter()
         found = self.objective(pixels)
         self.seconds += time.perf_counter() - start

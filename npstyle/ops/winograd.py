@@ -141,7 +141,7 @@ def winograd_conv2d(
     def fill(out: Array, first: int, end: int) -> None:
         out[:] = image[first:end]
 
-    return _convolve(fill, image.shape, filters, bias, rectify, TO_TILES, from_tiles)
+    return _convolve(fill, image.shape, image.dtype, filters, bias, rectify, TO_TILES, from_tiles)
 
 
 def winograd_conv2d_backward(
@@ -182,7 +182,7 @@ def winograd_conv2d_backward(
             avg_pool2d_backward_rows(gradient, out, first, pooling)
             out *= activation[first:end] > 0
 
-    return _convolve(fill, shape, turned, None, False, to_tiles, from_tiles)
+    return _convolve(fill, shape, gradient.dtype, turned, None, False, to_tiles, from_tiles)
 
 
 def strip_bytes(filters: Array) -> int:
@@ -198,6 +198,7 @@ def few_tiles(height: int, width: int, filters: Array) -> bool:
 def _convolve(
     fill: Fill,
     shape: tuple[int, ...],
+    dtype: np.dtype[Any],
     filters: Array,
     bias: Array | None,
     rectify: bool,
@@ -207,7 +208,6 @@ def _convolve(
     """Convolve an image of this shape; `fill` writes some of its rows where they are wanted."""
     height, width, channels = shape
     outputs = filters.shape[2]
-    dtype = filters.dtype
     rows, columns = -(-height // TILE), -(-width // TILE)
     out = np.empty((height, width, outputs), dtype)
     to_tiles = np.ascontiguousarray(to_tiles, dtype)
