@@ -45,6 +45,9 @@ MMAP_THRESHOLD = 1 << 17
 EVEN = 4
 """Strips come in multiples of this."""
 
+PIECES = 16
+"""Pieces that work on every entry of an array is shared in."""
+
 _pool: ThreadPoolExecutor | None = None
 _workers = 1
 _interrupted = threading.Event()
@@ -113,8 +116,10 @@ def memory_kept() -> Iterator[None]:
 
 
 def _mallopt(parameter: int, value: int) -> None:
-    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
-        ctypes.CDLL(None).mallopt(parameter, value)
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(parameter, value)
 
 
 @contextmanager
@@ -178,7 +183,7 @@ def scratch(values: int, dtype: DTypeLike) -> NDArray[Any]:
 
 def strips(rows: int, height: int) -> list[tuple[int, int]]:
     """Ranges (first, end) of at most `height` rows that cover `rows` rows, as equal as can be."""
-    return _cut(rows, -(-rows // max(1, height)))
+    return pieces(rows, -(-rows // max(1, height)))
 
 
 def even_strips(rows: int, height: int) -> list[tuple[int, int]]:
@@ -187,10 +192,12 @@ def even_strips(rows: int, height: int) -> list[tuple[int, int]]:
     How many workers there are plays no part, so the rounding does not depend on it either.
     """
     count = -(-rows // max(1, height))
-    return _cut(rows, min(rows, -(-count // EVEN) * EVEN))
+    return pieces(rows, -(-count // EVEN) * EVEN)
 
 
-def _cut(rows: int, count: int) -> list[tuple[int, int]]:
+def pieces(rows: int, count: int = PIECES) -> list[tuple[int, int]]:
+    """Ranges (first, end) that cover `rows` rows, `count` of them if there are as many rows."""
+    count = min(rows, count)
     return list(pairwise(rows * k // count for k in range(count + 1))) if rows > 0 else []
 
 

@@ -34,13 +34,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.backend import share, strips
+from npstyle.backend import pieces, share
 from npstyle.ops.gram import gram, gram_backward
 
 Array = NDArray[Any]
-
-STRIPS = 16
-"""Pieces that an array is worked on in; each is a piece of work for one thread."""
 
 
 def content_loss(activation: Array, target: Array) -> Any:
@@ -87,7 +84,7 @@ def content_loss_backward(
             F, P = activation[first:end], target[first:end]
             out[first:end] += factor * (F - P) * (F > 0)
 
-    share(work, strips(len(out), -(-len(out) // STRIPS)))
+    share(work, pieces(len(out)))
     return out
 
 

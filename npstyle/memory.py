@@ -5,6 +5,7 @@ walks through an evaluation as `passes.forward` and `passes.backward` do, and ta
 sum of what is alive at the same time.
 """
 
+import math
 from collections.abc import Collection
 
 import numpy as np
@@ -110,7 +111,7 @@ def working_bytes(network: Network, wanted: Collection[str], size: Size, threads
             continue
         height, width = shape[:2]
         if winograd.few_tiles(height, width, layer.filters):
-            tiles = -(-height // winograd.TILE) * -(-width // winograd.TILE)
+            tiles = math.prod(winograd.tile_count(height, width))
             values = winograd.WINDOW**2 * tiles * sum(layer.filters.shape[1:])
             whole = max(whole, values * layer.filters.itemsize)
         else:

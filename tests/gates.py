@@ -28,6 +28,19 @@ class Errors(NamedTuple):
     units: int
 
 
+def errors(objective, pixels, reference, right):
+    """Errors of an objective against another's evaluation and gates."""
+    found = objective(pixels)
+    with_gates, others = evaluate_with_gates(objective, pixels, right)
+    return Errors(
+        abs(found.loss / reference.loss - 1),
+        relative_error(found.gradient, reference.gradient),
+        relative_error(with_gates.gradient, reference.gradient),
+        others,
+        sum(gate.size for gate in right.values()),
+    )
+
+
 def beside_float64(network, photo, painting, pixels, settings, fast=True):
     """Errors of a route in float32 against plain float64."""
     exact = configure(network, settings.pooling, np.float64)
@@ -38,15 +51,7 @@ def beside_float64(network, photo, painting, pixels, settings, fast=True):
         objective = build_objective(exact, photo, painting, settings)
         reference, right = objective(pixels), gates(objective, pixels)
         objective = build_objective(network, photo, painting, settings)
-        found = objective(pixels)
-        with_gates, others = evaluate_with_gates(objective, pixels, right)
-    return Errors(
-        abs(found.loss / reference.loss - 1),
-        relative_error(found.gradient, reference.gradient),
-        relative_error(with_gates.gradient, reference.gradient),
-        others,
-        sum(gate.size for gate in right.values()),
-    )
+        return errors(objective, pixels, reference, right)
 
 
 def gates(objective, pixels):

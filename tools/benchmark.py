@@ -8,7 +8,7 @@ a machine's speed drifts; what counts is the median of the pairs' ratios. Measur
     evaluation  loss and gradient at the pixels, its forward half alone, and on one thread
     layers      each convolution and its derivative to the image
     search      what L-BFGS-B itself takes per iteration
-    memory      the largest resident memory of a whole process, ten iterations long
+    memory      the largest resident memory of a whole process, twelve iterations long
     job         50 iterations at 256 pixels, from the start of the process to the written file
 
 and the floor of an evaluation: the multiplications of its matrix products, Winograd's and the Gram
@@ -17,6 +17,7 @@ matrices', at the rate of a large sgemm. PyTorch comes with the extra `peers`.
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -28,15 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import SETTINGS, WANTED, argument_parser, load_pictures, sizes
 
 from npstyle import backend
-from npstyle.image import load_image
 from npstyle.network import Conv, FastConv, Network, accelerate, load_network, shapes
 from npstyle.objective import Evaluation, build_objective
 from npstyle.ops.conv import conv2d, conv2d_backward
-from npstyle.ops.winograd import TILE, WINDOW, winograd_conv2d, winograd_conv2d_backward
+from npstyle.ops.winograd import WINDOW, tile_count, winograd_conv2d, winograd_conv2d_backward
 from npstyle.optimizers import optimize
-from npstyle.presets import Settings
 
 try:
     import torch
@@ -48,8 +48,6 @@ except ImportError:
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.peer import TorchObjective
 
-SETTINGS = Settings()
-WANTED = [*SETTINGS.content_layers, *SETTINGS.style_layers]
 JOB_SIZE, JOB_ITERATIONS = 256, 50
 MEMORY_ITERATIONS = 12
 
@@ -108,8 +106,7 @@ def multiplications(network: Network, height: int, width: int) -> float:
     depths = {network.depth(name) for name in SETTINGS.style_layers}
     for index, (layer, (rows, columns, channels)) in enumerate(table):
         if isinstance(layer, FastConv):
-            tiles = -(-rows // TILE) * -(-columns // TILE)
-            total += 2 * WINDOW**2 * tiles * layer.filters[0].size
+            total += 2 * WINDOW**2 * math.prod(tile_count(rows, columns)) * layer.filters[0].size
         elif isinstance(layer, Conv):
             total += 2 * rows * columns * layer.weight.size
         if index in depths:  # the Gram matrix is symmetric: half of it forward, all backward
@@ -258,8 +255,8 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
             f"sgemm {rate / 1e9:.0f} GFLOP/s, NumPy {np.__version__}, PyTorch {torch.__version__}\n"
             "                          npstyle     PyTorch   PyTorch/npstyle (range)"
         )
-        for size in (int(text) for text in arguments.sizes.split(",")):
-            photo, painting = (load_image(p, size) for p in (arguments.photo, arguments.painting))
+        for size in arguments.sizes:
+            photo, painting = load_pictures(arguments, size)
             say(f"{photo.shape[1]} x {photo.shape[0]}")
             at = evaluations(network, fast, photo, painting, arguments.pairs, rate)
             found["sizes"][size] = at
@@ -283,7 +280,7 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
                     say(line(f"{name} backward", both["backward"]))
     del network, fast
     if arguments.whole:
-        for size in (int(text) for text in arguments.sizes.split(",")):
+        for size in arguments.sizes:
             ours, theirs = (child(arguments, name, size, False) for name in ("npstyle", "pytorch"))
             found["sizes"][size]["memory"] = {"npstyle": ours, "pytorch": theirs}
             say(
@@ -307,13 +304,8 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Read the options and measure."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("painting", type=Path)
-    parser.add_argument("--network", default="vgg19", help="a file of weights or a name")
-    parser.add_argument("--sizes", default="256,512,1024", help="longest sides, commas between")
+    parser = argument_parser(__doc__)
+    parser.add_argument("--sizes", type=sizes, default="256,512,1024", help="longest sides")
     parser.add_argument("--pairs", type=int, default=7, help="pairs of calls for each figure")
     parser.add_argument("--threads", type=int, default=backend.physical_cores())
     parser.add_argument("--layers", action="store_true", help="each convolution, too")

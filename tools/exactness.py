@@ -9,19 +9,18 @@ gradient by about 1e-4. So the gradient's error is also measured with float64's 
 PyTorch comes with the extra `peers`.
 """
 
-import argparse
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import SETTINGS, WANTED, argument_parser, load_pictures, sizes
 
 from npstyle import backend
-from npstyle.image import load_image, resize
+from npstyle.image import resize
 from npstyle.network import Network, accelerate, configure, load_network
 from npstyle.objective import build_objective
-from npstyle.presets import Settings
 
 try:
     import torch
@@ -29,12 +28,9 @@ except ImportError:
     sys.exit("exactness: PyTorch is not installed; pip install -e '.[peers]'")
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.gates import evaluate_with_gates, gates
+from tests.gates import errors, gates
 from tests.numeric import relative_error
 from tests.peer import TorchObjective
-
-SETTINGS = Settings()
-WANTED = [*SETTINGS.content_layers, *SETTINGS.style_layers]
 
 
 def points(photo: Any, painting: Any) -> list[Any]:
@@ -57,16 +53,7 @@ def measure(network: Network, photo: Any, painting: Any) -> dict[str, list[list[
     for picture in points(photo, painting):
         reference, right = exact(picture), gates(exact, picture)
         for name, objective in routes.items():
-            own = objective(picture)
-            with_gates, others = evaluate_with_gates(objective, picture, right)
-            found[name].append(
-                [
-                    abs(own.loss / reference.loss - 1),
-                    relative_error(own.gradient, reference.gradient),
-                    relative_error(with_gates.gradient, reference.gradient),
-                    others,
-                ]
-            )
+            found[name].append(list(errors(objective, picture, reference, right)))
         loss, gradient = peer(picture)
         error = relative_error(gradient, reference.gradient)
         found["PyTorch"].append([abs(loss / reference.loss - 1), error])
@@ -75,19 +62,14 @@ def measure(network: Network, photo: Any, painting: Any) -> dict[str, list[list[
 
 def main() -> None:
     """Read the options, measure, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("painting", type=Path)
-    parser.add_argument("--network", default="vgg19", help="a file of weights or a name")
-    parser.add_argument("--sizes", default="256,512", help="longest sides, commas between")
+    parser = argument_parser(__doc__)
+    parser.add_argument("--sizes", type=sizes, default="256,512", help="longest sides")
     arguments = parser.parse_args()
     network = load_network(arguments.network)
     print("               loss, worst   gradient, median and worst   with gates, worst   gates")
     with backend.threads(backend.physical_cores()):
-        for size in map(int, arguments.sizes.split(",")):
-            photo, painting = (load_image(p, size) for p in (arguments.photo, arguments.painting))
+        for size in arguments.sizes:
+            photo, painting = load_pictures(arguments, size)
             print(f"{photo.shape[1]} x {photo.shape[0]}", flush=True)
             for name, rows in measure(network, photo, painting).items():
                 loss, gradient, *rest = zip(*rows, strict=True)

@@ -6,21 +6,18 @@ Each function of the engine is timed as `npstyle.passes` and `npstyle.objective`
 products inside Winograd's convolution are not seen apart; `tools/benchmark.py` prints their floor.
 """
 
-import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from common import SETTINGS, argument_parser, load_fast, load_pictures
+
 from npstyle import backend, passes
 from npstyle import objective as objectives
-from npstyle.image import load_image
-from npstyle.network import accelerate, load_network
 from npstyle.objective import StyleObjective, build_objective
-from npstyle.presets import Settings
 
 TIMED = {
     passes: [
@@ -44,7 +41,6 @@ TIMED = {
         "style_loss_backward",
     ],
 }
-SETTINGS = Settings()
 
 
 def timed(function: Callable[..., Any], name: str, spent: dict[str, float]) -> Callable[..., Any]:
@@ -77,18 +73,12 @@ def profile(objective: StyleObjective, pixels: Any, times: int) -> tuple[float, 
 
 def main() -> None:
     """Read the options, measure, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("painting", type=Path)
-    parser.add_argument("--network", default="vgg19", help="a file of weights or a name")
+    parser = argument_parser(__doc__)
     parser.add_argument("--size", type=int, default=512, help="longest side")
     parser.add_argument("--threads", type=int, default=backend.physical_cores())
     arguments = parser.parse_args()
-    photo, painting = (load_image(p, arguments.size) for p in (arguments.photo, arguments.painting))
-    wanted = [*SETTINGS.content_layers, *SETTINGS.style_layers]
-    network = accelerate(load_network(arguments.network), wanted)
+    photo, painting = load_pictures(arguments, arguments.size)
+    network = load_fast(arguments)
     with backend.threads(arguments.threads):
         objective = build_objective(network, photo, painting, SETTINGS)
         whole, spent = profile(objective, photo, times=5)

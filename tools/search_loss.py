@@ -7,23 +7,18 @@ bounds and its usual ten corrections is the comparison. Printed is the lowest lo
 evaluations of the preset `gatys`, and what the search takes per evaluation beside them.
 """
 
-import argparse
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import SETTINGS, argument_parser, load_fast, load_pictures
 from scipy.optimize import Bounds, minimize
 
 from npstyle import backend
-from npstyle.image import load_image
-from npstyle.network import accelerate, load_network
 from npstyle.objective import Evaluation, StyleObjective, build_objective
 from npstyle.optimizers import CORRECTIONS, PIXEL_MAX, optimize
-from npstyle.presets import Settings
 
-SETTINGS = Settings()
 MARKS = (25, 50, 100, 150)
 
 
@@ -63,17 +58,11 @@ def mirrored(watched: Watched, start: Any) -> None:
 
 def main() -> None:
     """Read the options, measure, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("painting", type=Path)
-    parser.add_argument("--network", default="vgg19", help="a file of weights or a name")
+    parser = argument_parser(__doc__)
     parser.add_argument("--size", type=int, default=192, help="longest side")
     arguments = parser.parse_args()
-    photo, painting = (load_image(p, arguments.size) for p in (arguments.photo, arguments.painting))
-    wanted = [*SETTINGS.content_layers, *SETTINGS.style_layers]
-    network = accelerate(load_network(arguments.network), wanted)
+    photo, painting = load_pictures(arguments, arguments.size)
+    network = load_fast(arguments)
     searches: dict[str, Callable[[Watched, Any], None]] = {
         "bounds, 10 corrections": with_bounds,
         f"mirrored, {CORRECTIONS} corrections": mirrored,

@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.backend import scratch, share, strips
+from npstyle.backend import pieces, scratch, share, strips
 
 Array = NDArray[Any]
 
@@ -141,21 +141,21 @@ def conv2d_backward_weights(
     channels = image.shape[2]
     rows = _strip_rows(out_width, kernel_size, channels, image.itemsize)
     # One partial sum per piece of the image: few pieces, since each sum is as large as W.
-    pieces = strips(out_height, -(-out_height // PARTIAL_SUMS))
+    parts = pieces(out_height, PARTIAL_SUMS)
     matrix_rows = kernel_size[0] * kernel_size[1] * channels
     dtype = np.result_type(image, gradient)
-    partial = np.zeros((len(pieces), matrix_rows, filters), dtype)
+    partial = np.zeros((len(parts), matrix_rows, filters), dtype)
 
     def multiply(queue: Iterator[tuple[int, tuple[int, int]]]) -> None:
         strip = np.empty((rows, out_width, *kernel_size, channels), dtype)
-        for k, (piece_first, piece_end) in queue:
-            for first, end in strips(piece_end - piece_first, rows):
+        for k, (part_first, part_end) in queue:
+            for first, end in strips(part_end - part_first, rows):
                 columns = strip[: end - first]
-                _fill_columns(columns, image, piece_first + first, stride, (padding, padding))
-                upstream = gradient[piece_first + first : piece_first + end].reshape(-1, filters)
+                _fill_columns(columns, image, part_first + first, stride, (padding, padding))
+                upstream = gradient[part_first + first : part_first + end].reshape(-1, filters)
                 partial[k] += columns.reshape(-1, matrix_rows).T @ upstream
 
-    share(multiply, enumerate(pieces))
+    share(multiply, enumerate(parts))
     weight_gradient = partial.sum(axis=0).reshape(*kernel_size, channels, filters)
     return weight_gradient, gradient.sum(axis=(0, 1))
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.backend import share, strips
+from npstyle.backend import even_strips, share
 
 STRIP_POSITIONS = 1 << 10
 """Positions multiplied at a time, a piece of work for one thread."""
@@ -43,7 +43,7 @@ def gram(activation: NDArray[Any]) -> NDArray[Any]:
         G, in the same dtype.
     """
     positions = activation.reshape(-1, activation.shape[-1])
-    ranges = strips(len(positions), STRIP_POSITIONS)
+    ranges = even_strips(len(positions), STRIP_POSITIONS)
     channels = positions.shape[1]
     partial = np.empty((len(ranges), channels, channels), activation.dtype)
 
@@ -96,5 +96,5 @@ def gram_backward(
                 product *= strip > 0
             out[first:end] += product
 
-    share(multiply, strips(len(positions), STRIP_POSITIONS))
+    share(multiply, even_strips(len(positions), STRIP_POSITIONS))
     return sums

@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.backend import share, strips
-
-STRIPS = 16
-"""Pieces that an array is gated in; each is a piece of work for one thread."""
+from npstyle.backend import pieces, share
 
 
 def relu(pre_activation: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -42,7 +39,7 @@ def relu(pre_activation: NDArray[Any], out: NDArray[Any] | None = None) -> NDArr
         for first, end in queue:
             np.maximum(pre_activation[first:end], 0, out=out[first:end])
 
-    share(rectify, strips(len(out), -(-len(out) // STRIPS)))
+    share(rectify, pieces(len(out)))
     return out
 
 
@@ -65,7 +62,7 @@ def active(activation: NDArray[Any]) -> NDArray[np.bool_]:
         for first, end in queue:
             np.greater(activation[first:end], 0, out=out[first:end])
 
-    share(compare, strips(len(out), -(-len(out) // STRIPS)))
+    share(compare, pieces(len(out)))
     return out
 
 
@@ -96,5 +93,5 @@ def relu_backward(
             strip = slice(first, end)
             np.multiply(gradient[strip], activation[strip] > 0, out=out[strip])
 
-    share(gate, strips(len(gradient), -(-len(gradient) // STRIPS)))
+    share(gate, pieces(len(gradient)))
     return out
