@@ -33,14 +33,11 @@ from npstyle.errors import InputError
 
 T = TypeVar("T")
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Parameters of glibc's mallopt, from malloc.h."""
-
-KEPT_BYTES = 1 << 30
-"""Arrays smaller than this are kept."""
+M_MMAP_THRESHOLD = -3
+"""A parameter of glibc's mallopt, from malloc.h: larger arrays have memory of their own."""
 
 MMAP_THRESHOLD = 1 << 17
-"""glibc's default: larger arrays have memory of their own."""
+"""Its default, which glibc raises as it goes unless told not to."""
 
 EVEN = 4
 """Strips come in multiples of this."""
@@ -52,6 +49,17 @@ _pool: ThreadPoolExecutor | None = None
 _workers = 1
 _interrupted = threading.Event()
 _scratch = threading.local()
+
+
+def give_memory_back() -> None:
+    """Let this process give the memory of every large array back as soon as it is let go.
+
+    Otherwise glibc keeps some of it, and what lies between arrays that live on is of no use to
+    larger ones: a tenth of the peak. Other C libraries are left to their own ways.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
 
 
 class _Queue(Generic[T]):
@@ -88,7 +96,6 @@ def threads(count: int) -> Iterator[None]:
     global _pool, _workers
     count = thread_count(count)
     before = _pool, _workers
-    _mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)  # and no other that glibc finds by itself
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count, "npstyle") as pool:
         _pool, _workers = pool, count
         try:
@@ -96,30 +103,6 @@ def threads(count: int) -> Iterator[None]:
                 yield
         finally:
             _pool, _workers = before
-
-
-@contextmanager
-def memory_kept() -> Iterator[None]:
-    """Let the large arrays made in this context take the memory of those freed in it before.
-
-    By default glibc hands large arrays back to the operating system, and each evaluation takes them
-    again, page by page: up to 9 % of its time. Arrays made before the context is first entered have
-    memory of their own, so that what lives longer does not stand in the way of what comes and goes.
-    Other C libraries are left to their own ways.
-    """
-    _mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-    _mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
-    try:
-        yield
-    finally:
-        _mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
-
-
-def _mallopt(parameter: int, value: int) -> None:
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(parameter, value)
 
 
 @contextmanager
@@ -157,7 +140,9 @@ def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
         If Ctrl-C was pressed; what the workers write is then incomplete.
     """
     queue = _Queue(items)
-    helpers = [] if _pool is None else [_pool.submit(worker, queue) for _ in range(_workers - 1)]
+    helpers = []
+    if _pool is not None:
+        helpers = [_pool.submit(_work, [worker], queue) for _ in range(_workers - 1)]
     try:
         worker(queue)
     finally:
@@ -166,6 +151,11 @@ def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
     if _interrupted.is_set():
         _interrupted.clear()
         raise KeyboardInterrupt
+
+
+def _work(worker: list[Callable[[Iterator[T]], None]], queue: Iterator[T]) -> None:
+    """Work, and forget the worker, and with it its arrays, before the pool says it has finished."""
+    worker.pop()(queue)
 
 
 def scratch(values: int, dtype: DTypeLike) -> NDArray[Any]:

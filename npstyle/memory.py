@@ -13,17 +13,10 @@ import numpy as np
 from npstyle.network import Conv, FastConv, Network, Pool, Relu, shapes
 from npstyle.ops import winograd
 from npstyle.ops.conv import STRIP_BYTES
-from npstyle.optimizers import CORRECTIONS
 from npstyle.passes import is_made_again, stays
 from npstyle.presets import Settings
 
 Size = tuple[int, int]
-
-LBFGS_VECTORS = 23
-"""float64 pictures alive under L-BFGS-B besides its pairs (s, y): work vectors, copies."""
-
-ADAM_VECTORS = 11
-"""float64 pictures alive under Adam: x, g, m, v, their temporaries, the best picture."""
 
 
 def forward_bytes(network: Network, wanted: Collection[str], size: Size) -> int:
@@ -41,7 +34,8 @@ def _walk(network: Network, wanted: Collection[str], size: Size) -> tuple[int, i
 
     An activation is alive until the next layer has read it, longer if the tape keeps it: as an
     array for a loss or for max pooling, else as its gate, a byte for each value. On the way back,
-    a layer's two gradients are alive beside the tape of the layers before it.
+    a layer's two gradients are alive beside the tape of the layers before it. What a convolution
+    needs while it works on a layer as a whole comes on top.
     """
     itemsize = network.dtype.itemsize
     depths = {network.depth(name) for name in wanted}
@@ -61,17 +55,19 @@ def _walk(network: Network, wanted: Collection[str], size: Size) -> tuple[int, i
         else:
             before_is_kept = isinstance(layer, Pool) and layer.mode == "max"
             kept += array if before_is_kept else 0
-            forward = max(forward, alive + array)
-            gate = 0
+            gate = whole = 0
             if isinstance(layer, Conv | FastConv):  # its gradient passes the gate of its ReLU
                 gate = array if stays(network, index + 1, depths) else values
-            backward = max(backward, kept + gate + before + array)
+            if isinstance(layer, FastConv):
+                whole = _whole_layer_bytes(layer, *shape[:2])
+            forward = max(forward, alive + array + whole)
+            backward = max(backward, kept + gate + before + array + whole)
         before = array
     return forward, backward
 
 
 def run_bytes(
-    network: Network, settings: Settings, photo: Size, painting: Size, threads: int
+    network: Network, settings: Settings, photo: Size, painting: Size, threads: int, vectors: int
 ) -> int:
     """Memory that a run adds, at its peak, to what the process holds before it, in bytes.
 
@@ -84,36 +80,36 @@ def run_bytes(
         Sizes after scaling.
     threads : int
         Worker threads; each has a strip of columns of its own.
+    vectors : int
+        Pictures of float64 that the search holds, `npstyle.optimizers.vectors_held`.
     """
     itemsize = network.dtype.itemsize
     wanted = [*settings.content_layers, *settings.style_layers]
     content, style = settings.content_layers, settings.style_layers
     content_shapes = [shape for _, shape in shapes(network, content, *photo)]
     targets = sum(int(np.prod(content_shapes[network.depth(name)])) for name in content)
-    if settings.optimizer == "lbfgs":
-        vectors = LBFGS_VECTORS + 2 * min(CORRECTIONS, settings.iterations)
-    else:
-        vectors = ADAM_VECTORS
-    optimizer = vectors * photo[0] * photo[1] * 3 * 8
+    search = vectors * photo[0] * photo[1] * 3 * 8
     evaluation = evaluation_bytes(network, wanted, photo)
     peak = max(
         forward_bytes(network, style, painting),
-        targets * itemsize + optimizer + evaluation,
+        targets * itemsize + search + evaluation,
     )
-    return peak + working_bytes(network, wanted, photo, threads)
+    return peak + threads * strips_bytes(network, wanted, photo)
 
 
-def working_bytes(network: Network, wanted: Collection[str], size: Size, threads: int) -> int:
-    """Memory that the convolutions work in: each thread's strips, a layer worked on as a whole."""
-    strip, whole = STRIP_BYTES, 0
-    for layer, shape in shapes(network, wanted, *size):
-        if not isinstance(layer, FastConv):
-            continue
-        height, width = shape[:2]
-        if winograd.few_tiles(height, width, layer.filters):
-            tiles = math.prod(winograd.tile_count(height, width))
-            values = winograd.WINDOW**2 * tiles * sum(layer.filters.shape[1:])
-            whole = max(whole, values * layer.filters.itemsize)
-        else:
-            strip = max(strip, 2 * winograd.strip_bytes(layer.filters))
-    return threads * strip + whole
+def strips_bytes(network: Network, wanted: Collection[str], size: Size) -> int:
+    """Memory for one thread's strips: it keeps what the largest needs."""
+    most = STRIP_BYTES
+    for layer, (height, width, _) in shapes(network, wanted, *size):
+        if isinstance(layer, FastConv) and not winograd.few_tiles(height, width, layer.filters):
+            most = max(most, 2 * winograd.strip_bytes(layer.filters))
+    return most
+
+
+def _whole_layer_bytes(layer: FastConv, height: int, width: int) -> int:
+    """The transformed tiles and the products of a layer that is worked on as a whole."""
+    if not winograd.few_tiles(height, width, layer.filters):
+        return 0
+    tiles = math.prod(winograd.tile_count(height, width))
+    values: int = winograd.WINDOW**2 * tiles * sum(layer.filters.shape[1:])
+    return values * layer.filters.itemsize

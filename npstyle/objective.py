@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle import backend
+from npstyle.arena import Arena
 from npstyle.errors import InputError
 from npstyle.image import preprocess, preprocess_backward
 from npstyle.losses import (
@@ -29,6 +29,7 @@ from npstyle.losses import (
     total_variation,
     total_variation_backward,
 )
+from npstyle.memory import evaluation_bytes
 from npstyle.network import Network
 from npstyle.passes import LossGradient, Tape, backward, forward
 from npstyle.presets import Scaling, Settings
@@ -110,6 +111,10 @@ class StyleObjective:
         self.content_targets = self._forward(photo, dict.fromkeys(content, lambda F: F))[0]
         self.style_targets = self._forward(painting, dict.fromkeys(style, mean_gram))[0]
 
+        # A quarter more than the arrays fill together, for the gaps between them.
+        need = evaluation_bytes(network, self._wanted, photo.shape[:2])
+        self.arena = Arena(need + need // 4)
+
         means = scaling == "means"
         self.alpha = {
             name: content_weight * w * (2 / self.content_targets[name].size if means else 1)
@@ -147,7 +152,7 @@ class StyleObjective:
         ValueError
             If the picture has another size than the photo.
         """
-        with backend.memory_kept():
+        with self.arena.lent():
             parts, losses, tape = self._run(pixels)
             image_gradient = backward(self.network, tape, losses)
         gradient = preprocess_backward(

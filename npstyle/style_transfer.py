@@ -14,7 +14,7 @@ from npstyle.image import fit_size, image_size, load_image, resize
 from npstyle.memory import run_bytes
 from npstyle.network import Network, accelerate, configure, load_network, shapes
 from npstyle.objective import build_objective
-from npstyle.optimizers import PIXEL_MAX, Progress, Result, optimize
+from npstyle.optimizers import PIXEL_MAX, Progress, Result, optimize, vectors_held
 from npstyle.presets import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.version import __version__
 
@@ -109,6 +109,7 @@ def transfer(
         If a picture, the network or a setting cannot be used, or memory would not suffice.
     """
     settings = settings or Settings()
+    backend.give_memory_back()
     photo_shape, painting_shape = _size(photo), _size(painting)
     if not isinstance(network, Network):
         network = load_network(network)
@@ -166,7 +167,8 @@ def make_plan(
     painting_size = fit_size(*painting, max(1, round(settings.size * settings.style_scale)))
     shapes(network, [*settings.content_layers, *settings.style_layers], *photo_size)
     shapes(network, settings.style_layers, *painting_size)
-    memory = run_bytes(network, settings, photo_size, painting_size, threads)
+    vectors = vectors_held(settings.optimizer, settings.iterations)
+    memory = run_bytes(network, settings, photo_size, painting_size, threads, vectors)
     return Plan(network, settings, photo_size, painting_size, threads, memory)
 
 

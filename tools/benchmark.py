@@ -62,19 +62,10 @@ def seconds(function: Call) -> float:
 
 
 def compare(ours: Call, theirs: Call, pairs: int) -> dict[str, float]:
-    """Time pairs of calls, after one of each that does not count.
-
-    npstyle keeps the memory that an evaluation frees for the next one. PyTorch, whose memory is
-    from the same C library, is given the same: it is as fast as in a process of its own.
-    """
-
-    def their_seconds() -> float:
-        with backend.memory_kept():
-            return seconds(theirs)
-
+    """Time pairs of calls, after one of each that does not count."""
     ours()
-    their_seconds()
-    times = [(seconds(ours), their_seconds()) for _ in range(pairs)]
+    theirs()
+    times = [(seconds(ours), seconds(theirs)) for _ in range(pairs)]
     ratios = [b / a for a, b in times]
     return {
         "npstyle_s": statistics.median(a for a, _ in times),

@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle.arena import empty
 from npstyle.backend import pieces, scratch, share, strips
 
 Array = NDArray[Any]
@@ -201,7 +202,7 @@ def _correlate(
     *kernel_size, channels, filters = weight.shape
     dtype = np.result_type(image, weight) if bias is None else np.result_type(image, weight, bias)
     matrix = np.ascontiguousarray(weight).reshape(-1, filters)
-    out = np.empty((*size, filters), dtype)
+    out = empty((*size, filters), dtype)
     rows = _strip_rows(size[1], (weight.shape[0], weight.shape[1]), channels, out.itemsize)
 
     def multiply(queue: Iterator[tuple[int, int]]) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle.arena import empty
 from npstyle.backend import share, strips
 
 Array = NDArray[Any]
@@ -54,7 +55,7 @@ def avg_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
     """
     stride = stride or size
     windows = list(_windows(image, size, stride))
-    total = np.empty(windows[0].shape, image.dtype)
+    total = empty(windows[0].shape, image.dtype)
     factor = _share_of_one(size, image)
 
     def average(queue: Iterator[tuple[int, int]]) -> None:
@@ -90,7 +91,9 @@ def avg_pool2d_backward(
     """
     stride = stride or size
     tiled = stride == size and all(n % size == 0 for n in image_shape[:2])
-    image_gradient = (np.empty if tiled else np.zeros)(image_shape, gradient.dtype)
+    image_gradient = empty(image_shape, gradient.dtype)
+    if not tiled:
+        image_gradient[:] = 0
     windows = list(_windows(image_gradient, size, stride))
     factor = _share_of_one(size, gradient)
 
@@ -166,7 +169,8 @@ def max_pool2d_backward(
         dL/dX.
     """
     stride = stride or size
-    image_gradient = np.zeros(image.shape, gradient.dtype)
+    image_gradient = empty(image.shape, gradient.dtype)
+    image_gradient[:] = 0
     undecided = np.ones(pooled.shape, bool)
     for window, window_gradient in zip(
         _windows(image, size, stride), _windows(image_gradient, size, stride), strict=True

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle.arena import empty
 from npstyle.backend import pieces, share
 
 
@@ -33,7 +34,7 @@ def relu(pre_activation: NDArray[Any], out: NDArray[Any] | None = None) -> NDArr
         F, of the same shape and dtype.
     """
     if out is None:
-        out = np.empty_like(pre_activation)
+        out = empty(pre_activation.shape, pre_activation.dtype)
 
     def rectify(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
@@ -56,7 +57,7 @@ def active(activation: NDArray[Any]) -> NDArray[np.bool_]:
     array of bool, of the same shape
         `relu_backward` takes it in the activation's place.
     """
-    out = np.empty(activation.shape, np.bool_)
+    out = empty(activation.shape, np.bool_)
 
     def compare(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
@@ -86,7 +87,7 @@ def relu_backward(
         dL/dZ.
     """
     if out is None:
-        out = np.empty_like(gradient)
+        out = empty(gradient.shape, gradient.dtype)
 
     def gate(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:

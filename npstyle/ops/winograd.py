@@ -40,6 +40,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from npstyle.arena import empty
 from npstyle.backend import even_strips, pieces, scratch, share
 from npstyle.ops.pool import avg_pool2d_backward_rows
 
@@ -215,7 +216,7 @@ def _convolve(
     height, width, channels = shape
     outputs = filters.shape[2]
     rows, columns = tile_count(height, width)
-    out = np.empty((height, width, outputs), dtype)
+    out = empty((height, width, outputs), dtype)
     to_tiles = np.ascontiguousarray(to_tiles, dtype)
     from_tiles = np.ascontiguousarray(from_tiles, dtype)
     count = from_tiles.shape[1]  # 36 products, and one for the bias
@@ -268,9 +269,9 @@ def _convolve(
             write(products[:, first * columns : end * columns], result, first, end)
 
     parts = pieces(rows, LAYER_PIECES)
-    transformed = np.empty((WINDOW**2, rows * columns, channels), dtype)
+    transformed = empty((WINDOW**2, rows * columns, channels), dtype)
     share(transform, parts)
-    products = np.empty((count, rows * columns, outputs), dtype)
+    products = empty((count, rows * columns, outputs), dtype)
     share(multiply, range(WINDOW**2))
     share(finish, parts)
     return out
