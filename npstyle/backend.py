@@ -36,8 +36,8 @@ T = TypeVar("T")
 M_MMAP_THRESHOLD = -3
 """A parameter of glibc's mallopt, from malloc.h: larger arrays have memory of their own."""
 
-MMAP_THRESHOLD = 1 << 17
-"""Its default, which glibc raises as it goes unless told not to."""
+MMAP_THRESHOLD = 1 << 21
+"""Pictures are larger; what a strip needs is smaller, and is asked for all the time."""
 
 EVEN = 4
 """Strips come in multiples of this."""
@@ -52,10 +52,10 @@ _scratch = threading.local()
 
 
 def give_memory_back() -> None:
-    """Let this process give the memory of every large array back as soon as it is let go.
+    """Let large arrays give their memory back to the operating system as soon as they are let go.
 
-    Otherwise glibc keeps some of it, and what lies between arrays that live on is of no use to
-    larger ones: a tenth of the peak. Other C libraries are left to their own ways.
+    glibc begins to keep some of it, in places that fit no other array: a tenth of the peak. Other C
+    libraries are left to their own ways.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -358,7 +358,10 @@ def preprocess(
     array (height, width, 3), in the network's channel order
     """
     ordered = pixels[..., ::-1] if channel_order == "BGR" else pixels
-    return np.ascontiguousarray((ordered - np.array(mean)) * np.array(scale), dtype)
+    fed = np.empty(pixels.shape, dtype)
+    for channel in range(3):  # one after another: the differences are float64
+        fed[..., channel] = (ordered[..., channel] - mean[channel]) * scale[channel]
+    return fed
 
 
 def preprocess_backward(gradient: Array, channel_order: str, scale: Sequence[float]) -> Array:

@@ -245,7 +245,10 @@ def _correlate_to_few(
         for first, end in queue:
             top = max(0, first - padding[0])
             bottom = min(len(image), end - 1 + kernel_height - padding[0])
-            product = matrix @ image[top:bottom].reshape(-1, channels).T
+            positions = image[top:bottom].reshape(-1, channels)
+            flat = scratch(len(matrix) * len(positions), dtype)
+            product = flat.reshape(len(matrix), -1)
+            np.matmul(matrix, positions.T, out=product)
             product = product.reshape(*weight.shape[:2], filters, bottom - top, image.shape[1])
             for i in range(kernel_height):
                 shift_y = first + i - padding[0]

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.backend import even_strips, share
+from npstyle.backend import even_strips, scratch, share
 
 STRIP_POSITIONS = 1 << 10
 """Positions multiplied at a time, a piece of work for one thread."""
@@ -91,7 +91,8 @@ def gram_backward(
     def multiply(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
             strip = positions[first:end]
-            product = strip @ symmetric
+            product = scratch(strip.size, dtype).reshape(strip.shape)
+            np.matmul(strip, symmetric, out=product)
             if gated:
                 product *= strip > 0
             out[first:end] += product

@@ -231,12 +231,11 @@ def _convolve(
     def strip_by_strip(queue: Iterator[tuple[int, int]]) -> None:
         half = strip * row_values
         first_half, second_half = scratch(2 * half, dtype).reshape(2, half)
-        padded = np.zeros((TILE * strip + 2, TILE * columns + 2, channels), dtype)
         for first, end in queue:
             tiles = (end - first) * columns
             windows = _part(first_half, WINDOW**2, tiles, channels)
             transformed = _part(second_half, WINDOW**2, tiles, channels)
-            _read(windows, fill, shape, first, end, padded)
+            _read(windows, second_half, fill, shape, first, end)
             np.matmul(to_tiles, _flat(windows), out=_flat(transformed))
             products = _part(first_half, count, tiles, outputs)
             np.matmul(transformed, filters, out=products[: WINDOW**2])
@@ -253,10 +252,10 @@ def _convolve(
 
     def transform(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
-            padded = np.zeros((TILE * (end - first) + 2, TILE * columns + 2, channels), dtype)
-            windows = np.empty((WINDOW**2, (end - first) * columns, channels), dtype)
-            _read(windows, fill, shape, first, end, padded)
             tiles = transformed[:, first * columns : end * columns]
+            windows, spare = scratch(2 * tiles.size, dtype).reshape(2, -1)
+            windows = windows.reshape(tiles.shape)
+            _read(windows, spare, fill, shape, first, end)
             np.matmul(to_tiles, _flat(windows), out=_flat(tiles))
 
     def multiply(queue: Iterator[int]) -> None:
@@ -265,7 +264,8 @@ def _convolve(
 
     def finish(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
-            result = np.empty((TILE**2, (end - first) * columns, outputs), dtype)
+            tiles = (end - first) * columns
+            result = scratch(TILE**2 * tiles * outputs, dtype).reshape(TILE**2, tiles, outputs)
             write(products[:, first * columns : end * columns], result, first, end)
 
     parts = pieces(rows, LAYER_PIECES)
@@ -288,19 +288,23 @@ def _part(flat: Array, count: int, tiles: int, channels: int) -> Array:
 
 
 def _read(
-    windows: Array, fill: Fill, shape: tuple[int, ...], first: int, end: int, padded: Array
+    windows: Array, spare: Array, fill: Fill, shape: tuple[int, ...], first: int, end: int
 ) -> None:
     """Write the 6x6 pixels of each tile of the tile rows first..end; zeros outside the image.
 
-    windows: (36, tiles, channels); padded: scratch with borders of zeros at its sides.
+    windows: (36, tiles, channels); spare: flat, as large, for the rows before they are cut up.
     """
     height, width, channels = shape
+    columns = tile_count(height, width)[1]
+    padded_shape = TILE * (end - first) + 2, TILE * columns + 2, channels
+    padded = spare[: math.prod(padded_shape)].reshape(padded_shape)
+    padded[:, 0] = 0
+    padded[:, width + 1 :] = 0
     top, bottom = TILE * first - 1, TILE * end + 1
     start, stop = max(top, 0), min(bottom, height)
     padded[: start - top] = 0
     fill(padded[start - top : stop - top, 1 : width + 1], start, stop)
     padded[stop - top : bottom - top] = 0
-    columns = (padded.shape[1] - 2) // TILE
     windows.reshape(WINDOW, WINDOW, end - first, columns, channels)[:] = _windows(
         padded, end - first, columns
     )
