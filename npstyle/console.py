@@ -82,7 +82,10 @@ class ProgressDisplay:
 def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
     """Say what a run will do: network, device, sizes, memory."""
     settings = plan.settings
-    (height, width), (style_height, style_width) = plan.photo_size, plan.painting_size
+    sizes, paintings = (
+        " ".join(f"{width}x{height}" for height, width in sizes)
+        for sizes in (plan.photo_sizes, plan.painting_sizes)
+    )
     print(f"network   {plan.network.name}, {settings.pooling} pooling, {settings.dtype}")
     if asked_for is None and plan.network.name != "vgg19":
         print(
@@ -97,9 +100,10 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
         )
     print(f"route     {_route(plan)}")
     print(f"device    CPU, {plan.threads} thread{'s' if plan.threads > 1 else ''}")
-    print(f"picture   {width}x{height} from {settings.init}, painting {style_width}x{style_height}")
+    print(f"picture   {sizes} from {settings.init}, painting {paintings or 'none'}")
     print(f"preset    {settings.preset}")
-    print(f"search    {settings.iterations} iterations of {settings.optimizer}")
+    steps = " + ".join(map(str, settings.scale_steps()))
+    print(f"search    {steps} iterations of {settings.optimizer}")
     print(f"memory    about {plan.peak_memory / 1e9:.2f} GB")
     print(f"output    {output}", flush=True)
 

@@ -43,10 +43,11 @@ from numpy.typing import NDArray
 
 from npstyle.errors import InputError
 from npstyle.lab import methods as lab_methods
-from npstyle.lab.battery import Subject, all_subjects
+from npstyle.lab.battery import Subject
 from npstyle.lab.methods import Outcome
 from npstyle.lab.trial import Trial, float_array, scale_of
 from npstyle.lab.userfile import load_pair
+from npstyle.lab.whole import all_subjects
 from npstyle.network import Network
 
 Array = NDArray[Any]

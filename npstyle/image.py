@@ -207,13 +207,13 @@ def resize(pixels: Array, size: int | tuple[int, int]) -> Pixels:
 
     Parameters
     ----------
-    pixels : array (height, width, 3), 0..255
+    pixels : array (height, width, channels), 0..255
     size : int or (height, width)
         The longest side of the result, or both its sides.
 
     Returns
     -------
-    float64 array (height, width, 3), 0..255
+    float64 array (height, width, channels), 0..255
         Clipped to the range, since Lanczos overshoots at edges.
 
     Raises
@@ -229,7 +229,7 @@ def resize(pixels: Array, size: int | tuple[int, int]) -> Pixels:
         Image.fromarray(np.ascontiguousarray(pixels[..., c], np.float32)).resize(
             (size[1], size[0]), Image.Resampling.LANCZOS
         )
-        for c in range(3)
+        for c in range(pixels.shape[2])
     ]
     scaled = np.stack([np.asarray(channel, np.float64) for channel in channels], axis=2)
     return np.clip(scaled, 0, 255)

@@ -20,6 +20,9 @@ Style (equations 4 and 6)
     which is the paper's formula when the sizes agree. (gram_backward with D = dE/dG =
     (G' - A') / (2 N^2 M), a symmetric matrix, gives the same: (D + D^T) F.)
 
+    Guided by weights w_k of the positions, sum_k w_k = 1, as in `npstyle.guides`, a region of the
+    picture is compared: G' = sum_k w_k F_k F_k^T, and 1/M becomes w_k in the derivative.
+
 Total variation (not in the paper; on the pixels X of the image itself)
     T = sum (X[y, x+1] - X[y, x])^2 + sum (X[y+1, x] - X[y, x])^2
     dT/dX[y, x] = 2 (its left difference - its right one + its upper one - its lower one)
@@ -88,18 +91,22 @@ def content_loss_backward(
     return out
 
 
-def mean_gram(activation: Array) -> Array:
+def mean_gram(activation: Array, weights: Array | None = None) -> Array:
     """Gram matrix divided by the number of positions, G' = G / M: what `style_loss` compares.
 
     Parameters
     ----------
     activation : array (height, width, channels)
         F.
+    weights : array (height, width), optional
+        w, with the sum 1: what each position counts in the mean; 1 / M if not given.
 
     Returns
     -------
     array (channels, channels)
     """
+    if weights is not None:
+        return gram(activation, weights)
     positions = activation.shape[0] * activation.shape[1]
     return gram(activation) / activation.dtype.type(positions)
 
@@ -129,6 +136,7 @@ def style_loss_backward(
     target_gram: Array,
     weight: float = 1.0,
     upstream: Array | None = None,
+    weights: Array | None = None,
 ) -> Array:
     """Weigh dE/dF = 1/(N^2 M) (G' - A') F where F > 0, else 0, and add it to `upstream`.
 
@@ -140,15 +148,19 @@ def style_loss_backward(
         As in `style_loss`.
     weight, upstream
         As in `content_loss_backward`.
+    weights : array (height, width), optional
+        w, as in `mean_gram`; they take the place of 1 / M.
 
     Returns
     -------
     array (height, width, channels)
     """
     height, width, channels = activation.shape
-    factor = weight / (2 * channels**2 * height * width)
+    factor = weight / (2 * channels**2)
+    if weights is None:
+        factor /= height * width
     slope = (activation_gram - target_gram) * activation_gram.dtype.type(factor)
-    return gram_backward(slope, activation, gated=True, upstream=upstream)
+    return gram_backward(slope, activation, weights=weights, gated=True, upstream=upstream)
 
 
 def total_variation(image: Array) -> Any:

@@ -53,7 +53,7 @@ def _walk(network: Network, wanted: Collection[str], size: Size) -> tuple[int, i
             kept += array if before_is_kept else values
             forward = max(forward, alive if before_is_kept else alive + values)
         else:
-            before_is_kept = isinstance(layer, Pool) and layer.mode == "max"
+            before_is_kept = isinstance(layer, Pool) and layer.mode != "avg"
             kept += array if before_is_kept else 0
             gate = whole = 0
             if isinstance(layer, Conv | FastConv):  # its gradient passes the gate of its ReLU

@@ -21,7 +21,8 @@ from npstyle.ops.winograd import transform_filters
 from npstyle.weights import Weights, default_weights, find_weights, load_weights
 
 Array = NDArray[Any]
-Pooling = Literal["avg", "max"]
+Pooling = Literal["avg", "max", "l2"]
+Edges = Literal["zero", "replicate"]
 
 WIDE = 16 * 16
 """Channels in times channels out from which a convolution takes the fast route."""
@@ -74,7 +75,8 @@ Layer = Conv | FastConv | Relu | Pool
 class Network:
     """The layers in order, and how a picture becomes their input.
 
-    The input is (pixels - mean) * scale with the pixels 0..255 in `channel_order`.
+    The input is (pixels - mean) * scale with the pixels 0..255 in `channel_order`. `edges` says
+    what the first convolution sees beyond the picture: zeros, or the pixel at the edge.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Network:
     scale: tuple[float, ...]
     normalized: bool
     sha256: str
+    edges: Edges = "zero"
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -163,16 +166,20 @@ def network_from_weights(weights: Weights) -> Network:
     )
 
 
-def configure(network: Network, pooling: Pooling, dtype: DTypeLike = np.float32) -> Network:
-    """The same network with another way of pooling and in another precision.
+def configure(
+    network: Network, pooling: Pooling, dtype: DTypeLike = np.float32, edges: Edges = "zero"
+) -> Network:
+    """The same network with another way of pooling, of padding, and in another precision.
 
     Parameters
     ----------
     network : Network
-    pooling : "avg" or "max"
+    pooling : "avg", "max" or "l2"
         How every pooling layer pools. The paper found average pooling to look better.
     dtype : float dtype
         The engine's precision.
+    edges : "zero" or "replicate"
+        What the first convolution sees beyond the picture.
 
     Raises
     ------
@@ -194,7 +201,7 @@ def configure(network: Network, pooling: Pooling, dtype: DTypeLike = np.float32)
                 )
             case Relu():
                 layers.append(layer)
-    return replace(network, layers=tuple(layers))
+    return replace(network, layers=tuple(layers), edges=edges)
 
 
 def accelerate(network: Network, wanted: Iterable[str]) -> Network:
@@ -213,8 +220,11 @@ def accelerate(network: Network, wanted: Iterable[str]) -> Network:
         Equal to `network`, as deep as it goes, up to rounding.
     """
     layers: list[Layer] = []
-    for layer in network.layers[: max(map(network.depth, wanted), default=-1) + 1]:
-        if isinstance(layer, Conv) and _suits_winograd(layer):
+    for index, layer in enumerate(
+        network.layers[: max(map(network.depth, wanted), default=-1) + 1]
+    ):
+        zero_edges = index > 0 or network.edges == "zero"  # the fast route knows no others
+        if isinstance(layer, Conv) and _suits_winograd(layer) and zero_edges:
             layers.append(FastConv(layer.name, transform_filters(layer.weight), layer.bias))
         else:
             layers.append(layer)

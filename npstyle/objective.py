@@ -10,7 +10,7 @@ network backward once. The pixel x and the gradient df/dx are float64 arrays (he
 RGB, 0..255; inside, the engine works in the network's own precision.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from npstyle.arena import Arena
 from npstyle.errors import InputError
+from npstyle.guides import Region, Source, carry_down
 from npstyle.image import preprocess, preprocess_backward
 from npstyle.losses import (
     content_loss,
@@ -62,15 +63,16 @@ def term(parts: Mapping[str, float], kind: str) -> float:
 
 
 class StyleObjective:
-    """The style transfer objective for one photo and one painting.
+    """The style transfer objective for one photo and one painting, or several.
 
     Parameters
     ----------
     network : Network
     photo : array (height, width, 3), pixels 0..255
         Its activations at `content_layers` are the content's target.
-    painting : array (any height, any width, 3), pixels 0..255
-        Its Gram matrices at `style_layers` are the style's target.
+    painting : array (any height, any width, 3), pixels 0..255; or a sequence of Region
+        Its Gram matrices at `style_layers` are the style's target. Of several regions each has its
+        own E_l, and they are added.
     content_layers, style_layers : mapping from layer to w_l
         Where the losses sit; either may be empty, not both.
     content_weight, style_weight, tv_weight : float
@@ -83,14 +85,14 @@ class StyleObjective:
     Raises
     ------
     InputError
-        If a layer is unknown, or a picture is too small for it.
+        If a layer is unknown, a picture is too small for it, or nothing of a mask is left there.
     """
 
     def __init__(
         self,
         network: Network,
         photo: Array,
-        painting: Array,
+        painting: Array | Sequence[Region],
         *,
         content_layers: Mapping[str, float],
         style_layers: Mapping[str, float],
@@ -109,7 +111,10 @@ class StyleObjective:
         self._wanted = tuple(dict.fromkeys([*content, *style]))
 
         self.content_targets = self._forward(photo, dict.fromkeys(content, lambda F: F))[0]
-        self.style_targets = self._forward(painting, dict.fromkeys(style, mean_gram))[0]
+        if isinstance(painting, np.ndarray):
+            painting = [Region((Source(painting),))]
+        self.style_targets = [self._style_target(region, style) for region in painting]
+        self.guides = [self._guides(region.mask, style) for region in painting]
 
         # A quarter more than the arrays fill together, for the gaps between them.
         need = evaluation_bytes(network, self._wanted, photo.shape[:2])
@@ -121,9 +126,25 @@ class StyleObjective:
             for name, w in content.items()
         }
         self.beta = {
-            name: style_weight * w * (4 / len(self.style_targets[name]) ** 2 if means else 1)
+            name: style_weight * w * (4 / len(self.style_targets[0][name]) ** 2 if means else 1)
             for name, w in style.items()
         }
+
+    def _guides(self, mask: Array | None, style: Collection[str]) -> dict[str, Array]:
+        """The weights of the positions at each layer; none without a mask."""
+        return {} if mask is None else carry_down(self.network, style, mask)
+
+    def _style_target(self, region: Region, style: Collection[str]) -> dict[str, Array]:
+        """The blended Gram matrices of a region's paintings."""
+        whole = sum(source.blend for source in region.sources)
+        target: dict[str, Array] = {}
+        for source in region.sources:
+            guides = self._guides(source.mask, style)
+            taken = {name: partial(mean_gram, weights=guides.get(name)) for name in style}
+            for name, gram in self._forward(source.pixels, taken)[0].items():
+                share = gram * gram.dtype.type(source.blend / whole)
+                target[name] = target[name] + share if name in target else share
+        return target
 
     def _forward(
         self, pixels: Array, wanted: Mapping[str, Callable[[Array], T]]
@@ -179,49 +200,51 @@ class StyleObjective:
         parts: dict[str, float] = {}
         losses: dict[str, LossGradient] = {}
         for name in self._wanted:
-            terms, gram = taken[name]
+            terms, grams = taken[name]
             parts |= terms
-            losses[name] = partial(self._add_derivatives, name, gram)
+            losses[name] = partial(self._add_derivatives, name, grams)
         if self.tv_weight:
             parts["tv"] = self.tv_weight * float(total_variation(pixels))
         return parts, losses, tape
 
-    def _terms(self, name: str, activation: Array) -> tuple[dict[str, float], Array | None]:
-        """The loss terms at one activation, and its Gram matrix if it is one of style."""
-        terms, gram = {}, None
+    def _terms(self, name: str, activation: Array) -> tuple[dict[str, float], list[Array]]:
+        """The loss terms at one activation, and each region's Gram matrix if it is of style."""
+        terms: dict[str, float] = {}
+        grams: list[Array] = []
         if name in self.content_targets:
             loss = content_loss(activation, self.content_targets[name])
             terms[f"content {name}"] = self.alpha[name] * float(loss)
-        if name in self.style_targets:
-            gram = mean_gram(activation)
-            loss = style_loss(gram, self.style_targets[name])
-            terms[f"style {name}"] = self.beta[name] * float(loss)
-        return terms, gram
+        if name in self.beta:
+            grams = [mean_gram(activation, guides.get(name)) for guides in self.guides]
+            losses = map(style_loss, grams, [targets[name] for targets in self.style_targets])
+            terms[f"style {name}"] = self.beta[name] * float(sum(losses))
+        return terms, grams
 
     def _add_derivatives(
-        self, name: str, gram: Array | None, activation: Array, gradient: Array | None
+        self, name: str, grams: list[Array], activation: Array, gradient: Array | None
     ) -> Array:
         """Add the derivatives of the same terms to what arrives from deeper layers."""
         if name in self.content_targets:
             target = self.content_targets[name]
             gradient = content_loss_backward(activation, target, self.alpha[name], gradient)
-        if gram is not None:
-            target = self.style_targets[name]
-            gradient = style_loss_backward(activation, gram, target, self.beta[name], gradient)
+        for gram, targets, guides in zip(grams, self.style_targets, self.guides, strict=False):
+            gradient = style_loss_backward(
+                activation, gram, targets[name], self.beta[name], gradient, guides.get(name)
+            )
         assert gradient is not None  # every activation that is wanted has a loss
         return gradient
 
 
 def build_objective(
-    network: Network, photo: Array, painting: Array, settings: Settings
+    network: Network, photo: Array, painting: Array | Sequence[Region], settings: Settings
 ) -> StyleObjective:
     """The objective that `settings` describe; the network is taken as it is.
 
     Parameters
     ----------
     network : Network
-    photo, painting : arrays (height, width, 3), pixels 0..255
-        Already scaled.
+    photo, painting
+        As for `StyleObjective`, already scaled.
     settings : Settings
         Layers, weights and scaling are used.
     """

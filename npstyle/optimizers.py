@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, minimize
 
 from npstyle.objective import Evaluation
-from npstyle.presets import Optimizer
+from npstyle.presets import ADAM_STEP, Optimizer
 
 Array = NDArray[Any]
 
@@ -48,7 +48,6 @@ LBFGS_VECTORS = 21
 ADAM_VECTORS = 11
 """float64 pictures alive under Adam: x, g, m, v, their temporaries, the best picture."""
 
-ADAM_STEP = 5.0
 ADAM_BETA_1 = 0.9
 ADAM_BETA_2 = 0.999
 ADAM_EPSILON = 1e-8
@@ -172,6 +171,7 @@ def optimize(
     *,
     iterations: int,
     optimizer: Optimizer = "lbfgs",
+    adam_step: float = ADAM_STEP,
     callback: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Lower the objective from a starting picture.
@@ -183,8 +183,11 @@ def optimize(
     image : array (height, width, 3), 0..255
         Where to start; clipped to the box. It is not changed.
     iterations : int
-        Steps to take. A step of L-BFGS-B costs one evaluation as a rule, now and then more.
+        Steps to take; 0 only evaluates. A step of L-BFGS-B costs one evaluation as a rule, now
+        and then more.
     optimizer : "lbfgs" or "adam"
+    adam_step : float
+        Adam's step: about how far a pixel moves in one iteration, in 0..255.
     callback : callable, optional
         Called after each iteration with a `Progress`.
 
@@ -197,10 +200,15 @@ def optimize(
     if start.min() < 0 or start.max() > PIXEL_MAX:
         start = np.clip(start, 0, PIXEL_MAX)
     recorder = _Recorder(objective, start, callback)
-    run = _lbfgs if optimizer == "lbfgs" else _adam
     stopped: Stopped
     try:
-        stopped = run(recorder, iterations)
+        if iterations == 0:
+            recorder.evaluate(start.ravel())
+            stopped = "iterations"
+        elif optimizer == "lbfgs":
+            stopped = _lbfgs(recorder, iterations)
+        else:
+            stopped = _adam(recorder, iterations, adam_step)
     except KeyboardInterrupt:
         stopped = "interrupted"
     except _NotFiniteError:
@@ -290,7 +298,7 @@ def _lbfgs(recorder: _Recorder, iterations: int) -> Stopped:
     return "converged"
 
 
-def _adam(recorder: _Recorder, iterations: int) -> Stopped:
+def _adam(recorder: _Recorder, iterations: int, step: float) -> Stopped:
     x = recorder.best_image.ravel()
     mean = np.zeros_like(x)
     square = np.zeros_like(x)
@@ -300,7 +308,7 @@ def _adam(recorder: _Recorder, iterations: int) -> Stopped:
         square = ADAM_BETA_2 * square + (1 - ADAM_BETA_2) * gradient**2
         unbiased_mean = mean / (1 - ADAM_BETA_1**t)
         unbiased_square = square / (1 - ADAM_BETA_2**t)
-        x = x - ADAM_STEP * unbiased_mean / (np.sqrt(unbiased_square) + ADAM_EPSILON)
+        x = x - step * unbiased_mean / (np.sqrt(unbiased_square) + ADAM_EPSILON)
         x = np.clip(x, 0, PIXEL_MAX)
         _, gradient = recorder.evaluate(x)
         recorder.step(x)

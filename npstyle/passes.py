@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from npstyle.network import Conv, FastConv, Network, Pool, Relu, shapes
 from npstyle.ops.conv import conv2d, conv2d_backward
-from npstyle.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from npstyle.ops.pad import replicate, replicate_backward
+from npstyle.ops.pool import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    l2_pool2d,
+    l2_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 from npstyle.ops.relu import active, relu, relu_backward
 from npstyle.ops.winograd import winograd_conv2d, winograd_conv2d_backward
 
@@ -95,7 +103,8 @@ def forward(
                 image = avg_pool2d(before, layer.size, layer.stride)
                 tape.entries.append((before.shape, image if index in depths else None))
             case Pool():
-                image = max_pool2d(before, layer.size, layer.stride)
+                pool = max_pool2d if layer.mode == "max" else l2_pool2d
+                image = pool(before, layer.size, layer.stride)
                 tape.entries.append((before, image))
         if index in depths:
             taken[depths[index]] = wanted[depths[index]](image)
@@ -136,7 +145,7 @@ def backward(network: Network, tape: Tape, losses: dict[str, LossGradient]) -> A
             raise ValueError("backward: forward was asked for no activation, so nothing flows back")
         match layer:
             case Conv() | FastConv():
-                gradient = _convolve_backward(layer, gradient, gate, pooling, kept)
+                gradient = _convolve_backward(network, index, gradient, gate, pooling, kept)
                 gate, pooling = None, 1
             case Relu() if _belongs_to_convolution(network, index):
                 gate = kept
@@ -147,7 +156,8 @@ def backward(network: Network, tape: Tape, losses: dict[str, LossGradient]) -> A
             case Pool(mode="avg"):
                 gradient = avg_pool2d_backward(gradient, kept[0], layer.size, layer.stride)
             case Pool():
-                gradient = max_pool2d_backward(gradient, kept[0], kept[1], layer.size, layer.stride)
+                pool_backward = max_pool2d_backward if layer.mode == "max" else l2_pool2d_backward
+                gradient = pool_backward(gradient, kept[0], kept[1], layer.size, layer.stride)
         del kept
     if gradient is None:
         raise ValueError("backward: the tape is empty; every tape can be used once")
@@ -172,11 +182,11 @@ def is_made_again(network: Network, index: int, depths: Container[int]) -> bool:
 def stays(network: Network, index: int, depths: Container[int]) -> bool:
     """Whether the tape keeps the output of ReLU `index`, and not only its gate.
 
-    A loss at it (its depth is in `depths`) and max pooling behind it need the whole array.
+    A loss at it (its depth is in `depths`) and max or l2 pooling behind it need the whole array.
     """
     after = network.layers[index + 1 : index + 2]
     return index in depths or any(
-        isinstance(layer, Pool) and layer.mode == "max" for layer in after
+        isinstance(layer, Pool) and layer.mode != "avg" for layer in after
     )
 
 
@@ -217,20 +227,37 @@ def _convolve(network: Network, index: int, image: Array) -> Array:
     if isinstance(layer, FastConv):
         return winograd_conv2d(image, layer.filters, layer.bias, rectify=rectify)
     assert isinstance(layer, Conv)
-    result = conv2d(image, layer.weight, layer.bias, layer.stride, layer.padding)
+    padding = layer.padding
+    if _continues_edges(network, index):
+        image, padding = replicate(image, padding), 0
+    result = conv2d(image, layer.weight, layer.bias, layer.stride, padding)
     return relu(result, out=result) if rectify else result
 
 
+def _continues_edges(network: Network, index: int) -> bool:
+    """Whether convolution `index` sees the edge's pixels beyond the picture, and not zeros."""
+    return index == 0 and network.edges == "replicate"
+
+
 def _convolve_backward(
-    layer: Conv | FastConv,
+    network: Network,
+    index: int,
     gradient: Array,
     gate: Array | None,
     pooling: int,
     shape: tuple[int, ...],
 ) -> Array:
     """dL/dX of a convolution, its ReLU, whose gate is given, and its pooling; X has this shape."""
+    layer = network.layers[index]
     if isinstance(layer, FastConv):
         return winograd_conv2d_backward(gradient, layer.filters, gate, pooling)
     if gate is not None:
         gradient = relu_backward(gradient, gate, out=gradient)
+    assert isinstance(layer, Conv)
+    if _continues_edges(network, index):
+        p = layer.padding
+        padded = (shape[0] + 2 * p, shape[1] + 2 * p, shape[2])
+        return replicate_backward(
+            conv2d_backward(gradient, layer.weight, padded, layer.stride, 0), p
+        )
     return conv2d_backward(gradient, layer.weight, shape, layer.stride, layer.padding)

@@ -1,13 +1,16 @@
-"""Pictures of what the laboratory found (the extra `plots`: Matplotlib)."""
+"""Plots of a run and of what the laboratory found (the extra `plots`: Matplotlib)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from npstyle.errors import InputError
 from npstyle.files import check_destination, written_whole
-from npstyle.gradcheck import Report
+
+if TYPE_CHECKING:
+    from npstyle.gradcheck import Report
 
 SUFFIXES = (".png", ".pdf", ".svg")
 MARKERS = {"coordinates": "o", "directions": "s", "adjoint": "^", "complex step": "x"}
@@ -25,7 +28,7 @@ def check_plot(path: Path) -> None:
         ) from error
 
 
-def plot_reports(path: Path, reports: Sequence[Report]) -> None:
+def plot_reports(path: Path, reports: "Sequence[Report]") -> None:
     """Draw the Taylor remainders over h and the worst error of every subject.
 
     Parameters
@@ -83,5 +86,30 @@ def plot_reports(path: Path, reports: Sequence[Report]) -> None:
     right.set(xlabel="worst relative error (0 is drawn at 1e-17)", title="Errors; red: failed")
     right.grid(axis="x", alpha=0.3)
     right.legend(loc="lower left")
+    with written_whole(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower(), dpi=110)
+
+
+def plot_losses(path: Path, history: Sequence[tuple[int, float, Mapping[str, float]]]) -> None:
+    """Draw the loss and each of its terms over the evaluations of a run.
+
+    Parameters
+    ----------
+    path : Path
+        .png, .pdf or .svg.
+    history : sequence of (evaluations, loss, terms by name)
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.subplots()
+    evaluations = [entry[0] for entry in history]
+    axes.semilogy(evaluations, [entry[1] for entry in history], "k", lw=2, label="loss")
+    for name in history[-1][2]:
+        values = [entry[2].get(name, np.nan) for entry in history]
+        axes.semilogy(evaluations, values, "--" if name.startswith("content") else "-", label=name)
+    axes.set(xlabel="evaluations of loss and gradient", ylabel="weighted term")
+    axes.grid(alpha=0.3)
+    axes.legend()
     with written_whole(path) as file:
         figure.savefig(file, format=path.suffix[1:].lower(), dpi=110)

@@ -35,16 +35,27 @@ falls behind L, which is of the second, by 46^4 / 130^2: `NORMALIZED_STYLE_FACTO
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
+from npstyle.color import Color
 from npstyle.errors import InputError
-from npstyle.network import Pooling
+from npstyle.network import Edges, Pooling
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 """The five style layers of the paper's Figure 2."""
 
 NORMALIZED_STYLE_FACTOR = 250.0
 """Factor on the style weight of a preset in means, on a network of mean activation 1."""
+
+ADAM_STEP = 5.0
+"""Of Adam, in 0..255."""
+
+SINGLE_SCALE = 512
+"""Results up to this size are made at once, larger ones from coarse to fine."""
+
+SMALLEST_SCALE = 256
+"""The coarsest of the scales that are chosen for the user."""
 
 Scaling = Literal["means", "sums"]
 Optimizer = Literal["lbfgs", "adam"]
@@ -65,10 +76,21 @@ class Settings:
         Longest side of the result, in pixels.
     style_scale : float
         Longest side of the painting, as a multiple of `size`.
+    scales : tuple of int, "auto" or None
+        Longest sides from coarse to fine; each starts from the enlarged result before it, and the
+        last is the result's size, whatever `size` says. "auto": `size` divided by sqrt(2) again and
+        again, down to 256. None: "auto" above 512, else `size` alone.
     init : str
-        The picture to start from: "content", "noise", "style" or the name of a file.
-    pooling : "avg" or "max"
+        The picture to start from: "content", "noise", "style", "style-stats" (noise with the
+        painting's mean and covariance of colours) or the name of a file.
+    blend : tuple of float
+        What each of several paintings counts; alike if empty.
+    color : "painting", "luminance" or "histogram"
+        Whose colours the result has; see `npstyle.color`.
+    pooling : "avg", "max" or "l2"
         How the network pools.
+    edges : "zero" or "replicate"
+        What the first convolution sees beyond the picture.
     content_layers, style_layers : mapping from layer to w_l
         Where the losses sit.
     content_weight, style_weight, tv_weight : float
@@ -76,8 +98,10 @@ class Settings:
     scaling : "means" or "sums"
         Mean squared differences (the published programs) or the paper's sums.
     iterations : int
-        Steps of the optimiser.
+        Steps of the optimiser; at each scale but the first, half as many.
     optimizer : "lbfgs" or "adam"
+    adam_step : float
+        About how far Adam moves a pixel in a step, in 0..255.
     seed : int
         Of the noise.
     dtype : "float32" or "float64"
@@ -88,9 +112,13 @@ class Settings:
 
     preset: str = "gatys"
     size: int = 512
+    scales: tuple[int, ...] | Literal["auto"] | None = None
     style_scale: float = 1.0
     init: str = "content"
+    blend: tuple[float, ...] = ()
+    color: Color = "painting"
     pooling: Pooling = "avg"
+    edges: Edges = "zero"
     content_layers: Mapping[str, float] = field(default_factory=lambda: {"conv4_2": 1.0})
     style_layers: Mapping[str, float] = field(
         default_factory=lambda: dict.fromkeys(STYLE_LAYERS, 1.0)
@@ -101,6 +129,7 @@ class Settings:
     scaling: Scaling = "means"
     iterations: int = 300
     optimizer: Optimizer = "lbfgs"
+    adam_step: float = ADAM_STEP
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
     exact: bool = False
@@ -130,6 +159,31 @@ class Settings:
                 raise InputError(f"{option}: the weight {weight} is no finite number of 0 or more")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed}: give a whole number of 0 or more")
+        if not 0 < self.adam_step < float("inf"):
+            raise InputError(f"--adam-step {self.adam_step}: give a number above 0, such as 5")
+        if self.blend and not (min(self.blend) >= 0 and 0 < sum(self.blend) < float("inf")):
+            raise InputError(f"--blend {self.blend}: give numbers of 0 or more, one of them above")
+        if isinstance(self.scales, tuple):
+            rises = all(a < b for a, b in pairwise((0, *self.scales)))
+            if not self.scales or not rises:
+                listed = ",".join(map(str, self.scales))
+                raise InputError(f"--scales {listed}: give rising sizes, such as 256,512,1024")
+
+    def scale_sizes(self) -> tuple[int, ...]:
+        """The longest side at each scale, from coarse to fine."""
+        if isinstance(self.scales, tuple):
+            return self.scales
+        if self.scales is None and self.size <= SINGLE_SCALE:
+            return (self.size,)
+        sizes = [self.size]
+        while (smaller := round(self.size / 2 ** (len(sizes) / 2))) >= SMALLEST_SCALE:
+            sizes.insert(0, smaller)
+        return tuple(sizes)
+
+    def scale_steps(self) -> tuple[int, ...]:
+        """Steps of the optimiser at each scale."""
+        later = max(1, self.iterations // 2)
+        return (self.iterations, *[later] * (len(self.scale_sizes()) - 1))
 
 
 PRESETS: Mapping[str, Settings] = {
@@ -183,3 +237,33 @@ def parse_layers(option: str, texts: Iterable[str], share: bool) -> dict[str, fl
                 f"{option} {entry}: {weight!r} is no number; write it like conv4_2:0.5"
             ) from error
     return layers
+
+
+def parse_numbers(option: str, texts: Iterable[str]) -> tuple[float, ...]:
+    """Read numbers, such as ["3", "7"] or ["3,7"]; InputError if one is none."""
+    entries = [entry for text in texts for entry in text.split(",") if entry.strip()]
+    try:
+        return tuple(float(entry) for entry in entries)
+    except ValueError as error:
+        raise InputError(
+            f"{option} {' '.join(entries)}: give numbers, such as {option} 3 7"
+        ) from error
+
+
+def parse_scales(text: str | None, size: int | None) -> dict[str, Any]:
+    """Read "auto" or sizes such as "256,512"; the settings `scales` and `size` that they mean.
+
+    Raises
+    ------
+    InputError
+        If they are no whole numbers, or end at another size than the one asked for.
+    """
+    if text is None or text == "auto":
+        return {"scales": text}
+    try:
+        sizes = tuple(int(entry) for entry in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--scales {text}: give auto, or sizes such as 256,512,1024") from error
+    if size not in (None, sizes[-1]):
+        raise InputError(f"--scales {text}: ends at {sizes[-1]} and --size is {size}; drop --size")
+    return {"scales": sizes, "size": sizes[-1]}

@@ -1,6 +1,6 @@
 """Pictures in, picture out: the whole of style transfer in one call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,20 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle import backend
+from npstyle.color import put_back_chroma
 from npstyle.errors import InputError
-from npstyle.image import fit_size, image_size, load_image, resize
+from npstyle.image import fit_size, resize
 from npstyle.memory import run_bytes
 from npstyle.network import Network, accelerate, configure, load_network, shapes
 from npstyle.objective import build_objective
-from npstyle.optimizers import PIXEL_MAX, Progress, Result, optimize, vectors_held
+from npstyle.optimizers import Progress, Result, optimize, vectors_held
+from npstyle.pictures import Picture, Pictures, Size, check_pictures, load_scale, painting_size
 from npstyle.presets import NORMALIZED_STYLE_FACTOR, Settings
+from npstyle.starts import starting_picture
 from npstyle.version import __version__
 
 Array = NDArray[Any]
-Picture = str | Path | Array
-
-NOISE_DEVIATION = 10.0
-"""Of the white noise around middle grey. Stronger noise leaves grain that pooling cannot see."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,10 @@ class Plan:
     ----------
     network : Network
     settings : Settings
-    photo_size, painting_size : (height, width)
-        After scaling.
+    photo_sizes : tuple of (height, width)
+        At each scale; the last is the result's.
+    painting_sizes : tuple of (height, width)
+        Each painting's at the last scale.
     threads : int
     memory : int
         Memory in bytes that the run will take on top of what the process holds now.
@@ -42,8 +43,8 @@ class Plan:
 
     network: Network
     settings: Settings
-    photo_size: tuple[int, int]
-    painting_size: tuple[int, int]
+    photo_sizes: tuple[Size, ...]
+    painting_sizes: tuple[Size, ...]
     threads: int
     memory: int
 
@@ -51,6 +52,25 @@ class Plan:
     def peak_memory(self) -> int:
         """Expected peak memory of the whole process, in bytes."""
         return self.memory + backend.held_memory()
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands: all that it needs to go on.
+
+    Attributes
+    ----------
+    scale : int
+        Index of the scale it is at.
+    iteration : int
+        Steps taken at this scale.
+    image : array (height, width, 3), 0..255
+        The picture that is being moved.
+    """
+
+    scale: int
+    iteration: int
+    image: Array
 
 
 @dataclass(frozen=True)
@@ -73,35 +93,47 @@ class Transfer:
 
 def transfer(
     photo: Picture,
-    painting: Picture,
+    painting: Picture | Sequence[Picture],
     network: Network | str | Path | None = None,
     settings: Settings | None = None,
     *,
+    content_masks: Sequence[Picture] = (),
+    style_masks: Sequence[Picture] = (),
     threads: int | None = None,
+    state: State | None = None,
     announce: Callable[[Plan], None] | None = None,
     callback: Callable[[Progress], None] | None = None,
+    keep: Callable[[State], None] | None = None,
 ) -> Transfer:
-    """Render a photo in the style of a painting.
+    """Render a photo in the style of a painting, or of several.
 
     Parameters
     ----------
-    photo, painting : path, or array (height, width, 3), RGB, 0..255
-        Both are scaled as `settings` says.
+    photo : path, or array (height, width, 3), RGB, 0..255
+    painting : the same, or a sequence of such
+    content_masks, style_masks : sequences of the same, optional
+        See `Pictures`. All are scaled as `settings` says.
     network : Network, path or name, optional
         See `npstyle.network.load_network`. Its pooling and precision are set by `settings`.
     settings : Settings, optional
         The preset `gatys` if not given; see `npstyle.presets`.
     threads : int, optional
         Worker threads; one per physical core if not given.
+    state : State, optional
+        Where to go on, from an earlier run's `keep` with the same pictures and settings. The
+        optimiser's own memory is not in it: it starts anew.
     announce : callable, optional
         Called with the `Plan` before the work starts.
     callback : callable, optional
-        Called with a `Progress` after each iteration.
+        Called with a `Progress` after each iteration; it counts them over all scales.
+    keep : callable, optional
+        Called with the `State` after each iteration, before `callback`.
 
     Returns
     -------
     Transfer
-        Also after Ctrl-C: `result.stopped` says how the run ended.
+        Also after Ctrl-C: `result.stopped` says how the run ended. If that was before the last
+        scale, the picture has the size of the scale that was reached.
 
     Raises
     ------
@@ -110,40 +142,23 @@ def transfer(
     """
     settings = settings or Settings()
     backend.give_memory_back()
-    photo_shape, painting_shape = _size(photo), _size(painting)
-    if not isinstance(network, Network):
-        network = load_network(network)
-    network = configure(network, settings.pooling, settings.dtype)
-    if not settings.exact:
-        network = accelerate(network, [*settings.content_layers, *settings.style_layers])
-    plan = make_plan(network, settings, photo_shape, painting_shape, threads)
+    paintings = (painting,) if isinstance(painting, str | Path | np.ndarray) else tuple(painting)
+    pictures = Pictures(photo, paintings, tuple(content_masks), tuple(style_masks))
+    sizes = check_pictures(pictures, settings)
+    plan = make_plan(_prepared(network, settings), settings, *sizes, threads)
     if announce is not None:
         announce(plan)
     check_memory(plan)
-    photo_pixels = _pixels(photo, plan.photo_size)
-    painting_pixels = _pixels(painting, plan.painting_size)
-    start = starting_picture(settings, photo_pixels, painting_pixels)
-    weighed = settings
-    if network.normalized and settings.scaling == "means":
-        weighed = replace(settings, style_weight=settings.style_weight * NORMALIZED_STYLE_FACTOR)
     with backend.threads(plan.threads):
-        objective = build_objective(network, photo_pixels, painting_pixels, weighed)
-        del photo_pixels, painting_pixels
-        result = optimize(
-            objective,
-            start,
-            iterations=settings.iterations,
-            optimizer=settings.optimizer,
-            callback=callback,
-        )
-    return Transfer(result, _record(photo, painting, plan, result))
+        result = _run_scales(plan, pictures, state, callback, keep)
+    return Transfer(result, _record(pictures, plan, result))
 
 
 def make_plan(
     network: Network,
     settings: Settings,
-    photo: tuple[int, int],
-    painting: tuple[int, int],
+    photo: Size,
+    paintings: Sequence[Size],
     threads: int | None = None,
 ) -> Plan:
     """Count sizes and memory of a run; check that the pictures reach every layer.
@@ -152,8 +167,9 @@ def make_plan(
     ----------
     network : Network
     settings : Settings
-    photo, painting : (height, width)
-        Sizes before scaling.
+    photo : (height, width)
+        Before scaling.
+    paintings : sequence of (height, width)
     threads : int, optional
         One per physical core if not given.
 
@@ -163,13 +179,19 @@ def make_plan(
         If a layer is unknown or a picture too small for it.
     """
     threads = backend.thread_count(threads)
-    photo_size = fit_size(*photo, settings.size)
-    painting_size = fit_size(*painting, max(1, round(settings.size * settings.style_scale)))
-    shapes(network, [*settings.content_layers, *settings.style_layers], *photo_size)
-    shapes(network, settings.style_layers, *painting_size)
+    photo_sizes = tuple(fit_size(*photo, size) for size in settings.scale_sizes())
+    for size in settings.scale_sizes():
+        shapes(network, [*settings.content_layers, *settings.style_layers], *fit_size(*photo, size))
+        for painting in paintings:
+            shapes(network, settings.style_layers, *painting_size(painting, size, settings))
+    largest = settings.scale_sizes()[-1]
+    painting_sizes = tuple(painting_size(painting, largest, settings) for painting in paintings)
     vectors = vectors_held(settings.optimizer, settings.iterations)
-    memory = run_bytes(network, settings, photo_size, painting_size, threads, vectors)
-    return Plan(network, settings, photo_size, painting_size, threads, memory)
+    memory = max(
+        run_bytes(network, settings, photo_sizes[-1], painting, threads, vectors)
+        for painting in painting_sizes or ((0, 0),)
+    )
+    return Plan(network, settings, photo_sizes, painting_sizes, threads, memory)
 
 
 def check_memory(plan: Plan) -> None:
@@ -177,78 +199,141 @@ def check_memory(plan: Plan) -> None:
     free = backend.available_memory()
     if plan.memory <= free:
         return
-    size, smaller = plan.settings.size, plan
+    size, smaller = plan.settings.scale_sizes()[-1], plan
+    asked_for = f"--size {size}"
     try:
         while smaller.memory > free:
             size = size * 31 // 32
-            settings = replace(plan.settings, size=size)
+            settings = replace(plan.settings, size=size, scales=(size,))
             smaller = make_plan(
-                plan.network, settings, plan.photo_size, plan.painting_size, plan.threads
+                plan.network, settings, plan.photo_sizes[-1], plan.painting_sizes, plan.threads
             )
         mend = f"use --size {size} or less"
     except InputError:  # too small for the network: no size is left
         mend = "free some memory first"
     raise InputError(
-        f"--size {plan.settings.size}: the run needs {plan.memory / 1e9:.2f} GB of memory and "
+        f"{asked_for}: the run needs {plan.memory / 1e9:.2f} GB of memory and "
         f"{free / 1e9:.2f} GB are free; {mend}"
     )
 
 
-def starting_picture(settings: Settings, photo: Array, painting: Array) -> Array:
-    """Return the pixels (height, width, 3) that the optimiser starts from, of the photo's size.
-
-    Raises
-    ------
-    InputError
-        If `settings.init` is a file that cannot be read.
-    """
-    height, width = photo.shape[:2]
-    match settings.init:
-        case "content":
-            return photo
-        case "style":
-            return resize(painting, (height, width))
-        case "noise":
-            noise = np.random.default_rng(settings.seed).normal(0, NOISE_DEVIATION, photo.shape)
-            return np.clip(PIXEL_MAX / 2 + noise, 0, PIXEL_MAX)
-        case path:
-            return resize(load_image(path), (height, width))
+def _prepared(network: Network | str | Path | None, settings: Settings) -> Network:
+    """Load a network if it is not loaded yet, and set it up as the settings ask for."""
+    if not isinstance(network, Network):
+        network = load_network(network)
+    network = configure(network, settings.pooling, settings.dtype, settings.edges)
+    if settings.exact:
+        return network
+    return accelerate(network, [*settings.content_layers, *settings.style_layers])
 
 
-def _size(picture: Picture) -> tuple[int, int]:
-    """Height and width of a picture before scaling; refuses arrays that are none."""
-    if isinstance(picture, str | Path):
-        return image_size(picture)
-    pixels = np.asarray(picture)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise InputError(
-            "a picture given as an array must be (height, width, 3), RGB 0..255, "
-            f"not {pixels.shape}"
-        )
-    if not np.all(np.isfinite(pixels)):
-        raise InputError("a picture given as an array holds NaN or infinity; give numbers 0..255")
-    return pixels.shape[0], pixels.shape[1]
+def _run_scales(
+    plan: Plan,
+    pictures: Pictures,
+    state: State | None,
+    callback: Callable[[Progress], None] | None,
+    keep: Callable[[State], None] | None,
+) -> Result:
+    """One search after the other, each from the enlarged result of the one before."""
+    settings = plan.settings
+    steps = settings.scale_steps()
+    first, taken = (state.scale, state.iteration) if state else (0, 0)
+    if taken >= steps[first] and first + 1 < len(steps):
+        first, taken = first + 1, 0
+    iterations, evaluations = sum(steps[:first]) + taken, 0
+    image = state.image if state else None
+    result: Result | None = None
+    try:
+        for scale in range(first, len(steps)):
+            photo, color_photo, regions = load_scale(pictures, settings, scale)
+
+            def report(
+                progress: Progress,
+                scale: int = scale,
+                taken: int = taken,
+                before: tuple[int, int] = (iterations, evaluations),
+                color_photo: Array = color_photo,
+            ) -> None:
+                if keep is not None:
+                    keep(State(scale, taken + progress.iteration, progress.image))
+                if callback is not None:
+                    callback(_over_scales(progress, before, settings, color_photo))
+
+            if image is None:
+                painting = regions[0].sources[0].pixels if regions else None
+                image = starting_picture(settings, photo, painting)
+            found = optimize(
+                build_objective(plan.network, photo, regions, _weighed(plan)),
+                resize(image, photo.shape[:2]),
+                iterations=steps[scale] - taken,
+                optimizer=settings.optimizer,
+                adam_step=settings.adam_step,
+                callback=report,
+            )
+            image, taken = found.image, 0
+            iterations, evaluations = iterations + found.iterations, evaluations + found.evaluations
+            result = replace(
+                found,
+                image=_finished(found.image, settings, color_photo),
+                iterations=iterations,
+                evaluations=evaluations,
+            )
+            if found.stopped in ("interrupted", "not finite"):
+                break
+    except KeyboardInterrupt:  # between two searches
+        if result is None:
+            raise
+        result = replace(result, stopped="interrupted")
+    assert result is not None
+    return result
 
 
-def _pixels(picture: Picture, size: tuple[int, int]) -> Array:
-    pixels = load_image(picture) if isinstance(picture, str | Path) else np.asarray(picture)
-    return resize(pixels, size)
+def _weighed(plan: Plan) -> Settings:
+    """The settings, with the style weight brought to a network of mean activation 1."""
+    settings = plan.settings
+    if plan.network.normalized and settings.scaling == "means":
+        return replace(settings, style_weight=settings.style_weight * NORMALIZED_STYLE_FACTOR)
+    return settings
 
 
-def _record(photo: Picture, painting: Picture, plan: Plan, result: Result) -> dict[str, Any]:
+def _over_scales(
+    progress: Progress, before: tuple[int, int], settings: Settings, color_photo: Array
+) -> Progress:
+    """The progress of one search as that of the whole run."""
+    return replace(
+        progress,
+        iteration=before[0] + progress.iteration,
+        evaluations=before[1] + progress.evaluations,
+        image=_finished(progress.image, settings, color_photo),
+        best_image=_finished(progress.best_image, settings, color_photo),
+    )
+
+
+def _finished(image: Array, settings: Settings, color_photo: Array) -> Array:
+    return put_back_chroma(image, color_photo) if settings.color == "luminance" else image
+
+
+def _record(pictures: Pictures, plan: Plan, result: Result) -> dict[str, Any]:
     def name(picture: Picture) -> str:
         return str(picture) if isinstance(picture, str | Path) else "array"
 
-    return {
+    names = list(map(name, pictures.paintings))
+    record: dict[str, Any] = {
         "npstyle": __version__,
-        "photo": name(photo),
-        "painting": name(painting),
+        "photo": name(pictures.photo),
+        "painting": names[0] if len(names) == 1 else names,
+    }
+    for kind in ("content_masks", "style_masks"):
+        if getattr(pictures, kind):
+            record[kind] = list(map(name, getattr(pictures, kind)))
+    return {
+        **record,
         "network": plan.network.name,
         "network_sha256": plan.network.sha256,
         **asdict(plan.settings),
         "threads": plan.threads,
-        "height": plan.photo_size[0],
-        "width": plan.photo_size[1],
+        "height": result.image.shape[0],
+        "width": result.image.shape[1],
         "loss": result.loss,
         "parts": result.parts,
         "iterations_done": result.iterations,

@@ -1,5 +1,6 @@
 """The program as a person runs it: in a process of its own."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from npstyle.cli import spread_lists
 from npstyle.demo import draw_painting, draw_photo
 from npstyle.image import load_image, read_settings, save_image
 
@@ -170,6 +172,97 @@ def test_save_every_writes_the_picture_before_the_end(pictures, tmp_path):
     assert load_image(output).shape == (36, 48, 3)
 
 
+def test_lists_of_values_are_understood_wherever_they_stand():
+    assert spread_lists(["transfer", "p", "--style", "a", "b", "--blend", "3", "7", "-o", "x"]) == [
+        *("transfer", "p", "--style", "a", "--style", "b", "--blend", "3", "--blend", "7"),
+        *("-o", "x"),
+    ]
+    assert spread_lists(["transfer", "p", "a", "-q"]) == ["transfer", "p", "a", "-q"]
+
+
+def test_paintings_masks_and_records_of_a_run(pictures, tmp_path):
+    photo, painting = pictures
+    mask = tmp_path / "mask.png"
+    save_image(mask, np.full((6, 8, 3), 255.0))
+    run = npstyle(
+        *("transfer", photo, "--style", painting, photo, "--content-mask", mask, mask),
+        *("--style-mask", mask, mask, "--color", "histogram", "--scales", "32,48"),
+        *("--iterations", 4, "--network", "builtin", "--padding", "replicate", "-o", "out.png"),
+        *("--frames", "frames", "--gif", "run.gif", "--frames-every", 2, "--log", "run.jsonl"),
+        *("--checkpoint", "run.npz", "--init", "style-stats", "--pooling", "l2"),
+        cwd=tmp_path,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "32x24 48x36" in run.stdout
+    assert "4 + 2 iterations" in run.stdout
+    assert len(list((tmp_path / "frames").iterdir())) == 4
+    assert len((tmp_path / "run.jsonl").read_text().splitlines()) == 6
+    with Image.open(tmp_path / "run.gif") as gif:
+        assert gif.n_frames == 4
+    settings = read_settings(tmp_path / "out.png")
+    assert settings["painting"] == [str(painting), str(photo)]
+    assert settings["content_masks"] == [str(mask)] * 2
+    expected = {"color": "histogram", "edges": "replicate", "pooling": "l2", "scales": [32, 48]}
+    assert {name: settings[name] for name in expected} == expected
+
+
+def test_a_killed_run_goes_on_and_loses_at_most_save_every_steps(pictures, tmp_path):
+    options = ("--scales", "32,96", "--iterations", "2000", "--network", "builtin")
+    options += ("--save-every", "3", "-o", "out.png")
+    command = [sys.executable, "-u", "-m", "npstyle.cli", "transfer", *map(str, pictures)]
+    process = subprocess.Popen(
+        [*command, *options, "--checkpoint", "run.npz", "--log", "run.jsonl"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+    )
+    log = tmp_path / "run.jsonl"
+    try:
+        for _ in range(600):
+            if log.exists() and log.read_text().count("\n") >= 20:
+                break
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    steps = log.read_text().count("\n")
+    with np.load(tmp_path / "run.npz") as file:
+        kept = json.loads(str(file["meta"]))["iteration"]
+    assert steps - 3 <= kept <= steps + 1
+    changed = npstyle(
+        "transfer", *pictures, *options, "--seed", 1, "--resume", "run.npz", cwd=tmp_path
+    )
+    assert changed.returncode == 2
+    assert "--seed was 0 and is 1 now" in changed.stderr
+    process = subprocess.Popen(
+        [*command, *options, "--resume", "run.npz"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    text = ""
+    for line in process.stdout:
+        text += line
+        if line[0].isdigit():
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert f"resumed   after {kept} of 2000 steps at size 32" in text
+    assert read_settings(tmp_path / "out.png")["iterations_done"] > kept
+
+
+def test_reconstruct_and_texture_write_their_pictures(pictures, tmp_path):
+    photo, painting = pictures
+    quick = ("--iterations", 3, "--network", "builtin", "-q")
+    run = npstyle("reconstruct", photo, "--layer", "conv2_2", "--size", 32, *quick, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    settings = read_settings(tmp_path / "photo-conv2_2.png")
+    assert settings["content_layers"] == {"conv2_2": 1.0}
+    assert settings["style_layers"] == {}
+    layers = ("--layers", "conv1_1,conv2_1:2", "--size", "40x24")
+    run = npstyle("texture", painting, *layers, *quick, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert load_image(tmp_path / "painting-texture.png").shape == (24, 40, 3)
+    settings = read_settings(tmp_path / "painting-texture.png")
+    assert settings["style_layers"] == {"conv1_1": 1.0, "conv2_1": 2.0}
+
+
 def bad_inputs(folder):
     """Command lines that cannot work, with what the one sentence must name."""
     photo, painting = folder / "photo.png", folder / "painting.jpg"
@@ -194,6 +287,26 @@ def bad_inputs(folder):
         "no threads": ((*run, "--threads", 0), "--threads"),
         "no iterations": ((*run, "--iterations", 0), "--iterations"),
         "preset": ((*run, "--preset", "dali"), "dali"),
+        "no painting": (("transfer", photo), "no painting"),
+        "blend of words": ((*run, "--blend", "a", "b"), "--blend a b"),
+        "too many blends": ((*run, "--blend", "1", "2"), "--blend: 2 given"),
+        "blend of nothing": ((*run, "--blend", "0"), "--blend"),
+        "masks missing": ((*run, "--content-mask", photo, photo), "--content-mask: 2 given"),
+        "lonely style mask": ((*run, "--style-mask", photo), "--style-mask: goes with"),
+        "mask is no picture": ((*run, "--content-mask", text), "text.jpg"),
+        "adam step for lbfgs": ((*run, "--adam-step", 3), "--adam-step: is for"),
+        "adam step": ((*run, "--optimizer", "adam", "--adam-step", 0), "--adam-step 0"),
+        "falling scales": ((*run[:3], "--scales", "64,32"), "--scales 64,32"),
+        "scales of words": ((*run[:3], "--scales", "big"), "--scales big"),
+        "scales and size": ((*run, "--scales", "24,32"), "--scales 24,32: ends at 32"),
+        "lonely frames-every": ((*run, "--frames-every", 3), "--frames-every"),
+        "frames nowhere": ((*run, "--frames", folder / "no" / "f"), "there is no folder"),
+        "log suffix": ((*run, "--log", folder / "run.txt"), "run.txt"),
+        "resume nothing": ((*run, "--resume", folder / "no.npz"), "no.npz"),
+        "resume a picture": ((*run, "--resume", photo), "photo.png"),
+        "checkpoint nowhere": ((*run, "--checkpoint", folder / "no" / "c.npz"), "c.npz"),
+        "layer to reconstruct": (("reconstruct", photo, "--layer", "conv9_9"), "conv9_9"),
+        "texture size": (("texture", painting, "--size", "3y4"), "3y4"),
         "size is a word": ((*run, "--size", "big"), "--size"),
         "info without settings": (("info", folder / "plain.png"), "plain.png"),
         "info of nothing": (("info", folder / "no.png"), "no.png"),
@@ -225,7 +338,10 @@ def test_bad_input_ends_with_one_sentence_and_exit_code_2(pictures, tmp_path, ca
 
 
 def test_help_teaches_every_command():
-    for command in ((), ("transfer",), ("demo",), ("info",), ("weights", "convert")):
+    for command in (
+        *((), ("transfer",), ("reconstruct",), ("texture",), ("demo",), ("info",)),
+        ("weights", "convert"),
+    ):
         run = npstyle(*command, "--help")
         assert run.returncode == 0
         assert "Usage" in run.stdout

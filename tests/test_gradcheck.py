@@ -195,7 +195,7 @@ def test_the_battery_is_green_on_the_builtin_network():
 def test_the_objective_on_the_real_vgg19_at_200_pixels_and_20_directions(vgg19):
     """In float64 at 64x64: worst relative error 1e-6 or less away from kinks."""
     from npstyle import backend
-    from npstyle.lab.battery import objective_subjects
+    from npstyle.lab.whole import objective_subjects
 
     network = load_network(vgg19)
     with backend.threads(backend.physical_cores()):

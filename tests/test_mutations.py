@@ -8,11 +8,19 @@ import pytest
 from npstyle import losses
 from npstyle.gradcheck import check_subject
 from npstyle.image import preprocess_backward
-from npstyle.lab.battery import CHAPTERS, Subject, kink_pattern
+from npstyle.lab.battery import CHAPTERS, Subject
+from npstyle.lab.whole import kink_pattern
 from npstyle.objective import StyleObjective
 from npstyle.ops.conv import _correlate, conv2d, conv2d_backward, conv2d_backward_weights
 from npstyle.ops.gram import gram_backward
-from npstyle.ops.pool import avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from npstyle.ops.pad import replicate_backward
+from npstyle.ops.pool import (
+    avg_pool2d_backward,
+    l2_pool2d,
+    l2_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 from npstyle.ops.relu import relu
 from npstyle.passes import backward as network_backward
 from npstyle.passes import forward
@@ -235,6 +243,38 @@ def max_pool_overlap_overwrites(rng, network):
     return replace(subject, inputs=(x,), backward=backward)
 
 
+def without_corners(g):
+    inner = g.copy()
+    inner[0, 0] = inner[0, -1] = inner[-1, 0] = inner[-1, -1] = 0
+    return inner
+
+
+def window_sums(g, x, size=2, stride=2):
+    """Derivative of the sum of each window of x squared, divided by 2."""
+    return size**2 * avg_pool2d_backward(g, x.shape, size, stride) * x
+
+
+MUTATIONS |= {
+    "l2_pool_mean_forgotten": wrong(
+        "l2_pool2d", lambda g, x: 4 * l2_pool2d_backward(g, x, l2_pool2d(x))
+    ),
+    "l2_pool_root_forgotten": wrong("l2_pool2d", lambda g, x: window_sums(g, x) / 4),
+    "l2_pool_position_forgotten": wrong(
+        "l2_pool2d",
+        lambda g, x: l2_pool2d_backward(g, np.ones_like(x), l2_pool2d(x)),
+    ),
+    "l2_pool_sign_lost": wrong(
+        "l2_pool2d", lambda g, x: l2_pool2d_backward(g, np.abs(x), l2_pool2d(x))
+    ),
+    "replicate_border_dropped": wrong("replicate", lambda g, x: g[1:-1, 1:-1].copy()),
+    "replicate_corners_dropped": wrong(
+        "replicate", lambda g, x: replicate_backward(without_corners(g), 1)
+    ),
+    "replicate_edges_swapped": wrong("replicate", lambda g, x: replicate_backward(g[::-1], 1)),
+    "gram_weights_forgotten": wrong("gram", lambda g, x: gram_backward(g, x), 1),
+}
+
+
 def loss_of_activations(value, slope, z):
     """A loss of F = relu(z) as a function of z, with the slope under test at F."""
     return Subject(
@@ -271,8 +311,34 @@ def style(slope):
     return build
 
 
+def guided(slope):
+    """The style loss in a region, with weights w of the positions."""
+
+    def build(rng, network):
+        A = losses.mean_gram(relu(rng.standard_normal((3, 7, 3))))
+        t = rng.uniform(0, 1, (4, 5))
+        w = t**2 / np.sum(t**2)
+        return loss_of_activations(
+            lambda F: losses.style_loss(losses.mean_gram(F, w), A),
+            lambda F: slope(F, losses.mean_gram(F, w), A, w),
+            rng.standard_normal((4, 5, 3)),
+        )
+
+    return build
+
+
 right_style = losses.style_loss_backward
 MUTATIONS |= {
+    "guided_weights_forgotten": guided(lambda F, G, A, w: right_style(F, G, A)),
+    "guided_weights_not_squared": guided(
+        lambda F, G, A, w: right_style(F, G, A, weights=np.sqrt(w) / np.sqrt(w).sum())
+    ),
+    "guided_positions_divided_again": guided(
+        lambda F, G, A, w: right_style(F, G, A, weights=w) / w.size
+    ),
+    "guided_whole_gram_compared": guided(
+        lambda F, G, A, w: right_style(F, losses.mean_gram(F), A, weights=w)
+    ),
     "content_gate_on_the_photo": content(lambda F, P: (F - P) * (P > 0)),
     "content_gate_forgotten": content(lambda F, P: F - P),
     "content_sign": content(lambda F, P: (P - F) * (F > 0)),
@@ -396,6 +462,7 @@ def test_the_network_subjects_are_right_without_their_mutation(small_network, rn
         through_network(rng, small_network, lambda tape, gradients: None),
         content(losses.content_loss_backward)(rng, small_network),
         style(losses.style_loss_backward)(rng, small_network),
+        guided(lambda F, G, A, w: right_style(F, G, A, weights=w))(rng, small_network),
         square_conv(rng),
     ):
         report = check_subject(subject)

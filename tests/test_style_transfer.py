@@ -3,13 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle import backend
+from npstyle import backend, style_transfer
+from npstyle.color import luminance
 from npstyle.demo import draw_painting, draw_photo
 from npstyle.errors import InputError
-from npstyle.image import load_image, save_image
+from npstyle.image import load_image, resize, save_image
 from npstyle.network import load_network
 from npstyle.presets import PRESETS, Settings
-from npstyle.style_transfer import starting_picture, transfer
+from npstyle.style_transfer import transfer
 
 QUICK = Settings(size=48, iterations=15)
 
@@ -47,23 +48,117 @@ def test_the_painting_is_scaled_to_the_longest_side_times_style_scale(pictures):
     plans = []
     settings = replace(QUICK, style_scale=1.5, iterations=1)
     transfer(*pictures, "builtin", settings, announce=plans.append)
-    assert plans[0].photo_size == (36, 48)
-    assert plans[0].painting_size == (48, 72)
+    assert plans[0].photo_sizes == ((36, 48),)
+    assert plans[0].painting_sizes == ((48, 72),)
 
 
-def test_the_seed_decides_the_noise_and_nothing_else(pictures):
-    noise = replace(QUICK, init="noise")
-    first, again, other = (starting_picture(replace(noise, seed=s), *pictures) for s in (1, 1, 2))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-    for seed in (1, 2):
-        assert starting_picture(replace(QUICK, seed=seed), *pictures) is pictures[0]
+def test_scales_go_from_coarse_to_fine_and_are_counted_together(pictures):
+    sizes, iterations = [], []
+
+    def look(progress):
+        sizes.append(progress.image.shape[1])
+        iterations.append(progress.iteration)
+
+    settings = replace(QUICK, scales=(32, 48), iterations=6)
+    done = transfer(*pictures, "builtin", settings, callback=look)
+    assert sizes == [32] * 6 + [48] * 3
+    assert iterations == list(range(1, 10))
+    assert done.result.iterations == done.record["iterations_done"] == 9
+    assert done.result.evaluations >= 9
 
 
-def test_a_file_to_start_from_is_brought_to_the_photos_size(pictures, tmp_path):
-    save_image(tmp_path / "start.png", np.full((9, 20, 3), 80.0))
-    start = starting_picture(replace(QUICK, init=str(tmp_path / "start.png")), *pictures)
-    assert np.array_equal(start, np.full((36, 48, 3), 80.0))
+def test_a_scale_starts_from_the_enlarged_result_of_the_one_before(pictures):
+    states = []
+    settings = replace(QUICK, scales=(32, 48), init="noise")
+    transfer(*pictures, "builtin", settings, keep=states.append)
+    coarse = next(s.image for s in reversed(states) if s.scale == 0)
+    first = next(s.image for s in states if s.scale == 1)
+    assert np.corrcoef(resize(coarse, (36, 48)).ravel(), first.ravel())[0, 1] > 0.9
+
+
+def test_with_luminance_the_chroma_is_the_photos(pictures):
+    settings = replace(QUICK, color="luminance")
+    seen = []
+    done = transfer(*pictures, "builtin", settings, callback=lambda p: seen.append(p.best_image))
+    photo = resize(pictures[0], (36, 48))
+    for image in (done.result.image, seen[3]):
+        chroma = image - luminance(image)[:, :, np.newaxis]
+        assert chroma == pytest.approx(photo - luminance(photo)[:, :, np.newaxis], abs=1e-6)
+    assert np.abs(luminance(done.result.image) - luminance(photo)).mean() > 3
+
+
+def test_with_histogram_the_result_comes_nearer_to_the_photos_colors(pictures):
+    photo = resize(pictures[0], (36, 48))
+    distances = {}
+    for color in ("painting", "histogram"):
+        settings = replace(QUICK, color=color, init="noise", iterations=40)
+        image = transfer(*pictures, "builtin", settings).result.image
+        own, target = (np.cov(pixels.reshape(-1, 3).T) for pixels in (image, photo))
+        distances[color] = np.linalg.norm(own - target)
+    assert distances["histogram"] < 0.85 * distances["painting"]
+
+
+def test_masks_keep_a_style_out_of_the_other_half(pictures):
+    mask = np.zeros((36, 48, 3))
+    mask[:, :24] = 255
+    photo = np.full((36, 48, 3), 128.0)
+    flat = np.full((40, 60, 3), 120.0)
+    rough = np.random.default_rng(0).uniform(0, 255, (40, 60, 3))
+    settings = replace(
+        QUICK, content_layers={}, style_layers={"conv1_1": 1.0}, iterations=30, init="noise"
+    )
+    done = transfer(photo, [rough, flat], "builtin", settings, content_masks=[mask, 255 - mask])
+    other = transfer(photo, [rough, flat], "builtin", settings, content_masks=[255 - mask, mask])
+
+    def roughness(image):
+        return np.abs(np.diff(image, axis=1)).mean()
+
+    left, right = done.result.image[:, :22], done.result.image[:, 26:]
+    assert roughness(left) > 1.5 * roughness(right)
+    assert roughness(other.result.image[:, 26:]) > 1.5 * roughness(other.result.image[:, :22])
+
+
+def test_blending_moves_the_result_towards_the_painting_that_counts_more(pictures):
+    photo = pictures[0]
+    dark, bright = np.full((40, 60, 3), 30.0), np.full((40, 60, 3), 220.0)
+    means = []
+    for blend in ((9.0, 1.0), (1.0, 9.0)):
+        settings = replace(QUICK, blend=blend, init="noise", content_weight=0.0, iterations=20)
+        done = transfer(photo, [dark, bright], "builtin", settings)
+        means.append(done.result.image.mean())
+    assert means[0] + 30 < means[1]
+
+
+def test_adams_step_is_about_how_far_a_pixel_moves(pictures):
+    for step in (1.0, 8.0):
+        settings = replace(QUICK, optimizer="adam", adam_step=step, iterations=1)
+        states = []
+        transfer(*pictures, "builtin", settings, keep=states.append)
+        moved = np.abs(states[0].image - resize(pictures[0], (36, 48)))
+        assert np.median(moved) == pytest.approx(step, rel=0.01)
+
+
+@pytest.mark.parametrize("change", [{"pooling": "l2"}, {"edges": "replicate"}])
+def test_pooling_and_padding_change_the_loss(pictures, change):
+    losses = [
+        transfer(*pictures, "builtin", replace(QUICK, iterations=1, **c)).result.loss
+        for c in ({}, change)
+    ]
+    assert losses[0] != pytest.approx(losses[1], rel=1e-4)
+
+
+def test_ctrl_c_between_two_scales_keeps_the_coarser_picture(pictures, monkeypatch):
+    load = style_transfer.load_scale
+
+    def interrupt_at_the_second(pictures, settings, scale):
+        if scale == 1:
+            raise KeyboardInterrupt
+        return load(pictures, settings, scale)
+
+    monkeypatch.setattr(style_transfer, "load_scale", interrupt_at_the_second)
+    done = transfer(*pictures, "builtin", replace(QUICK, scales=(32, 48)))
+    assert done.result.stopped == "interrupted"
+    assert done.result.image.shape == (24, 32, 3)
 
 
 def test_the_record_holds_every_setting_and_the_outcome(pictures):

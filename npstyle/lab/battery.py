@@ -1,8 +1,7 @@
 """npstyle's own derivatives, each ready for `npstyle.gradcheck.check_gradient`.
 
 A chapter of the source (`CHAPTERS`) gives its subjects: a function, its backward function, and
-random inputs. A network gives one subject per layer, at the activations of a real picture, and
-one per preset: the whole objective at the pixels.
+random inputs. What a network gives is in `npstyle.lab.whole`.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,12 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle import image, losses, optimizers
-from npstyle.demo import draw_painting, draw_photo
-from npstyle.network import Conv, Network, Pool, Relu, accelerate, configure, shapes
-from npstyle.objective import StyleObjective, build_objective
-from npstyle.ops import conv, gram, pool, relu, winograd
-from npstyle.passes import Tape, rectified
-from npstyle.presets import PRESETS
+from npstyle.ops import conv, gram, pad, pool, relu, winograd
 
 Array = NDArray[Any]
 
@@ -98,14 +92,14 @@ def relu_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     """The rectifier, with two values exactly at its kink."""
     z = rng.standard_normal((5, 6, 3))
     z[0, 0, 0] = z[4, 5, 2] = 0.0
-    yield _relu("relu", z)
+    yield relu_subject("relu", z)
 
 
 def avg_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     """Average pooling on odd sizes, with windows that touch and that overlap."""
     for size, stride in [(2, 2), (3, 2)]:
         x = rng.standard_normal((5, 7, 3))
-        yield _avg_pool(f"avg_pool2d {size}x{size} /{stride}", x, size, stride)
+        yield avg_pool_subject(f"avg_pool2d {size}x{size} /{stride}", x, size, stride)
 
 
 def max_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
@@ -113,10 +107,32 @@ def max_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     for size, stride in [(2, 2), (3, 2)]:
         x = rng.standard_normal((5, 7, 3))
         x[0, 0, 0] = x[0, 1, 0] = 3.0
-        yield _max_pool(f"max_pool2d {size}x{size} /{stride}", x, size, stride)
+        yield max_pool_subject(f"max_pool2d {size}x{size} /{stride}", x, size, stride)
 
 
-def _relu(name: str, z: Array) -> Subject:
+def l2_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """Root mean square pooling on odd sizes, with a window of zeros."""
+    for size, stride in [(2, 2), (3, 2)]:
+        x = rng.standard_normal((5, 7, 3))
+        x[:size, :size, 0] = 0.0
+        yield l2_pool_subject(f"l2_pool2d {size}x{size} /{stride}", x, size, stride)
+
+
+def replicate_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """Padding with the edge's pixels, by more than the image's own height, too."""
+    for padding in (1, 3):
+        yield Subject(
+            f"replicate +{padding}",
+            lambda x, p=padding: pad.replicate(x, p),
+            lambda g, x, p=padding: pad.replicate_backward(g, p),
+            (rng.standard_normal((2, 5, 3)),),
+            linear=(0,),
+            smooth=(0,),
+        )
+
+
+def relu_subject(name: str, z: Array) -> Subject:
+    """The rectifier at z."""
     return Subject(
         name,
         relu.relu,
@@ -126,7 +142,8 @@ def _relu(name: str, z: Array) -> Subject:
     )
 
 
-def _avg_pool(name: str, x: Array, size: int, stride: int) -> Subject:
+def avg_pool_subject(name: str, x: Array, size: int, stride: int) -> Subject:
+    """Average pooling at x."""
     return Subject(
         name,
         lambda x: pool.avg_pool2d(x, size, stride),
@@ -137,7 +154,8 @@ def _avg_pool(name: str, x: Array, size: int, stride: int) -> Subject:
     )
 
 
-def _max_pool(name: str, x: Array, size: int, stride: int) -> Subject:
+def max_pool_subject(name: str, x: Array, size: int, stride: int) -> Subject:
+    """Max pooling at x; its kinks are where another place wins."""
     return Subject(
         name,
         lambda x: pool.max_pool2d(x, size, stride),
@@ -150,10 +168,29 @@ def _max_pool(name: str, x: Array, size: int, stride: int) -> Subject:
     )
 
 
+def l2_pool_subject(name: str, x: Array, size: int, stride: int) -> Subject:
+    """Root mean square pooling at x; its kinks are where a window is all zeros."""
+    return Subject(
+        name,
+        lambda x: pool.l2_pool2d(x, size, stride),
+        lambda g, x: pool.l2_pool2d_backward(g, x, pool.l2_pool2d(x, size, stride), size, stride),
+        (x,),
+        pattern=lambda x: (pool.l2_pool2d(x, size, stride), pool.l2_pool2d(x, size, stride) > 0),
+    )
+
+
 def gram_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """The Gram matrix."""
+    """The Gram matrix, over all positions alike and with weights."""
     x = rng.standard_normal((4, 5, 6))
     yield Subject("gram", gram.gram, gram.gram_backward, (x,), smooth=(0,))
+    w = rng.uniform(0, 1, (4, 5))
+    yield Subject(
+        "gram, guided",
+        lambda x: gram.gram(x, w),
+        lambda g, x: gram.gram_backward(g, x, weights=w),
+        (x,),
+        smooth=(0,),
+    )
 
 
 def _active(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -180,18 +217,20 @@ def content_subjects(rng: np.random.Generator) -> Iterator[Subject]:
 
 
 def style_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """The style loss with a painting of another size, and through the ReLU."""
+    """The style loss with a painting of another size, in a region, and through the ReLU."""
     target = losses.mean_gram(relu.relu(rng.standard_normal((3, 7, 3))))
+    guide = rng.uniform(0, 1, (4, 5))
+    for name, weights in [("style loss", None), ("style loss, guided", guide / guide.sum())]:
 
-    def value(f: Array) -> Any:
-        return losses.style_loss(losses.mean_gram(f), target)
+        def value(f: Array, w: Array | None = weights) -> Any:
+            return losses.style_loss(losses.mean_gram(f, w), target)
 
-    def slope(f: Array) -> Array:
-        return losses.style_loss_backward(f, losses.mean_gram(f), target)
+        def slope(f: Array, w: Array | None = weights) -> Array:
+            return losses.style_loss_backward(f, losses.mean_gram(f, w), target, weights=w)
 
-    active = _active(rng, (4, 5, 3))
-    yield Subject("style loss", value, lambda g, f: g * slope(f), (active,), smooth=(0,))
-    yield _gated("style loss of max(z, 0)", value, slope, rng.standard_normal((4, 5, 3)))
+        active = _active(rng, (4, 5, 3))
+        yield Subject(name, value, lambda g, f, s=slope: g * s(f), (active,), smooth=(0,))
+        yield _gated(f"{name} of max(z, 0)", value, slope, rng.standard_normal((4, 5, 3)))
 
 
 def _gated(
@@ -253,6 +292,8 @@ CHAPTERS = {
     "relu": Chapter(relu, (relu.relu, relu.relu_backward), relu_subjects),
     "avg_pool2d": Chapter(pool, (pool.avg_pool2d, pool.avg_pool2d_backward), avg_pool_subjects),
     "max_pool2d": Chapter(pool, (pool.max_pool2d, pool.max_pool2d_backward), max_pool_subjects),
+    "l2_pool2d": Chapter(pool, (pool.l2_pool2d, pool.l2_pool2d_backward), l2_pool_subjects),
+    "replicate": Chapter(pad, (pad.replicate, pad.replicate_backward), replicate_subjects),
     "gram": Chapter(gram, (gram.gram, gram.gram_backward), gram_subjects),
     "content": Chapter(
         losses, (losses.content_loss, losses.content_loss_backward), content_subjects
@@ -266,90 +307,3 @@ CHAPTERS = {
     ),
     "mirror": Chapter(optimizers, (optimizers.mirror, optimizers.mirror_backward), mirror_subjects),
 }
-
-
-def layer_subjects(network: Network, size: int, rng: np.random.Generator) -> Iterator[Subject]:
-    """Every layer that the presets use, at the activations of a picture of `size` pixels."""
-    network = configure(network, "avg", np.float64)
-    wanted = _preset_layers(network)
-    depth = len(shapes(network, wanted, size, size))
-    pixels = _picture(draw_photo(size, size), rng)
-    x = image.preprocess(pixels, network.channel_order, network.mean, network.scale, network.dtype)
-    for layer in network.layers[:depth]:
-        if isinstance(layer, Conv):
-            weight, bias, stride, padding = layer.weight, layer.bias, layer.stride, layer.padding
-            subject = Subject(
-                f"{network.name} {layer.name}",
-                lambda x, w=weight, b=bias, s=stride, p=padding: conv.conv2d(x, w, b, s, p),
-                lambda g, x, w=weight, s=stride, p=padding: conv.conv2d_backward(
-                    g, w, x.shape, s, p
-                ),
-                (x,),
-                linear=(0,),
-            )
-        elif isinstance(layer, Pool):
-            name = f"{network.name} {layer.name}"
-            yield _max_pool(f"{name} max", x, layer.size, layer.stride)
-            subject = _avg_pool(f"{name} avg", x, layer.size, layer.stride)
-        else:
-            subject = _relu(f"{network.name} {layer.name}", x)
-        yield subject
-        x = subject.function(x)
-
-
-def objective_subjects(network: Network, size: int, rng: np.random.Generator) -> Iterator[Subject]:
-    """The whole objective of every preset at the pixels, `size` x `size`, by both routes."""
-    photo, painting = draw_photo(size, size), draw_painting(size, size)
-    pixels = _picture(photo, rng)
-    for name, settings, fast in [
-        *((f"objective {name}", settings, False) for name, settings in PRESETS.items()),
-        ("objective gatys, fast route", PRESETS["gatys"], True),
-    ]:
-        configured = configure(network, settings.pooling, np.float64)
-        if fast:
-            configured = accelerate(configured, [*settings.content_layers, *settings.style_layers])
-        objective = build_objective(configured, photo, painting, settings)
-
-        def traced(x: Array, f: StyleObjective = objective) -> tuple[float, Array]:
-            loss, tape = f.value(x)
-            return loss, kink_pattern(f.network, tape)
-
-        yield Subject(
-            name,
-            lambda x, f=objective: f.value(x)[0],
-            lambda g, x, f=objective: g * f(x).gradient,
-            (pixels,),
-            pattern=traced,
-        )
-
-
-def kink_pattern(network: Network, tape: Tape) -> Array:
-    """On which side of every kink a forward pass was: units active, winners of max pooling."""
-    sides = [np.zeros(0, np.uint8)]
-    for index, kept in enumerate(tape.entries):
-        layer = network.layers[index]
-        if isinstance(layer, Pool) and layer.mode == "max":
-            sides.append(pool.max_pool2d_winners(kept[0], layer.size, layer.stride).ravel())
-        elif isinstance(layer, Relu):
-            sides.append((rectified(network, tape, index) > 0).ravel().view(np.uint8))
-    return np.concatenate(sides)
-
-
-def _preset_layers(network: Network) -> list[str]:
-    names = [[*p.content_layers, *p.style_layers] for p in PRESETS.values()]
-    return [network.canonical(name) for group in names for name in group]
-
-
-def _picture(photo: Array, rng: np.random.Generator) -> Array:
-    """A picture without flat places, where many units would sit at one value together."""
-    return np.clip(photo + rng.normal(0, 20, photo.shape), 1, 254)
-
-
-def all_subjects(network: Network, size: int, seed: int) -> Iterator[Subject]:
-    """The whole battery, chapter by chapter, layer by layer, preset by preset."""
-    rng = np.random.default_rng(seed)
-    for chapter in CHAPTERS.values():
-        yield from chapter.subjects(rng)
-    smallest = max(32, size // 2)
-    yield from layer_subjects(network, smallest, rng)
-    yield from objective_subjects(network, size, rng)

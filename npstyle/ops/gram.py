@@ -15,6 +15,15 @@ F_ik appears in row i and in column i of G, so with D = dL/dG
 
 Our arrays keep the channels last, (height, width, channels): as a matrix that is F^T, M x N, and
 the two lines read G = (F^T)^T F^T and dL/dF^T = F^T (D + D^T).
+
+Guided
+------
+Gatys et al. 2017 ("Controlling perceptual factors in neural style transfer", section 4) look at a
+region by a guide t, a number for each position: with T_ik = t_k F_ik for F_ik
+
+    G_ij = sum_k t_k^2 F_ik F_jk,     dL/dF_ik = t_k^2 sum_j (D_ij + D_ji) F_jk
+
+The functions take the weights w = t^2.
 """
 
 from collections.abc import Iterator
@@ -29,13 +38,15 @@ STRIP_POSITIONS = 1 << 10
 """Positions multiplied at a time, a piece of work for one thread."""
 
 
-def gram(activation: NDArray[Any]) -> NDArray[Any]:
+def gram(activation: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[Any]:
     """Gram matrix of one layer's activations, summed over the positions (not divided by M).
 
     Parameters
     ----------
     activation : array (height, width, channels)
         F, any float dtype.
+    weights : array (height, width), optional
+        w, what each position counts in the sum; 1 if not given.
 
     Returns
     -------
@@ -46,11 +57,13 @@ def gram(activation: NDArray[Any]) -> NDArray[Any]:
     ranges = even_strips(len(positions), STRIP_POSITIONS)
     channels = positions.shape[1]
     partial = np.empty((len(ranges), channels, channels), activation.dtype)
+    column = _column(weights, activation.dtype)
 
     def multiply(queue: Iterator[tuple[int, tuple[int, int]]]) -> None:
         for k, (first, end) in queue:
             strip = positions[first:end]
-            np.matmul(strip.T, strip, out=partial[k])
+            weighed = strip if column is None else strip * column[first:end]
+            np.matmul(weighed.T, strip, out=partial[k])
 
     share(multiply, enumerate(ranges))
     return partial.sum(axis=0)
@@ -60,6 +73,7 @@ def gram_backward(
     gradient: NDArray[Any],
     activation: NDArray[Any],
     *,
+    weights: NDArray[Any] | None = None,
     gated: bool = False,
     upstream: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
@@ -71,6 +85,8 @@ def gram_backward(
         D = dL/dG; it need not be symmetric.
     activation : array (height, width, channels)
         F, the input of the forward pass.
+    weights : array (height, width), optional
+        w, as in the forward pass.
     gated : bool
         Let the derivative pass only where F > 0: F is the output of a ReLU, whose derivative is
         taken along.
@@ -87,15 +103,22 @@ def gram_backward(
     dtype = np.result_type(activation, gradient)
     sums = np.zeros(activation.shape, dtype) if upstream is None else upstream
     out = sums.reshape(positions.shape)
+    column = _column(weights, dtype)
 
     def multiply(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
             strip = positions[first:end]
             product = scratch(strip.size, dtype).reshape(strip.shape)
             np.matmul(strip, symmetric, out=product)
+            if column is not None:
+                product *= column[first:end]
             if gated:
                 product *= strip > 0
             out[first:end] += product
 
     share(multiply, even_strips(len(positions), STRIP_POSITIONS))
     return sums
+
+
+def _column(weights: NDArray[Any] | None, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    return None if weights is None else weights.reshape(-1, 1).astype(dtype, copy=False)

@@ -15,6 +15,14 @@ Max pooling
 
 The winner of a window is its first maximum in reading order, row by row; where two positions tie
 the function has a kink, and this choice (Caffe's and PyTorch's) is one of its subgradients.
+
+Root mean square pooling ("l2")
+-------------------------------
+    Y[y, x] = sqrt( 1/k^2  sum_{i, j}  X[s y + i, s x + j]^2 )
+    dL/dX[u, v] = X[u, v] / k^2  sum of (dL/dY) / Y over all windows that hold (u, v)
+
+It lies between the two others. Where a whole window is 0 the function has a kink, like |x| at 0,
+and we take 0. (Other programs leave the 1/k^2 out, or put another factor in its place.)
 """
 
 from collections.abc import Iterator
@@ -189,6 +197,44 @@ def max_pool2d_winners(image: Array, size: int = 2, stride: int | None = None) -
     """
     places = list(_windows(image, size, stride or size))
     return np.argmax(places, axis=0).astype(np.uint8)
+
+
+def l2_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
+    """Take the root mean square of each window; parameters and result as in `avg_pool2d`."""
+    stride = stride or size
+    windows = list(_windows(image, size, stride))
+    total = empty(windows[0].shape, image.dtype)
+    factor = _share_of_one(size, image)
+
+    def root_mean_square(queue: Iterator[tuple[int, int]]) -> None:
+        for first, end in queue:
+            strip = total[first:end]
+            strip[:] = 0
+            for window in windows:
+                strip += window[first:end] ** 2
+            strip *= factor
+            np.sqrt(strip, out=strip)
+
+    share(root_mean_square, strips(len(total), ROWS))
+    return total
+
+
+def l2_pool2d_backward(
+    gradient: Array, image: Array, pooled: Array, size: int = 2, stride: int | None = None
+) -> Array:
+    """Derivative of `l2_pool2d` with respect to the image; parameters as in `max_pool2d_backward`.
+
+    Returns
+    -------
+    array (height, width, channels)
+        dL/dX.
+    """
+    stride = stride or size
+    slope = np.zeros_like(gradient)
+    np.divide(gradient, pooled, out=slope, where=pooled > 0)
+    image_gradient = avg_pool2d_backward(slope, image.shape, size, stride)
+    image_gradient *= image
+    return image_gradient
 
 
 def pooled_size(image_shape: tuple[int, ...], size: int, stride: int) -> tuple[int, int]:

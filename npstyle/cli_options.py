@@ -1,0 +1,98 @@
+"""Options that several commands share, each with its help."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+LOOK, STYLE, LOSS, SEARCH = "The picture", "Several paintings, colours", "The losses", "The search"
+RECORD, MACHINE = "What is kept of the run", "The machine"
+
+
+class PoolingChoice(StrEnum):
+    """Ways of pooling."""
+
+    avg = "avg"
+    max = "max"
+    l2 = "l2"
+
+
+class OptimizerChoice(StrEnum):
+    """Optimisers."""
+
+    lbfgs = "lbfgs"
+    adam = "adam"
+
+
+class DtypeChoice(StrEnum):
+    """Precisions of the engine."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Where to write: .png, .jpg, .webp or .tif (16 bit). "
+        "[dim]Default: a .png here, named after the pictures.[/dim]",
+        rich_help_panel=LOOK,
+    ),
+]
+NetworkName = Annotated[
+    str | None,
+    typer.Option(
+        help="A file of weights, or a name found in weights/ or the user's data directory. "
+        "[dim]Default: vgg19 where installed, else the built-in network.[/dim]",
+        rich_help_panel=LOOK,
+    ),
+]
+Size = Annotated[
+    int, typer.Option(help="Longest side of the result, in pixels.", rich_help_panel=LOOK)
+]
+Pooling = Annotated[
+    PoolingChoice | None, typer.Option(help="How the network pools.", rich_help_panel=LOSS)
+]
+TvWeight = Annotated[
+    float | None,
+    typer.Option(help="How much smoothness counts (total variation).", rich_help_panel=LOSS),
+]
+Iterations = Annotated[
+    int | None,
+    typer.Option(
+        help="Steps of the optimiser; at each scale but the first, half as many.",
+        rich_help_panel=SEARCH,
+    ),
+]
+Optimizer = Annotated[
+    OptimizerChoice,
+    typer.Option(
+        help="lbfgs converges fastest; adam needs a quarter of its memory.",
+        rich_help_panel=SEARCH,
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Seed of the noise.", rich_help_panel=SEARCH)]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="Worker threads. [dim]Default: one per physical core.[/dim]", rich_help_panel=MACHINE
+    ),
+]
+Dtype = Annotated[
+    DtypeChoice, typer.Option(help="Precision of the engine.", rich_help_panel=MACHINE)
+]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        help="Plain sums also in float32: no Winograd convolution. Slower; the losses differ "
+        "by rounding.",
+        rich_help_panel=MACHINE,
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=MACHINE)
+]
