@@ -1,7 +1,7 @@
 """The architecture of a sequential network, as data: its layers in order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +51,36 @@ def vgg_architecture(blocks: Sequence[int]) -> tuple[LayerSpec, ...]:
             layers.append(ReluSpec(f"relu{block}_{n}"))
         layers.append(PoolSpec(f"pool{block}", size=2, stride=2))
     return tuple(layers)
+
+
+VGG_BLOCKS = {
+    "A": (1, 1, 2, 2, 2),
+    "B": (2, 2, 2, 2, 2),
+    "C": (2, 2, 3, 3, 3),
+    "D": (2, 2, 3, 3, 3),
+    "E": (2, 2, 4, 4, 4),
+}
+"""Convolutions in each block of the networks of VGG's table 1: VGG-11, 13, 16 (C and D) and 19.
+
+A-LRN, which is A with local response normalisation, is left out: its authors found that the
+normalisation does not help, and no weights of it were published.
+"""
+
+
+def vgg_table(letter: str) -> tuple[LayerSpec, ...]:
+    """Layers of one network of VGG's table 1: "A", "B", "C", "D" or "E".
+
+    C is D with 1x1 convolutions at the end of the blocks 3, 4 and 5 (their size is that of their
+    tensors; the architecture says that they need no padding).
+    """
+    layers = vgg_architecture(VGG_BLOCKS[letter])
+    if letter != "C":
+        return layers
+    narrow = ("conv3_3", "conv4_3", "conv5_3")
+    return tuple(
+        replace(layer, padding=0) if isinstance(layer, ConvSpec) and layer.name in narrow else layer
+        for layer in layers
+    )
 
 
 _NUMBERS: dict[str, dict[str, int]] = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from npstyle import cli_lab, cli_paper, cli_transfer, console
+from npstyle import cli_lab, cli_paper, cli_transfer, cli_weights, console
 from npstyle.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ app = typer.Typer(
 
     [bold]npstyle transfer photo.jpg painting.jpg -o out.png[/bold] is the main job.""",
 )
-weights_app = typer.Typer(no_args_is_help=True, help="Convert and inspect files of weights.")
-app.add_typer(weights_app, name="weights")
+app.add_typer(cli_weights.app, name="weights")
 app.command()(cli_transfer.transfer)
 app.command()(cli_paper.reconstruct)
 app.command()(cli_paper.texture)
@@ -83,33 +82,6 @@ def info(picture: Annotated[Path, typer.Argument(help="A picture that npstyle wr
     from npstyle.image import read_settings
 
     console.print_table(read_settings(picture))
-
-
-@weights_app.command("convert")
-def weights_convert(
-    source: Annotated[Path, typer.Argument(help="Keras' published VGG-19 or VGG-16 file (.h5).")],
-    destination: Annotated[Path, typer.Argument(help="The file to write (.npz).")],
-) -> None:
-    """Convert published weights to npstyle's format.
-
-    [bold]npstyle weights convert vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5
-    weights/vgg19.npz[/bold]
-    """
-    from npstyle.convert import convert
-
-    weights = convert(source, destination)
-    print(f"{destination}: {weights.name}, {len(weights.tensors) // 2} convolutions")
-
-
-@weights_app.command("info")
-def weights_info(
-    file: Annotated[str, typer.Argument(help="A file of weights, or a name as for --network.")],
-) -> None:
-    """Print the layers, shapes, source, licence and hash of a file of weights."""
-    from npstyle.weights import find_weights, load_weights
-
-    path = find_weights(file)
-    console.print_weights(load_weights(path), path)
 
 
 LISTS = ("--style", "--blend", "--content-mask", "--style-mask")

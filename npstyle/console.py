@@ -148,29 +148,41 @@ def print_table(entries: Mapping[str, Any]) -> None:
             print(f"{name:<{width}}  {value}")
 
 
-def print_weights(weights: "Weights", path: Path) -> None:
-    """Print the layers of a network as a table, and where the weights come from."""
-    from npstyle.architecture import ConvSpec, PoolSpec
+def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None:
+    """Draw a network as a table, for a picture of this (height, width); say where it comes from."""
+    from npstyle.network import Conv, Pool, network_from_weights, shapes
 
-    table = Table("layer", "what", "weight (out, in, height, width)", "parameters")
-    total = 0
-    for layer in weights.layers:
-        if isinstance(layer, ConvSpec):
-            kernel, bias = (weights.tensors[f"{layer.name}.{part}"] for part in ("weight", "bias"))
-            total += kernel.size + bias.size
-            what = f"convolution, stride {layer.stride}, padding {layer.padding}"
-            table.add_row(layer.name, what, str(kernel.shape), f"{kernel.size + bias.size:,}")
-        elif isinstance(layer, PoolSpec):
-            what = f"pooling {layer.size}x{layer.size}, stride {layer.stride}"
-            table.add_row(layer.name, what, "", "")
+    network = network_from_weights(weights)
+    table = Table("layer", "what", "weight (out, in, height, width)")
+    for heading in ("parameters", "output (h, w, c)", "mult. (M)", "MB"):
+        table.add_column(heading, justify="right")
+    total = multiplications = 0
+    names = list(network.activations().values())
+    for layer, shape in shapes(network, names, *size):
+        weight, count, products = "", "", ""
+        if isinstance(layer, Conv):
+            height, width, inside, outside = layer.weight.shape
+            what = f"conv, stride {layer.stride}, padding {layer.padding}"
+            weight = str((outside, inside, height, width))
+            parameters = layer.weight.size + layer.bias.size
+            count, total = f"{parameters:,}", total + parameters
+            own = layer.weight.size * shape[0] * shape[1]
+            products, multiplications = f"{own / 1e6:,.0f}", multiplications + own
+        elif isinstance(layer, Pool):
+            what = f"pool {layer.size}x{layer.size}, stride {layer.stride}"
         else:
-            table.add_row(layer.name, "max(x, 0)", "", "")
-    Console().print(table)
+            what = "max(x, 0)"
+        output = ", ".join(map(str, shape))
+        megabytes = f"{4 * shape[0] * shape[1] * shape[2] / 1e6:.1f}"
+        table.add_row(layer.name, what, weight, count, output, products, megabytes)
+    Console(width=None if sys.stdout.isatty() else 130).print(table)
     print_table(
         {
             "file": str(path),
             "network": weights.name,
             "parameters": f"{total:,}",
+            "multiplications": f"{multiplications / 1e9:.1f} billion for {size[1]}x{size[0]} "
+            "pixels, forward, by plain sums",
             "input": f"({weights.channel_order} pixel - {list(weights.mean)}) * "
             f"{list(weights.scale)}",
             "mean activation 1": "yes" if weights.normalized else "no",

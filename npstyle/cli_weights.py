@@ -1,0 +1,94 @@
+"""Files of weights: `npstyle weights`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from npstyle import console
+
+app = typer.Typer(no_args_is_help=True, help="Convert, normalise and inspect files of weights.")
+
+
+@app.command("convert")
+def weights_convert(
+    source: Annotated[Path, typer.Argument(help="Keras' published VGG-19 or VGG-16 file (.h5).")],
+    destination: Annotated[Path, typer.Argument(help="The file to write (.npz).")],
+) -> None:
+    """Convert published weights to npstyle's format.
+
+    [bold]npstyle weights convert vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5
+    weights/vgg19.npz[/bold]
+    """
+    from npstyle.convert import convert
+
+    weights = convert(source, destination)
+    print(f"{destination}: {weights.name}, {len(weights.tensors) // 2} convolutions")
+
+
+@app.command("info")
+def weights_info(
+    file: Annotated[str, typer.Argument(help="A file of weights, or a name as for --network.")],
+    size: Annotated[
+        str,
+        typer.Option(
+            metavar="SIDE|WIDTHxHEIGHT",
+            help="Size of the picture whose shapes, multiplications and memory are shown.",
+        ),
+    ] = "512x384",
+) -> None:
+    """Draw a network as a table, and print source, licence and hash of its file."""
+    from npstyle.experiments import parse_size
+    from npstyle.weights import find_weights, load_weights
+
+    path = find_weights(file)
+    console.print_weights(load_weights(path), path, parse_size(size))
+
+
+@app.command("normalize")
+def weights_normalize(
+    source: Annotated[str, typer.Argument(help="A file of weights, or a name as for --network.")],
+    destination: Annotated[Path, typer.Argument(help="The file to write (.npz).")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures, the more the better.")],
+    size: Annotated[int, typer.Option(help="Longest side that they are scaled down to.")] = 512,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Scale every filter to a mean activation of 1 over images and positions, as the paper did.
+
+    With such a network the preset `paper` is literal. The pictures are looked at one after another,
+    so there may be any number of them; the paper took those of ImageNet.
+
+    [bold]npstyle weights normalize vgg19 weights/vgg19_normalized.npz pictures/*.jpg[/bold]
+    """
+    from npstyle import backend
+    from npstyle.files import check_destination
+    from npstyle.image import image_size, load_image
+    from npstyle.network import network_from_weights
+    from npstyle.normalize import check_normalized, mean_activations, normalize
+    from npstyle.weights import SUFFIXES, find_weights, load_weights, save_weights
+
+    check_destination(destination, SUFFIXES)
+    weights = load_weights(find_weights(source))
+    for path in images:
+        image_size(path)  # a bad picture is told before the work starts
+
+    def pictures() -> Iterator[Any]:
+        for k, path in enumerate(images, start=1):
+            pixels = load_image(path, min(size, max(image_size(path))))
+            if not quiet:
+                print(f"{k}/{len(images)}  {path}", flush=True)
+            yield pixels
+
+    with backend.threads(backend.physical_cores()):
+        means = mean_activations(network_from_weights(weights), pictures())
+        normalized = normalize(weights, means)
+        first = load_image(images[0], min(size, max(image_size(images[0]))))
+        worst = check_normalized(weights, normalized, means, first)
+    save_weights(destination, normalized)
+    if not quiet:
+        silent = sum(int((mean == 0).sum()) for mean in means.values())
+        print(f"activations are the scaled originals to {worst:.0e} of the largest")
+        if silent:
+            print(f"{silent} filters were active nowhere and keep their scale")
+        print(f"wrote {destination}")
