@@ -5,15 +5,12 @@ Heavy modules are imported inside the commands, so that `npstyle --help` answers
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from npstyle import cli_lab, cli_paper, cli_transfer, cli_weights, console
+from npstyle import cli_batch, cli_lab, cli_paper, cli_transfer, cli_weights, console
 from npstyle.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,8 +25,10 @@ app = typer.Typer(
 )
 app.add_typer(cli_weights.app, name="weights")
 app.command()(cli_transfer.transfer)
+app.command()(cli_batch.batch)
 app.command()(cli_paper.reconstruct)
 app.command()(cli_paper.texture)
+app.add_typer(cli_paper.figure, name="figure")
 app.command()(cli_lab.gradcheck)
 app.command()(cli_lab.explain)
 
@@ -84,7 +83,7 @@ def info(picture: Annotated[Path, typer.Argument(help="A picture that npstyle wr
     console.print_table(read_settings(picture))
 
 
-LISTS = ("--style", "--blend", "--content-mask", "--style-mask")
+LISTS = ("--style", "--blend", "--content-mask", "--style-mask", "--ratios")
 """Options that take all values up to the next option."""
 
 

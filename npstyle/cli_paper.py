@@ -1,5 +1,6 @@
-"""The paper's experiments: `npstyle reconstruct` and `npstyle texture`."""
+"""The paper's experiments: `npstyle reconstruct`, `npstyle texture` and `npstyle figure`."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from npstyle import cli_options as options
+from npstyle import console
+from npstyle.errors import InputError
 
 if TYPE_CHECKING:
+    from npstyle.figures import Cell
     from npstyle.presets import Settings
 
 
@@ -145,3 +149,123 @@ def _settings(**given: Any) -> "Settings":
     plain = {name: getattr(value, "value", value) for name, value in given.items()}
     chosen = {name: value for name, value in plain.items() if value is not None}
     return replace(PRESETS["gatys"], **chosen)
+
+
+figure = typer.Typer(
+    no_args_is_help=True,
+    help="The paper's figures as one labelled sheet, with the single pictures beside it. "
+    "An interrupted figure goes on where it stopped.",
+)
+Folder = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Folder for the pictures and the sheet (PNG and PDF)."),
+]
+
+
+@figure.command("content")
+def figure_content(
+    photo: Annotated[Path, typer.Argument(help="The photo to reconstruct.")],
+    output: Folder = Path("figure-content"),
+    network: options.NetworkName = None,
+    size: options.Size = 256,
+    iterations: options.Iterations = None,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Figure 1, content: a photo from conv1_2, conv2_2, conv3_2, conv4_2, conv5_2, each alone."""
+    from npstyle.figures import content_figure
+
+    settings = _settings(size=size, iterations=iterations, seed=seed)
+    _draw(content_figure(photo, settings), output, network, threads, quiet)
+
+
+@figure.command("style")
+def figure_style(
+    painting: Annotated[Path, typer.Argument(help="The painting to make textures after.")],
+    output: Folder = Path("figure-style"),
+    network: options.NetworkName = None,
+    size: options.Size = 256,
+    iterations: options.Iterations = None,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Figure 1, style: textures from conv1_1; and conv2_1; ...; up to conv5_1."""
+    from npstyle.figures import style_figure
+
+    settings = _settings(size=size, iterations=iterations, seed=seed)
+    _draw(style_figure(painting, settings), output, network, threads, quiet)
+
+
+@figure.command("grid")
+def figure_grid(
+    photo: Annotated[Path, typer.Argument(help="The photo.")],
+    painting: Annotated[Path, typer.Argument(help="The painting.")],
+    output: Folder = Path("figure-grid"),
+    ratios: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NUMBER...",
+            help="alpha/beta of the columns. [dim]Default: 1e-5 1e-4 1e-3 1e-2.[/dim]",
+        ),
+    ] = None,
+    network: options.NetworkName = None,
+    size: options.Size = 256,
+    iterations: options.Iterations = None,
+    init: Annotated[
+        str, typer.Option(metavar="content|noise|style|style-stats|FILE", help="Where to start.")
+    ] = "content",
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Figure 3: more style layers downwards, more content to the right."""
+    from npstyle.figures import RATIOS, grid_figure
+    from npstyle.presets import parse_numbers
+
+    settings = _settings(size=size, iterations=iterations, seed=seed, init=init)
+    columns = parse_numbers("--ratios", ratios or ()) or RATIOS
+    _draw(grid_figure(photo, painting, settings, columns), output, network, threads, quiet)
+
+
+def _draw(
+    cells: "list[list[Cell]]", folder: Path, name: str | None, threads: int | None, quiet: bool
+) -> None:
+    """Run what is missing of a figure, and put it together."""
+    from npstyle.figures import contact_sheet, run_cell, save_sheet
+    from npstyle.network import load_network
+    from npstyle.pictures import check_pictures
+
+    for row in cells:
+        for cell in row:
+            check_pictures(cell.pictures, cell.settings)
+    network = load_network(name)
+    for layer in {layer: None for row in cells for cell in row for layer in _layers(cell)}:
+        network.depth(layer)
+    if folder.is_file() or not folder.absolute().parent.is_dir():
+        raise InputError(f"{folder}: no folder can be made there; name another")
+    folder.mkdir(exist_ok=True)
+    total = sum(map(len, cells))
+    for k, cell in enumerate((cell for row in cells for cell in row), start=1):
+        display = console.ProgressDisplay(sum(cell.settings.scale_steps()), quiet)
+        if not quiet:
+            print(f"{k}/{total}  {cell.name}", flush=True)
+        display.start()
+        try:
+            with display:
+                made = run_cell(cell, folder, network, threads, display.update)
+        except KeyboardInterrupt:
+            print(f"npstyle: interrupted; the same command goes on at {cell.name}", file=sys.stderr)
+            raise typer.Exit(130) from None
+        if not (made or quiet):
+            print("        is there already", flush=True)
+    sheet = contact_sheet(cells, folder)
+    for suffix in (".png", ".pdf"):
+        save_sheet(sheet, folder / f"sheet{suffix}")
+    if not quiet:
+        print(f"wrote {folder / 'sheet.png'}, {folder / 'sheet.pdf'}")
+
+
+def _layers(cell: "Cell") -> list[str]:
+    return [*cell.settings.content_layers, *cell.settings.style_layers]

@@ -181,7 +181,7 @@ def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None
             "file": str(path),
             "network": weights.name,
             "parameters": f"{total:,}",
-            "multiplications": f"{multiplications / 1e9:.1f} billion for {size[1]}x{size[0]} "
+            "multiplications": f"{multiplications / 1e9:.3g} billion for {size[1]}x{size[0]} "
             "pixels, forward, by plain sums",
             "input": f"({weights.channel_order} pixel - {list(weights.mean)}) * "
             f"{list(weights.scale)}",

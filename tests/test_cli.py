@@ -263,6 +263,54 @@ def test_reconstruct_and_texture_write_their_pictures(pictures, tmp_path):
     assert settings["style_layers"] == {"conv1_1": 1.0, "conv2_1": 2.0}
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_batch_does_what_it_can_and_tells_what_it_cannot(pictures, tmp_path, jobs):
+    photo, painting = (str(path) for path in pictures)
+    lines = ['network = "builtin"', "size = 32", "iterations = 2"]
+    for k, source in enumerate((photo, "none.png", photo)):
+        lines += ["[[job]]", f'photo = "{source}"', f'painting = "{painting}"']
+        lines += [f'output = "{k}.png"']
+    (tmp_path / "jobs.toml").write_text("\n".join(lines))
+    run = npstyle("batch", tmp_path / "jobs.toml", "--jobs", jobs)
+    assert run.returncode == 1
+    assert "1/3" in run.stdout
+    assert "3/3" in run.stdout
+    assert "2/3  FAILED" in run.stderr
+    assert "none.png" in run.stderr
+    assert "1 of 3 jobs failed" in run.stderr
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["0.png", "2.png", "jobs.toml"]
+
+
+def test_figures_are_drawn_and_not_drawn_again(pictures, tmp_path):
+    photo, painting = pictures
+    quick = ("--size", 32, "--iterations", 1, "--network", "builtin", "-o", "figure")
+    for command, cells in (
+        (("content", photo), 5),
+        (("style", painting), 5),
+        (("grid", photo, painting, "--ratios", "1e-4", "1e-3"), 10),
+    ):
+        run = npstyle("figure", *command, *quick, cwd=tmp_path)
+        assert run.returncode == 0, run.stderr
+        assert f"{cells}/{cells}" in run.stdout
+        assert "is there already" not in run.stdout
+        again = npstyle("figure", *command, *quick, cwd=tmp_path)
+        assert again.stdout.count("is there already") == cells
+    assert load_image(tmp_path / "figure" / "sheet.png").shape[1] > 2 * 32
+
+
+def test_weights_are_normalised_and_drawn_as_a_table(pictures, tmp_path):
+    normalized = tmp_path / "n.npz"
+    run = npstyle("weights", "normalize", "builtin", normalized, *pictures)
+    assert run.returncode == 0, run.stderr
+    assert "scaled originals to" in run.stdout
+    table = npstyle("weights", "info", normalized, "--size", "64x48")
+    assert table.returncode == 0, table.stderr
+    assert "mean activation 1" in table.stdout
+    assert "48, 64, 16" in table.stdout
+    assert "million" in table.stdout or "billion" in table.stdout
+
+
 def bad_inputs(folder):
     """Command lines that cannot work, with what the one sentence must name."""
     photo, painting = folder / "photo.png", folder / "painting.jpg"
@@ -306,6 +354,16 @@ def bad_inputs(folder):
         "resume a picture": ((*run, "--resume", photo), "photo.png"),
         "checkpoint nowhere": ((*run, "--checkpoint", folder / "no" / "c.npz"), "c.npz"),
         "layer to reconstruct": (("reconstruct", photo, "--layer", "conv9_9"), "conv9_9"),
+        "list of jobs": (("batch", text), "text.jpg"),
+        "no list of jobs": (("batch", folder / "no.toml"), "no.toml"),
+        "figure of nothing": (("figure", "content", folder / "no.png"), "no.png"),
+        "figure in a file": (("figure", "content", photo, "-o", text), "text.jpg"),
+        "ratios": (("figure", "grid", photo, painting, "--ratios", "0"), "--ratios 0"),
+        "normalize by text": (
+            ("weights", "normalize", "builtin", folder / "n.npz", text),
+            "text.jpg",
+        ),
+        "table of a dot": (("weights", "info", "builtin", "--size", "4"), "too small"),
         "texture size": (("texture", painting, "--size", "3y4"), "3y4"),
         "size is a word": ((*run, "--size", "big"), "--size"),
         "info without settings": (("info", folder / "plain.png"), "plain.png"),
@@ -340,6 +398,8 @@ def test_bad_input_ends_with_one_sentence_and_exit_code_2(pictures, tmp_path, ca
 def test_help_teaches_every_command():
     for command in (
         *((), ("transfer",), ("reconstruct",), ("texture",), ("demo",), ("info",)),
+        *(("figure", "content"), ("figure", "style"), ("figure", "grid"), ("batch",)),
+        ("weights", "normalize"),
         ("weights", "convert"),
     ):
         run = npstyle(*command, "--help")

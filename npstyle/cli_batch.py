@@ -1,0 +1,84 @@
+"""Many transfers at once: `npstyle batch`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from npstyle import cli_options as options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from npstyle.batch import Outcome
+
+
+def batch(
+    file: Annotated[Path, typer.Argument(metavar="JOBS.toml|JOBS.csv", help="The list of jobs.")],
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Jobs at the same time, each in a process of its own with its share of the "
+            "threads, and with the network in memory as often.",
+        ),
+    ] = 1,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Do many transfers: photos, paintings and settings from a list, a summary line for each.
+
+    A job that cannot be done is told in its line, and the others are done; the exit code is then
+    1. With one job at a time the network is loaded once.
+
+    [bold]npstyle batch jobs.toml[/bold], where jobs.toml holds
+
+        size = 384
+
+        [[job]]
+        photo = "town.jpg"
+        painting = "starry_night.jpg"
+        output = "town-night.png"
+        style-weight = 2000
+
+    What stands above the first job holds for all of them; names are those of transfer's options,
+    and file names are relative to the list. A CSV file has the names in its first line.
+    """
+    from npstyle.backend import thread_count
+    from npstyle.batch import read_jobs
+
+    found = read_jobs(file)
+    failed = done = 0
+    share = max(1, thread_count(threads) // jobs)
+    for done, outcome in enumerate(_outcomes(found, file.parent, jobs, share), start=1):
+        failed += not outcome.succeeded
+        if not quiet or not outcome.succeeded:
+            verdict = "" if outcome.succeeded else "FAILED  "
+            text = f"{done}/{len(found)}  {verdict}{outcome.summary}"
+            typer.echo(text, err=not outcome.succeeded)
+        if outcome.interrupted:
+            raise typer.Exit(130)
+    if failed:
+        typer.echo(f"npstyle: {failed} of {len(found)} jobs failed", err=True)
+        raise typer.Exit(1)
+
+
+def _outcomes(
+    found: "list[dict[str, Any]]", folder: Path, jobs: int, threads: int
+) -> "Iterator[Outcome]":
+    """Outcomes in the order of the list, as soon as they are there."""
+    from npstyle.batch import run_job
+
+    if jobs == 1:
+        for entries in found:
+            yield run_job(entries, folder, threads)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    # Each process starts afresh: a fork would copy locks of the BLAS library in any state.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(found)), mp_context=context) as pool:
+        futures = [pool.submit(run_job, entries, folder, threads) for entries in found]
+        for future in futures:
+            yield future.result()
