@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from npstyle.errors import InputError
+    from npstyle.guides import Region, Source
     from npstyle.image import load_image, save_image
     from npstyle.losses import (
         content_loss,
@@ -27,18 +28,27 @@ if TYPE_CHECKING:
     from npstyle.objective import Evaluation, StyleObjective
     from npstyle.ops.conv import conv2d, conv2d_backward, conv2d_backward_weights
     from npstyle.ops.gram import gram, gram_backward
-    from npstyle.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+    from npstyle.ops.pad import replicate, replicate_backward
+    from npstyle.ops.pool import (
+        avg_pool2d,
+        avg_pool2d_backward,
+        l2_pool2d,
+        l2_pool2d_backward,
+        max_pool2d,
+        max_pool2d_backward,
+    )
     from npstyle.ops.relu import relu, relu_backward
     from npstyle.optimizers import Progress, Result, optimize
     from npstyle.passes import backward, forward
     from npstyle.presets import PRESETS, Settings
-    from npstyle.style_transfer import Plan, Transfer, transfer
+    from npstyle.style_transfer import Plan, State, Transfer, transfer
     from npstyle.version import __version__
 
 # A name is imported when it is first asked for, so that `npstyle --help` need not wait for NumPy
 # and SciPy. The table says the same as the imports above, which are for type checkers.
 _HOMES = {
     "errors": ["InputError"],
+    "guides": ["Region", "Source"],
     "image": ["load_image", "save_image"],
     "losses": [
         "content_loss",
@@ -53,12 +63,20 @@ _HOMES = {
     "objective": ["Evaluation", "StyleObjective"],
     "ops.conv": ["conv2d", "conv2d_backward", "conv2d_backward_weights"],
     "ops.gram": ["gram", "gram_backward"],
-    "ops.pool": ["avg_pool2d", "avg_pool2d_backward", "max_pool2d", "max_pool2d_backward"],
+    "ops.pad": ["replicate", "replicate_backward"],
+    "ops.pool": [
+        "avg_pool2d",
+        "avg_pool2d_backward",
+        "l2_pool2d",
+        "l2_pool2d_backward",
+        "max_pool2d",
+        "max_pool2d_backward",
+    ],
     "ops.relu": ["relu", "relu_backward"],
     "optimizers": ["Progress", "Result", "optimize"],
     "passes": ["backward", "forward"],
     "presets": ["PRESETS", "Settings"],
-    "style_transfer": ["Plan", "Transfer", "transfer"],
+    "style_transfer": ["Plan", "State", "Transfer", "transfer"],
     "version": ["__version__"],
 }
 
@@ -69,8 +87,11 @@ __all__ = [
     "Network",
     "Plan",
     "Progress",
+    "Region",
     "Result",
     "Settings",
+    "Source",
+    "State",
     "StyleObjective",
     "Transfer",
     "__version__",
@@ -86,6 +107,8 @@ __all__ = [
     "forward",
     "gram",
     "gram_backward",
+    "l2_pool2d",
+    "l2_pool2d_backward",
     "load_image",
     "load_network",
     "max_pool2d",
@@ -94,6 +117,8 @@ __all__ = [
     "optimize",
     "relu",
     "relu_backward",
+    "replicate",
+    "replicate_backward",
     "save_image",
     "style_loss",
     "style_loss_backward",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -235,51 +236,19 @@ def _run_scales(
     keep: Callable[[State], None] | None,
 ) -> Result:
     """One search after the other, each from the enlarged result of the one before."""
-    settings = plan.settings
-    steps = settings.scale_steps()
-    first, taken = (state.scale, state.iteration) if state else (0, 0)
-    if taken >= steps[first] and first + 1 < len(steps):
-        first, taken = first + 1, 0
-    iterations, evaluations = sum(steps[:first]) + taken, 0
-    image = state.image if state else None
+    steps = plan.settings.scale_steps()
+    now = state or State(0, 0, np.empty(0))  # an empty picture: there is none yet
+    if now.iteration >= steps[now.scale] and now.scale + 1 < len(steps):
+        now = State(now.scale + 1, 0, now.image)
+    counted = sum(steps[: now.scale]) + now.iteration, 0
     result: Result | None = None
     try:
-        for scale in range(first, len(steps)):
-            photo, color_photo, regions = load_scale(pictures, settings, scale)
-
-            def report(
-                progress: Progress,
-                scale: int = scale,
-                taken: int = taken,
-                before: tuple[int, int] = (iterations, evaluations),
-                color_photo: Array = color_photo,
-            ) -> None:
-                if keep is not None:
-                    keep(State(scale, taken + progress.iteration, progress.image))
-                if callback is not None:
-                    callback(_over_scales(progress, before, settings, color_photo))
-
-            if image is None:
-                painting = regions[0].sources[0].pixels if regions else None
-                image = starting_picture(settings, photo, painting)
-            found = optimize(
-                build_objective(plan.network, photo, regions, _weighed(plan)),
-                resize(image, photo.shape[:2]),
-                iterations=steps[scale] - taken,
-                optimizer=settings.optimizer,
-                adam_step=settings.adam_step,
-                callback=report,
-            )
-            image, taken = found.image, 0
-            iterations, evaluations = iterations + found.iterations, evaluations + found.evaluations
-            result = replace(
-                found,
-                image=_finished(found.image, settings, color_photo),
-                iterations=iterations,
-                evaluations=evaluations,
-            )
-            if found.stopped in ("interrupted", "not finite"):
+        while now.scale < len(steps):
+            result, image = _search(plan, pictures, now, counted, callback, keep)
+            if result.stopped in ("interrupted", "not finite"):
                 break
+            counted = result.iterations, result.evaluations
+            now = State(now.scale + 1, 0, image)
     except KeyboardInterrupt:  # between two searches
         if result is None:
             raise
@@ -288,29 +257,67 @@ def _run_scales(
     return result
 
 
+def _search(
+    plan: Plan,
+    pictures: Pictures,
+    start: State,
+    counted: tuple[int, int],
+    callback: Callable[[Progress], None] | None,
+    keep: Callable[[State], None] | None,
+) -> tuple[Result, Array]:
+    """Search at one scale; `counted` are the iterations and evaluations of the run before it.
+
+    Returns the result as it is shown, counted over the whole run, and the picture that was moved.
+    """
+    settings = plan.settings
+    photo, color_photo, regions = load_scale(pictures, settings, start.scale)
+    finished: Callable[[Array], Array] = np.asarray
+    if settings.color == "luminance":
+        finished = partial(put_back_chroma, photo=color_photo)
+
+    def report(progress: Progress) -> None:
+        if keep is not None:
+            taken = start.iteration + progress.iteration
+            keep(State(start.scale, taken, progress.image))
+        if callback is not None:
+            whole = replace(
+                progress,
+                iteration=counted[0] + progress.iteration,
+                evaluations=counted[1] + progress.evaluations,
+                image=finished(progress.image),
+                best_image=finished(progress.best_image),
+            )
+            callback(whole)
+
+    if start.image.size:
+        image = resize(start.image, photo.shape[:2])
+    else:
+        image = starting_picture(settings, photo, regions[0].sources[0].pixels if regions else None)
+    objective = build_objective(plan.network, photo, regions, _weighed(plan))
+    del photo, color_photo, regions  # the objective has taken what it needs
+    found = optimize(
+        objective,
+        image,
+        iterations=settings.scale_steps()[start.scale] - start.iteration,
+        optimizer=settings.optimizer,
+        adam_step=settings.adam_step,
+        callback=report,
+    )
+    shown = replace(
+        found,
+        image=finished(found.image),
+        iterations=counted[0] + found.iterations,
+        evaluations=counted[1] + found.evaluations,
+    )
+    return shown, found.image
+
+
 def _weighed(plan: Plan) -> Settings:
     """The settings, with the style weight brought to a network of mean activation 1."""
     settings = plan.settings
     if plan.network.normalized and settings.scaling == "means":
         return replace(settings, style_weight=settings.style_weight * NORMALIZED_STYLE_FACTOR)
     return settings
-
-
-def _over_scales(
-    progress: Progress, before: tuple[int, int], settings: Settings, color_photo: Array
-) -> Progress:
-    """The progress of one search as that of the whole run."""
-    return replace(
-        progress,
-        iteration=before[0] + progress.iteration,
-        evaluations=before[1] + progress.evaluations,
-        image=_finished(progress.image, settings, color_photo),
-        best_image=_finished(progress.best_image, settings, color_photo),
-    )
-
-
-def _finished(image: Array, settings: Settings, color_photo: Array) -> Array:
-    return put_back_chroma(image, color_photo) if settings.color == "luminance" else image
 
 
 def _record(pictures: Pictures, plan: Plan, result: Result) -> dict[str, Any]:
