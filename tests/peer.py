@@ -58,7 +58,11 @@ class TorchObjective:
             match layer:
                 case Conv():
                     weight, bias = self.parameters[layer.name]
-                    x = functional.conv2d(x, weight, bias, layer.stride, layer.padding)
+                    padding = layer.padding
+                    if self.network.edges == "replicate" and not last:
+                        x = functional.pad(x, [padding] * 4, mode="replicate")
+                        padding = 0
+                    x = functional.conv2d(x, weight, bias, layer.stride, padding)
                     last = layer.name
                 case Relu():
                     x = functional.relu(x)

@@ -28,7 +28,7 @@ def peak_of(function):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("pooling", ["avg", "max", "l2"])
 @pytest.mark.parametrize("fast", [False, True])
 def test_counts_of_forward_and_evaluation_are_those_of_the_arrays(rng, pooling, fast, monkeypatch):
     # Small strips, so that scratch memory does not hide the arrays that are counted.

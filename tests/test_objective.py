@@ -25,7 +25,7 @@ def make(network, pictures, **changes):
 
 
 @pytest.mark.parametrize("scaling", ["means", "sums"])
-@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("pooling", ["avg", "max", "l2"])
 def test_gradient_equals_central_differences(small_network, pictures, scaling, pooling):
     network = configure(small_network, pooling, np.float64)
     objective = make(

@@ -34,12 +34,13 @@ def test_forward_stops_at_the_deepest_layer_wanted(rng, small_network):
     assert len(tape.entries) == 4
 
 
-@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("edges", ["zero", "replicate"])
+@pytest.mark.parametrize("pooling", ["avg", "max", "l2"])
 @pytest.mark.parametrize("names", [NAMES, ("conv1_2",), ("relu2_1", "conv1_1")])
 def test_backward_from_several_layers_equals_central_differences(
-    rng, small_network, pooling, names
+    rng, small_network, pooling, names, edges
 ):
-    network = configure(small_network, pooling, np.float64)
+    network = configure(small_network, pooling, np.float64, edges)
     image = rng.standard_normal((7, 6, 3))
     activations, tape = forward(network, image, as_they_are(names))
     upstream = {name: rng.standard_normal(activations[name].shape) for name in names}

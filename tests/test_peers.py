@@ -23,13 +23,13 @@ pytestmark = pytest.mark.peers
 
 def compare(network, settings, photo, painting, picture, dtype, fast=False):
     """Relative errors of loss and gradient against PyTorch in float64."""
-    configured = configure(network, settings.pooling, dtype)
+    configured = configure(network, settings.pooling, dtype, settings.edges)
     wanted = [*settings.content_layers, *settings.style_layers]
     if fast:
         configured = accelerate(configured, wanted)
     ours = build_objective(configured, photo, painting, settings)
     theirs = TorchObjective(
-        configure(network, settings.pooling, np.float64), photo, painting, settings
+        configure(network, settings.pooling, np.float64, settings.edges), photo, painting, settings
     )
     with backend.threads(backend.physical_cores()):
         evaluation = ours(picture)
@@ -46,6 +46,14 @@ def test_loss_and_gradient_on_the_builtin_network(rng, preset, pooling, dtype, b
     picture = rng.uniform(0, 255, photo.shape)
     errors = compare(load_network("builtin"), settings, photo, painting, picture, dtype)
     assert max(errors) <= bound
+
+
+def test_loss_and_gradient_with_replicated_edges(rng):
+    settings = replace(PRESETS["gatys"], edges="replicate")
+    photo, painting = draw_photo(51, 66), draw_painting(45, 60)
+    picture = rng.uniform(0, 255, photo.shape)
+    network = load_network("builtin")
+    assert max(compare(network, settings, photo, painting, picture, np.float64)) <= 1e-10
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ from npstyle.ops.pool import (
     avg_pool2d,
     avg_pool2d_backward,
     avg_pool2d_backward_rows,
+    l2_pool2d,
+    l2_pool2d_backward,
     max_pool2d,
     max_pool2d_backward,
     pooled_size,
@@ -96,3 +98,30 @@ def test_dtype_is_kept(rng, dtype):
 def test_a_window_larger_than_the_image_is_named():
     with pytest.raises(ValueError, match="larger than the image"):
         avg_pool2d(np.zeros((1, 4, 2)))
+
+
+@pytest.mark.parametrize(("shape", "size", "stride"), CASES)
+def test_l2_is_the_root_mean_square_of_each_window(rng, shape, size, stride):
+    image = rng.standard_normal(shape)
+    pooled = l2_pool2d(image, size, stride)
+    for y, x, rows, columns in windows(shape, size, stride):
+        mean = np.mean(image[rows, columns] ** 2, axis=(0, 1))
+        assert pooled[y, x] == pytest.approx(np.sqrt(mean), rel=1e-13)
+    upstream = rng.standard_normal(pooled.shape)
+    numeric = central_difference(lambda x: np.sum(upstream * l2_pool2d(x, size, stride)), image)
+    assert np.allclose(
+        l2_pool2d_backward(upstream, image, pooled, size, stride), numeric, atol=1e-7
+    )
+
+
+def test_l2_lies_between_average_and_maximum_of_activations(rng):
+    image = np.maximum(rng.standard_normal((8, 8, 3)), 0)
+    average, root, largest = avg_pool2d(image), l2_pool2d(image), max_pool2d(image)
+    assert np.all(average <= root + 1e-12)
+    assert np.all(root <= largest + 1e-12)
+
+
+def test_l2_gradient_of_a_window_of_zeros_is_0():
+    image = np.zeros((2, 2, 1))
+    gradient = l2_pool2d_backward(np.ones((1, 1, 1)), image, l2_pool2d(image))
+    assert np.array_equal(gradient, np.zeros((2, 2, 1)))
