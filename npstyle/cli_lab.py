@@ -27,7 +27,13 @@ def gradcheck(
     network: Annotated[
         str, typer.Option(help="The network whose layers and objective are checked.")
     ] = "builtin",
-    size: Annotated[int, typer.Option(help="Side of the objective's picture, in pixels.")] = 64,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of the objective's picture, in pixels. "
+            "[dim]Default: 64, with --quick 32.[/dim]"
+        ),
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(help="Coordinates per large array. [dim]Default: 60.[/dim]")
     ] = None,
@@ -64,9 +70,11 @@ def gradcheck(
     if plot is not None:
         plots.check_plot(plot)
     if samples is None:
-        samples = 12 if quick else 60
+        samples = 8 if quick else 60
+    if size is None:
+        size = 32 if quick else 64
     if directions is None:
-        directions = 3 if quick else 8
+        directions = 2 if quick else 8
     if samples < 1 or directions < 1 or size < 1:
         raise InputError("--samples, --directions, --size: give numbers of 1 or more")
     display = console.ReportTable(silent=as_json)

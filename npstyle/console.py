@@ -96,7 +96,12 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
     if settings.scaling == "sums" and not plan.network.normalized:
         print(
             "          the preset `paper` is meant for weights normalised to mean activation 1;\n"
-            "          with these the photo is reconstructed and hardly styled"
+            "          make them with `npstyle weights normalize`"
+        )
+    if settings.scaling == "sums" and settings.content_layers and settings.style_layers:
+        print(
+            "          the paper's literal sums weigh content far above style; if the photo is\n"
+            "          hardly styled, raise --style-weight"
         )
     print(f"route     {_route(plan)}")
     print(f"device    CPU, {plan.threads} thread{'s' if plan.threads > 1 else ''}")
