@@ -15,7 +15,7 @@ from npstyle.files import check_destination
 from npstyle.image import check_output, save_image
 from npstyle.network import load_network
 from npstyle.optimizers import Progress
-from npstyle.pictures import Pictures
+from npstyle.pictures import Pictures, check_pictures
 from npstyle.presets import Settings
 from npstyle.recording import Recording
 from npstyle.style_transfer import Plan, State
@@ -44,10 +44,11 @@ def run_and_save(
         check_destination(checkpoint, (".npz",))
     recording = recording or Recording(every=1)
     recording.check()
-    loaded = load_network(network)
+    check_pictures(pictures, settings)
     state: State | None = None
     latest: list[State] = []
-    own = identity(settings, loaded, pictures) if checkpoint or resume else {}
+    # The network is not kept here: `run` holds its filters transformed.
+    own = identity(settings, load_network(network), pictures) if checkpoint or resume else {}
     if resume is not None:
         state = load_checkpoint(resume, own)
     every = save_every or CHECKPOINT_EVERY
@@ -80,7 +81,7 @@ def run_and_save(
                 done = run(
                     pictures.photo,
                     pictures.paintings,
-                    loaded,
+                    network,
                     settings,
                     content_masks=pictures.content_masks,
                     style_masks=pictures.style_masks,

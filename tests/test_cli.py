@@ -352,6 +352,10 @@ def bad_inputs(folder):
         "log suffix": ((*run, "--log", folder / "run.txt"), "run.txt"),
         "resume nothing": ((*run, "--resume", folder / "no.npz"), "no.npz"),
         "resume a picture": ((*run, "--resume", photo), "photo.png"),
+        "no photo to keep": (
+            ("transfer", folder / "no.jpg", painting, "--checkpoint", folder / "c.npz"),
+            "no.jpg",
+        ),
         "checkpoint nowhere": ((*run, "--checkpoint", folder / "no" / "c.npz"), "c.npz"),
         "layer to reconstruct": (("reconstruct", photo, "--layer", "conv9_9"), "conv9_9"),
         "list of jobs": (("batch", text), "text.jpg"),

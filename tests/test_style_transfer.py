@@ -208,3 +208,20 @@ def test_a_bad_array_is_named(pictures, photo, says):
 def test_a_size_too_small_for_the_deepest_layer_is_named(pictures):
     with pytest.raises(InputError, match=r"too small for layer pool\d.*--size"):
         transfer(*pictures, "builtin", replace(QUICK, size=12))
+
+
+def test_total_variation_makes_the_result_smoother(pictures):
+    roughness = []
+    for weight in (0.0, 1.0):
+        settings = replace(QUICK, tv_weight=weight, init="noise")
+        image = transfer(*pictures, "builtin", settings).result.image
+        roughness.append(np.abs(np.diff(image, axis=1)).mean())
+    assert roughness[1] < 0.7 * roughness[0]
+
+
+def test_the_paintings_scale_changes_the_style(pictures):
+    images = [
+        transfer(*pictures, "builtin", replace(QUICK, style_scale=scale)).result.image
+        for scale in (0.5, 1.0)
+    ]
+    assert np.abs(images[0] - images[1]).mean() > 1
