@@ -131,7 +131,7 @@ def parse_job(entries: Mapping[str, Any], folder: Path) -> Job:
     if unknown:
         raise InputError(f"{unknown[0]}: there is no such setting; see npstyle transfer --help")
     chosen = {
-        name: _value(name, value, known[name])
+        name: _value(name, value, known[name], share=base.scaling == "sums")
         for name, value in given.items()
         if value not in (None, ())
     }
@@ -201,19 +201,19 @@ def _list(value: Any) -> Any:
     return () if value is None else (value,)
 
 
-def _value(name: str, value: Any, usual: Any) -> Any:
-    """A setting's value, from TOML or from text."""
+def _value(name: str, value: Any, usual: Any, share: bool) -> Any:
+    """A setting's value, from TOML or from text; `share` as for `parse_layers`."""
     option = "--" + name.replace("_", "-")
     try:
         if name in ("content_layers", "style_layers"):
             if isinstance(value, dict):
                 return {str(layer): float(weight) for layer, weight in value.items()}
             texts = [value.replace(";", ",")] if isinstance(value, str) else list(map(str, value))
-            return parse_layers(option, texts, share=False)
+            return parse_layers(option, texts, share)
         if name == "scales":
             return value if value == "auto" else tuple(int(size) for size in value)
         if name == "blend":
-            return tuple(float(share) for share in value)
+            return tuple(map(float, value))
         if isinstance(usual, bool):
             return {"true": True, "false": False}[str(value).lower()]
         if isinstance(usual, int | float) and isinstance(value, str | int | float):

@@ -93,8 +93,8 @@ def carry_down(network: Network, wanted: Collection[str], mask: Array) -> dict[s
             squares = guide[:, :, 0] ** 2
             if not squares.sum() > 0:
                 raise InputError(
-                    f"a mask: nothing of it is left at layer {depths[index]}; "
-                    "give a larger region, or leave that layer out"
+                    f"--content-mask, --style-mask: nothing of a mask is left at layer "
+                    f"{depths[index]}; give a larger region, or leave that layer out"
                 )
             weights[depths[index]] = (squares / squares.sum()).astype(network.dtype)
     return weights
