@@ -63,7 +63,7 @@ VGG_BLOCKS = {
 """Convolutions in each block of the networks of VGG's table 1: VGG-11, 13, 16 (C and D) and 19.
 
 A-LRN, which is A with local response normalisation, is left out: its authors found that the
-normalisation does not help, and no weights of it were published.
+normalisation does not help, and we know of no published weights of it.
 """
 
 
