@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, get_args
 
@@ -47,6 +48,9 @@ CHOICES = {
     "dtype": ("float32", "float64"),
 }
 """What the settings that are words may be."""
+
+
+_stop: Event | None = None
 
 
 @dataclass(frozen=True)
@@ -174,11 +178,30 @@ def run_job(entries: Mapping[str, Any], folder: Path, threads: int | None) -> Ou
         save_image(job.output, result.image, done.record)
     except InputError as error:
         return Outcome(f"{entries.get('output', 'job')}: {error}", False)
+    except KeyboardInterrupt:
+        return Outcome(f"{entries.get('output', 'job')}: interrupted", False, interrupted=True)
     summary = (
         f"{job.output}: {result.iterations} iterations, loss {result.loss:.3g}, "
         f"{result.stopped}, {time.monotonic() - start:.1f} s"
     )
     return Outcome(summary, result.stopped != "not finite", result.stopped == "interrupted")
+
+
+def start_worker(stop: Event) -> None:
+    """Make a process of several ready: it starts no job any more once `stop` is set."""
+    global _stop
+    _stop = stop
+
+
+def run_unless_stopped(entries: Mapping[str, Any], folder: Path, threads: int | None) -> Outcome:
+    """Do one job in a process of several; an interrupted one stops the others."""
+    assert _stop is not None  # start_worker was called
+    if _stop.is_set():
+        return Outcome(f"{entries.get('output', 'job')}: interrupted", False, interrupted=True)
+    outcome = run_job(entries, folder, threads)
+    if outcome.interrupted:
+        _stop.set()
+    return outcome
 
 
 @lru_cache(maxsize=1)

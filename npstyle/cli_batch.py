@@ -8,7 +8,7 @@ import typer
 from npstyle import cli_options as options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from npstyle.batch import Outcome
 
@@ -50,13 +50,15 @@ def batch(
     found = read_jobs(file)
     failed = done = 0
     share = max(1, thread_count(threads) // jobs)
-    for done, outcome in enumerate(_outcomes(found, file.parent, jobs, share), start=1):
+    outcomes = _outcomes(found, file.parent, jobs, share)
+    for done, outcome in enumerate(outcomes, start=1):
         failed += not outcome.succeeded
         if not quiet or not outcome.succeeded:
             verdict = "" if outcome.succeeded else "FAILED  "
             text = f"{done}/{len(found)}  {verdict}{outcome.summary}"
             typer.echo(text, err=not outcome.succeeded)
         if outcome.interrupted:
+            outcomes.close()
             raise typer.Exit(130)
     if failed:
         typer.echo(f"npstyle: {failed} of {len(found)} jobs failed", err=True)
@@ -65,20 +67,28 @@ def batch(
 
 def _outcomes(
     found: "list[dict[str, Any]]", folder: Path, jobs: int, threads: int
-) -> "Iterator[Outcome]":
+) -> "Generator[Outcome, None, None]":
     """Outcomes in the order of the list, as soon as they are there."""
-    from npstyle.batch import run_job
+    from npstyle.batch import run_job, run_unless_stopped, start_worker
 
     if jobs == 1:
         for entries in found:
             yield run_job(entries, folder, threads)
         return
     import multiprocessing
+    import signal
     from concurrent.futures import ProcessPoolExecutor
 
     # Each process starts afresh: a fork would copy locks of the BLAS library in any state.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(found)), mp_context=context) as pool:
-        futures = [pool.submit(run_job, entries, folder, threads) for entries in found]
-        for future in futures:
-            yield future.result()
+    stop = context.Event()
+    # Ctrl-C reaches every process: those at work end as a single run does, and start no other job.
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: stop.set())
+    workers = min(jobs, len(found))
+    try:
+        with ProcessPoolExecutor(workers, context, start_worker, (stop,)) as pool:
+            futures = [pool.submit(run_unless_stopped, job, folder, threads) for job in found]
+            for future in futures:
+                yield future.result()
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -282,6 +282,34 @@ def test_a_batch_does_what_it_can_and_tells_what_it_cannot(pictures, tmp_path, j
     assert names == ["0.png", "2.png", "jobs.toml"]
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_ends_a_batch_and_keeps_the_pictures_so_far(pictures, tmp_path, jobs):
+    photo, painting = (str(path) for path in pictures)
+    lines = ['network = "builtin"', "size = 48", "iterations = 100000"]
+    for k in range(4):
+        lines += ["[[job]]", f'photo = "{photo}"', f'painting = "{painting}"']
+        lines += [f'output = "{k}.png"']
+    (tmp_path / "jobs.toml").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "npstyle.cli", "batch", str(tmp_path / "jobs.toml")]
+    process = subprocess.Popen(
+        [*command, "--jobs", str(jobs)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(8)  # the processes have started and are at work
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "Traceback" not in err
+    assert "interrupted" in out
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        *(f"{k}.png" for k in range(jobs)),
+        "jobs.toml",
+    ]
+
+
 def test_figures_are_drawn_and_not_drawn_again(pictures, tmp_path):
     photo, painting = pictures
     quick = ("--size", 32, "--iterations", 1, "--network", "builtin", "-o", "figure")
