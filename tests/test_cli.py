@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -298,9 +299,13 @@ def test_ctrl_c_ends_a_batch_and_keeps_the_pictures_so_far(pictures, tmp_path, j
         text=True,
         start_new_session=True,
     )
-    time.sleep(8)  # the processes have started and are at work
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        time.sleep(8)  # the processes have started and are at work
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130, out + err
     assert "Traceback" not in err
     assert "interrupted" in out
