@@ -237,20 +237,19 @@ def _draw(
     from npstyle.network import load_network
     from npstyle.pictures import check_pictures
 
-    for row in cells:
-        for cell in row:
-            check_pictures(cell.pictures, cell.settings)
+    flat = [cell for row in cells for cell in row]
     network = load_network(name)
-    for layer in {layer: None for row in cells for cell in row for layer in _layers(cell)}:
-        network.depth(layer)
+    for cell in flat:  # what is wrong is told before the first hour's work
+        check_pictures(cell.pictures, cell.settings)
+        for layer in (*cell.settings.content_layers, *cell.settings.style_layers):
+            network.depth(layer)
     if folder.is_file() or not folder.absolute().parent.is_dir():
         raise InputError(f"{folder}: no folder can be made there; name another")
     folder.mkdir(exist_ok=True)
-    total = sum(map(len, cells))
-    for k, cell in enumerate((cell for row in cells for cell in row), start=1):
+    for k, cell in enumerate(flat, start=1):
         display = console.ProgressDisplay(sum(cell.settings.scale_steps()), quiet)
         if not quiet:
-            print(f"{k}/{total}  {cell.name}", flush=True)
+            print(f"{k}/{len(flat)}  {cell.name}", flush=True)
         display.start()
         try:
             with display:
@@ -265,7 +264,3 @@ def _draw(
         save_sheet(sheet, folder / f"sheet{suffix}")
     if not quiet:
         print(f"wrote {folder / 'sheet.png'}, {folder / 'sheet.pdf'}")
-
-
-def _layers(cell: "Cell") -> list[str]:
-    return [*cell.settings.content_layers, *cell.settings.style_layers]

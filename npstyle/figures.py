@@ -76,7 +76,7 @@ def style_figure(painting: Path, settings: Settings) -> list[list[Cell]]:
             Cell(
                 f"style-{letter}",
                 "",
-                f"{letter}: {'' if letter == 'A' else '... + '}{layers[-1]}",
+                _label(letter, layers),
                 *texture(painting, dict.fromkeys(layers, 1.0), size, settings),
             )
             for letter, layers in zip(LETTERS, STYLE_ROW, strict=True)
@@ -94,8 +94,8 @@ def grid_figure(
     return [
         [
             Cell(
-                f"grid-{letter}-{ratio:.0e}",
-                f"{letter}: {'' if letter == 'A' else '... + '}{layers[-1]}",
+                f"grid-{letter}-{ratio:g}",
+                _label(letter, layers),
                 f"alpha/beta {ratio:g}",
                 Pictures(photo, (painting,)),
                 replace(
@@ -108,6 +108,10 @@ def grid_figure(
         ]
         for letter, layers in zip(LETTERS, STYLE_ROW, strict=True)
     ]
+
+
+def _label(letter: str, layers: Sequence[str]) -> str:
+    return f"{letter}: {'... + ' if len(layers) > 1 else ''}{layers[-1]}"
 
 
 def run_cell(
