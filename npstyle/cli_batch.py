@@ -26,7 +26,7 @@ def batch(
     threads: options.Threads = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Do many transfers: photos, paintings and settings from a list, a summary line for each.
+    r"""Do many transfers: photos, paintings and settings from a list, a summary line for each.
 
     A job that cannot be done is told in its line, and the others are done; the exit code is then
     1. With one job at a time the network is loaded once.
@@ -35,7 +35,7 @@ def batch(
 
         size = 384
 
-        [[job]]
+        [\[job]]
         photo = "town.jpg"
         painting = "starry_night.jpg"
         output = "town-night.png"

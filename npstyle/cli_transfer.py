@@ -39,47 +39,6 @@ def transfer(
         list[Path] | None,
         typer.Argument(metavar="PAINTING...", help="The painting, or several: how it is shown."),
     ] = None,
-    style: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="PICTURE...",
-            help="The paintings, if you would rather name them by an option.",
-            rich_help_panel=options.STYLE,
-        ),
-    ] = None,
-    blend: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NUMBER...",
-            help="What each of several paintings counts, such as --blend 3 7. "
-            "[dim]Default: alike.[/dim]",
-            rich_help_panel=options.STYLE,
-        ),
-    ] = None,
-    content_mask: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="PICTURE...",
-            help="For each painting a picture that is bright where the photo takes its style.",
-            rich_help_panel=options.STYLE,
-        ),
-    ] = None,
-    style_mask: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="PICTURE...",
-            help="For each painting a picture that is bright where its style is taken from.",
-            rich_help_panel=options.STYLE,
-        ),
-    ] = None,
-    color: Annotated[
-        ColorChoice,
-        typer.Option(
-            help="Whose colours the result has: the painting's; the photo's, by transferring "
-            "luminance only; the photo's, by giving the painting its mean and covariance first.",
-            rich_help_panel=options.STYLE,
-        ),
-    ] = ColorChoice.painting,
     output: options.Output = None,
     network: options.NetworkName = None,
     preset: Annotated[
@@ -125,6 +84,47 @@ def transfer(
             rich_help_panel=options.LOOK,
         ),
     ] = None,
+    style: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PICTURE...",
+            help="The paintings, if you would rather name them by an option.",
+            rich_help_panel=options.STYLE,
+        ),
+    ] = None,
+    blend: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NUMBER...",
+            help="What each of several paintings counts, such as --blend 3 7. "
+            "[dim]Default: alike.[/dim]",
+            rich_help_panel=options.STYLE,
+        ),
+    ] = None,
+    content_mask: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PICTURE...",
+            help="For each painting a picture that is bright where the photo takes its style.",
+            rich_help_panel=options.STYLE,
+        ),
+    ] = None,
+    style_mask: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PICTURE...",
+            help="For each painting a picture that is bright where its style is taken from.",
+            rich_help_panel=options.STYLE,
+        ),
+    ] = None,
+    color: Annotated[
+        ColorChoice,
+        typer.Option(
+            help="Whose colours the result has: the painting's; the photo's, by transferring "
+            "luminance only; the photo's, by giving the painting its mean and covariance first.",
+            rich_help_panel=options.STYLE,
+        ),
+    ] = ColorChoice.painting,
     pooling: options.Pooling = None,
     padding: Annotated[
         EdgesChoice,
@@ -246,10 +246,9 @@ def transfer(
 
     From noise: [bold]npstyle transfer town.jpg starry_night.jpg --init noise --seed 3[/bold]
 
-    Two paintings: [bold]npstyle transfer town.jpg --style night.jpg scream.jpg --blend 3 7[/bold]
+    Two paintings: [bold]npstyle transfer town.jpg night.jpg scream.jpg --blend 3 7[/bold]
 
-    One for the sky: [bold]npstyle transfer town.jpg night.jpg scream.jpg --content-mask sky.png
-    ground.png[/bold]
+    One for the sky: [bold]npstyle transfer a.jpg b.jpg c.jpg --content-mask sky.png land.png[/bold]
     """
     from dataclasses import replace
 
