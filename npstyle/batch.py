@@ -29,15 +29,14 @@ from npstyle.color import Color
 from npstyle.errors import InputError
 from npstyle.image import check_output, save_image
 from npstyle.network import Edges, Network, Pooling, load_network
-from npstyle.pictures import Pictures, check_pictures
+from npstyle.pictures import Pictures
 from npstyle.presets import PRESETS, Optimizer, Scaling, Settings, parse_layers
-from npstyle.style_transfer import transfer
+from npstyle.style_transfer import transfer_pictures
 
 PICTURES = ("photo", "painting", "content_mask", "style_mask")
 LISTS = ("painting", "content_mask", "style_mask", "blend", "scales")
 RENAMED = {"padding": "edges"}
 """Options whose setting has another name."""
-
 
 CHOICES = {
     "pooling": get_args(Pooling),
@@ -48,7 +47,6 @@ CHOICES = {
     "dtype": ("float32", "float64"),
 }
 """What the settings that are words may be."""
-
 
 _stop: Event | None = None
 
@@ -161,17 +159,7 @@ def run_job(entries: Mapping[str, Any], folder: Path, threads: int | None) -> Ou
     try:
         job = parse_job(entries, folder)
         check_output(job.output)
-        check_pictures(job.pictures, job.settings)
-        pictures = job.pictures
-        done = transfer(
-            pictures.photo,
-            pictures.paintings,
-            _load(job.network),
-            job.settings,
-            content_masks=pictures.content_masks,
-            style_masks=pictures.style_masks,
-            threads=threads,
-        )
+        done = transfer_pictures(job.pictures, _load(job.network), job.settings, threads=threads)
         result = done.result
         if not result.parts:
             return Outcome(f"{job.output}: {result.stopped} at the first evaluation", False)

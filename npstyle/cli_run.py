@@ -18,8 +18,7 @@ from npstyle.optimizers import Progress
 from npstyle.pictures import Pictures, check_pictures
 from npstyle.presets import Settings
 from npstyle.recording import Recording
-from npstyle.style_transfer import Plan, State
-from npstyle.style_transfer import transfer as run
+from npstyle.style_transfer import Plan, State, transfer_pictures
 
 CHECKPOINT_EVERY = 10
 """Steps between two checkpoints if --save-every does not say."""
@@ -47,7 +46,7 @@ def run_and_save(
     check_pictures(pictures, settings)
     state: State | None = None
     latest: list[State] = []
-    # The network is not kept here: `run` holds its filters transformed.
+    # The network is not kept here: the run holds its filters transformed.
     own = identity(settings, load_network(network), pictures) if checkpoint or resume else {}
     if resume is not None:
         state = load_checkpoint(resume, own)
@@ -78,13 +77,10 @@ def run_and_save(
     with _sigterm_interrupts() as received:
         try:
             with display:
-                done = run(
-                    pictures.photo,
-                    pictures.paintings,
+                done = transfer_pictures(
+                    pictures,
                     network,
                     settings,
-                    content_masks=pictures.content_masks,
-                    style_masks=pictures.style_masks,
                     threads=threads,
                     state=state,
                     announce=announce,

@@ -73,9 +73,12 @@ def weights_normalize(
     for path in images:
         image_size(path)  # a bad picture is told before the work starts
 
+    def load(path: Path) -> Any:
+        return load_image(path, min(size, max(image_size(path))))
+
     def pictures() -> Iterator[Any]:
         for k, path in enumerate(images, start=1):
-            pixels = load_image(path, min(size, max(image_size(path))))
+            pixels = load(path)
             if not quiet:
                 print(f"{k}/{len(images)}  {path}", flush=True)
             yield pixels
@@ -83,8 +86,7 @@ def weights_normalize(
     with backend.threads(backend.physical_cores()):
         means = mean_activations(network_from_weights(weights), pictures())
         normalized = normalize(weights, means)
-        first = load_image(images[0], min(size, max(image_size(images[0]))))
-        worst = check_normalized(weights, normalized, means, first)
+        worst = check_normalized(weights, normalized, means, load(images[0]))
     save_weights(destination, normalized)
     if not quiet:
         silent = sum(int((mean == 0).sum()) for mean in means.values())

@@ -32,7 +32,7 @@ def reconstruction(photo: Picture, layer: str, settings: Settings) -> tuple[Pict
     settings : Settings
         Everything else; the start is white noise if they say "content".
     """
-    init = "noise" if settings.init == "content" else settings.init
+    init = _start(settings)
     settings = replace(settings, content_layers={layer: 1.0}, style_layers={}, init=init)
     return Pictures(photo, ()), settings
 
@@ -51,9 +51,13 @@ def texture(
     settings : Settings
         Everything else; the start is white noise if they say "content".
     """
-    init = "noise" if settings.init == "content" else settings.init
+    init = _start(settings)
     settings = replace(settings, content_layers={}, style_layers=layers, init=init, size=max(size))
     return Pictures(np.zeros((*size, 3)), (painting,)), settings
+
+
+def _start(settings: Settings) -> str:
+    return "noise" if settings.init == "content" else settings.init
 
 
 def parse_size(text: str) -> tuple[int, int]:

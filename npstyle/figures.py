@@ -25,7 +25,7 @@ from npstyle.network import Network
 from npstyle.optimizers import Progress
 from npstyle.pictures import Pictures
 from npstyle.presets import Settings
-from npstyle.style_transfer import transfer
+from npstyle.style_transfer import transfer_pictures
 
 Array = NDArray[Any]
 
@@ -140,14 +140,8 @@ def run_cell(
     mark = hashlib.sha256(own.encode()).hexdigest()
     if path.is_file() and _mark(path) == mark:
         return False
-    pictures = cell.pictures
-    done = transfer(
-        pictures.photo,
-        pictures.paintings,
-        network,
-        cell.settings,
-        threads=threads,
-        callback=callback,
+    done = transfer_pictures(
+        cell.pictures, network, cell.settings, threads=threads, callback=callback
     )
     if done.result.stopped == "interrupted":
         raise KeyboardInterrupt

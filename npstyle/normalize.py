@@ -51,7 +51,7 @@ def mean_activations(network: Network, images: Iterable[Array]) -> dict[str, Arr
     sums: dict[str, Any] = dict.fromkeys(names, 0.0)
     positions = dict.fromkeys(names, 0)
     for image in images:
-        taken, _ = _look(fast, image, names, lambda F: (_sum(F), F.shape[0] * F.shape[1]))
+        taken = _look(fast, image, names, lambda F: (_sum(F), F.shape[0] * F.shape[1]))
         for name, (added, count) in taken.items():
             sums[name] = sums[name] + added
             positions[name] += count
@@ -77,7 +77,7 @@ def normalize(weights: Weights, means: dict[str, Array]) -> Weights:
     for layer in weights.layers:
         if not isinstance(layer, ConvSpec):
             continue
-        factor = np.where(means[layer.name] > 0, means[layer.name], 1.0)
+        factor = _factor(means[layer.name])
         kernel = weights.tensors[f"{layer.name}.weight"].astype(np.float64)
         bias = weights.tensors[f"{layer.name}.bias"].astype(np.float64)
         scaled = kernel * before[np.newaxis, :, np.newaxis, np.newaxis]
@@ -109,10 +109,10 @@ def check_normalized(
         configure(network_from_weights(w), "avg", np.float64) for w in (weights, normalized)
     ]
     names = list(means)
-    before, after = (_look(n, image, names, lambda F: F)[0] for n in networks)
+    before, after = (_look(n, image, names, lambda F: F) for n in networks)
     worst = 0.0
     for name, mean in means.items():
-        expected = before[name] / np.where(mean > 0, mean, 1.0)
+        expected = before[name] / _factor(mean)
         largest = max(float(expected.max()), 1e-30)
         worst = max(worst, float(np.abs(after[name] - expected).max()) / largest)
     if not worst <= TOLERANCE:
@@ -125,11 +125,17 @@ def check_normalized(
 
 def _look(
     network: Network, image: Array, names: list[str], take: Callable[[Array], Any]
-) -> tuple[dict[str, Any], Any]:
+) -> dict[str, Any]:
+    """What `take` makes of each activation of an image."""
     network_input = preprocess(
         image, network.channel_order, network.mean, network.scale, network.dtype
     )
-    return forward(network, network_input, dict.fromkeys(names, take))
+    return forward(network, network_input, dict.fromkeys(names, take))[0]
+
+
+def _factor(mean: Array) -> Array:
+    """What a layer's filters are divided by: a, or 1 where a filter is never active."""
+    return np.where(mean > 0, mean, 1.0)
 
 
 def _sum(activation: Array) -> Array:

@@ -141,10 +141,32 @@ def transfer(
     InputError
         If a picture, the network or a setting cannot be used, or memory would not suffice.
     """
-    settings = settings or Settings()
-    backend.give_memory_back()
     paintings = (painting,) if isinstance(painting, str | Path | np.ndarray) else tuple(painting)
-    pictures = Pictures(photo, paintings, tuple(content_masks), tuple(style_masks))
+    return transfer_pictures(
+        Pictures(photo, paintings, tuple(content_masks), tuple(style_masks)),
+        network,
+        settings or Settings(),
+        threads=threads,
+        state=state,
+        announce=announce,
+        callback=callback,
+        keep=keep,
+    )
+
+
+def transfer_pictures(
+    pictures: Pictures,
+    network: Network | str | Path | None,
+    settings: Settings,
+    *,
+    threads: int | None = None,
+    state: State | None = None,
+    announce: Callable[[Plan], None] | None = None,
+    callback: Callable[[Progress], None] | None = None,
+    keep: Callable[[State], None] | None = None,
+) -> Transfer:
+    """As `transfer`, with everything that it looks at in one."""
+    backend.give_memory_back()
     sizes = check_pictures(pictures, settings)
     plan = make_plan(_prepared(network, settings), settings, *sizes, threads)
     if announce is not None:

@@ -2,8 +2,8 @@
 
     python tools/search_loss.py PHOTO PAINTING --network vgg19.npz [--size 192]
 
-npstyle reflects the pixels at the walls of the box and keeps few corrections; SciPy's L-BFGS-B with
-bounds and its usual ten corrections is the comparison. Printed is the lowest loss after so many
+npstyle reflects the pixels at the walls of the box; SciPy's L-BFGS-B with bounds and its usual ten
+corrections is the comparison. Printed is the lowest loss after so many
 evaluations of the preset `gatys`, and what the search takes per evaluation beside them.
 """
 
