@@ -264,6 +264,25 @@ def mirror_backward(gradient: Array, z: Array) -> Array:
     return np.where(_within_a_wave(z) < 0, -gradient, gradient)
 
 
+def adam_direction(
+    gradient: Array, mean: Array, square: Array, t: int
+) -> tuple[Array, Array, Array]:
+    """One step of Adam: the new m and v, and the direction that `step` times is taken off x.
+
+    Parameters
+    ----------
+    gradient, mean, square : arrays of one shape
+        g, and m and v of the step before; zeros before the first.
+    t : int
+        Number of the step, from 1.
+    """
+    mean = ADAM_BETA_1 * mean + (1 - ADAM_BETA_1) * gradient
+    square = ADAM_BETA_2 * square + (1 - ADAM_BETA_2) * gradient**2
+    unbiased_mean = mean / (1 - ADAM_BETA_1**t)
+    unbiased_square = square / (1 - ADAM_BETA_2**t)
+    return mean, square, unbiased_mean / (np.sqrt(unbiased_square) + ADAM_EPSILON)
+
+
 def _within_a_wave(z: Array) -> Array:
     return z - 2 * PIXEL_MAX * np.rint(z / (2 * PIXEL_MAX))
 
@@ -304,12 +323,8 @@ def _adam(recorder: _Recorder, iterations: int, step: float) -> Stopped:
     square = np.zeros_like(x)
     _, gradient = recorder.evaluate(x)
     for t in range(1, iterations + 1):
-        mean = ADAM_BETA_1 * mean + (1 - ADAM_BETA_1) * gradient
-        square = ADAM_BETA_2 * square + (1 - ADAM_BETA_2) * gradient**2
-        unbiased_mean = mean / (1 - ADAM_BETA_1**t)
-        unbiased_square = square / (1 - ADAM_BETA_2**t)
-        x = x - step * unbiased_mean / (np.sqrt(unbiased_square) + ADAM_EPSILON)
-        x = np.clip(x, 0, PIXEL_MAX)
+        mean, square, direction = adam_direction(gradient, mean, square, t)
+        x = np.clip(x - step * direction, 0, PIXEL_MAX)
         _, gradient = recorder.evaluate(x)
         recorder.step(x)
     return "iterations"
