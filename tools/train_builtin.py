@@ -7,6 +7,8 @@ linear map per layer (`tools/distill.py`); the maps are scaffolding and are thro
    and fit the student's filters by least squares to those channels' pre-activations.
 2. Training. Adam on random crops of the training pictures (`tools/crops.py`); every filter's step
    is measured by the size that its layer's filters had at the start, and shrinks to nothing.
+   Now and then the student makes pictures of its own, a training picture in the style of another,
+   and they join the training pictures: there it learns what the teacher sees where it led itself.
 3. The layers behind conv5_1, where no loss sits, are started anew on the trained ones.
 
 No framework: teacher and student run on npstyle's kernels, forward and backward.
@@ -37,7 +39,8 @@ from npstyle.network import Conv, Network, accelerate, configure, load_network
 from npstyle.ops.conv import conv2d
 from npstyle.optimizers import adam_direction
 from npstyle.passes import forward
-from npstyle.presets import STYLE_LAYERS
+from npstyle.presets import STYLE_LAYERS, Settings
+from npstyle.style_transfer import transfer
 from npstyle.weights import Weights, save_weights
 from crops import draw_crop, load_pictures
 from distill import (
@@ -69,6 +72,14 @@ FADE = 0.99
 STEP = 0.01
 """Adam's first step, in units of a layer's root mean square weight at the start."""
 
+MAKE_AT = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
+"""Where in the training the student makes pictures, as shares of the steps."""
+
+MADE_AT_ONCE = 10
+MADE_SIZE = 256
+MADE_SHARE = 0.4
+"""How many of the crops are of pictures that the student made."""
+
 WARM_UP = 100
 """Steps in which Adam's step grows to that."""
 
@@ -99,6 +110,7 @@ class State:
     square: Tensors
     bridges: dict[str, Bridge]
     log: list[list[float]]
+    made: list[Array]
 
 
 def main() -> None:
@@ -205,7 +217,7 @@ def fresh_state(teacher: Network, tensors: Tensors) -> State:
     widths = {layer.name: len(layer.bias) for layer in teacher.layers if isinstance(layer, Conv)}
     bridges = {name: Bridge.empty(WIDTHS[name.split("_")[0]], widths[name]) for name in TAUGHT}
     zeros = {name: np.zeros_like(tensor) for name, tensor in tensors.items()}
-    return State(0, tensors, units, zeros, dict(zeros), bridges, [])
+    return State(0, tensors, units, zeros, dict(zeros), bridges, [], [])
 
 
 def train(
@@ -226,7 +238,10 @@ def train(
         validate(state, fast, validation, np.full(len(TAUGHT), np.nan), arguments)
     while state.step < arguments.steps:
         rng = np.random.default_rng((SEED, state.step))
-        remembered.append(fresh_crop(fast, draw_crop(rng, pictures, CROP)))
+        if state.step in [round(share * arguments.steps) for share in MAKE_AT]:
+            state.made += make_pictures(rng, student(teacher, state.tensors), pictures)
+        pool = state.made if rng.random() < MADE_SHARE else pictures
+        remembered.append(fresh_crop(fast, draw_crop(rng, pool, CROP)))
         del remembered[:-REMEMBERED]
         batch = [remembered[-1], *(remembered[i] for i in rng.integers(len(remembered), size=BATCH - 1))]
         for bridge in state.bridges.values():
@@ -270,6 +285,34 @@ def fresh_crop(teacher: Network, pixels: Pixels) -> Crop:
         teacher, image, dict.fromkeys(TAUGHT, lambda F: flat(F).astype(np.float16))
     )
     return Crop(image, targets)
+
+
+def student(teacher: Network, tensors: Tensors) -> Network:
+    """The student as a network, as deep as it is taught."""
+    layers = tuple(
+        replace(
+            layer, weight=tensors[f"{layer.name}.weight"], bias=tensors[f"{layer.name}.bias"]
+        )
+        if isinstance(layer, Conv)
+        else layer
+        for layer in teacher.layers[: len(taught_layers())]
+    )
+    return replace(teacher, name="student", layers=layers)
+
+
+def make_pictures(
+    rng: np.random.Generator, network: Network, pictures: Sequence[Pixels]
+) -> list[Array]:
+    """Pictures that the student makes of random pairs, some of them hardly begun."""
+    made = []
+    for _ in range(MADE_AT_ONCE):
+        photo, painting = (pictures[k] for k in rng.choice(len(pictures), 2, replace=False))
+        settings = Settings(size=MADE_SIZE, iterations=int(rng.integers(20, 150)))
+        done = transfer(photo, painting, network, settings).result
+        if done.stopped == "interrupted":
+            raise KeyboardInterrupt
+        made.append(done.image.astype(np.float32))
+    return made
 
 
 def flat(activation: Array) -> Array:
@@ -323,6 +366,7 @@ def save_state(path: Path, state: State) -> None:
     for name, bridge in state.bridges.items():
         arrays |= {f"S/{name}": bridge.S, f"T/{name}": bridge.T, f"E/{name}": bridge.energy}
     arrays |= {f"units/{name}": unit for name, unit in state.units.items()}
+    arrays |= {f"made/{k:04}": picture for k, picture in enumerate(state.made)}
     with written_whole(path) as file:
         np.savez(file, step=state.step, log=np.array(state.log), **arrays)
 
@@ -346,6 +390,7 @@ def load_state(path: Path) -> State:
         kinds["square"],
         bridges,
         kinds["log"][""].tolist(),
+        [picture for _, picture in sorted(kinds.get("made", {}).items())],
     )
 
 
