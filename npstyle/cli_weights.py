@@ -1,6 +1,7 @@
 """Files of weights: `npstyle weights`."""
 
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,15 +9,32 @@ import typer
 
 from npstyle import console
 
+
+class Published(StrEnum):
+    """The networks that can be fetched."""
+
+    VGG16 = "vgg16"
+    VGG19 = "vgg19"
+
+
 app = typer.Typer(no_args_is_help=True, help="Convert, normalise and inspect files of weights.")
 
 
 @app.command("convert")
 def weights_convert(
-    source: Annotated[Path, typer.Argument(help="Keras' published VGG-19 or VGG-16 file (.h5).")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A VGG from Keras (.h5), PyTorch (.pth), safetensors, MatConvNet (.mat) or Caffe "
+            "(.caffemodel)."
+        ),
+    ],
     destination: Annotated[Path, typer.Argument(help="The file to write (.npz).")],
 ) -> None:
     """Convert published weights to npstyle's format.
+
+    The format is recognised by the file's content. None of the frameworks is needed, and nothing in
+    a file is ever executed: a PyTorch file that asks for more than tensors is refused.
 
     [bold]npstyle weights convert vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5
     weights/vgg19.npz[/bold]
@@ -25,6 +43,47 @@ def weights_convert(
 
     weights = convert(source, destination)
     print(f"{destination}: {weights.name}, {len(weights.tensors) // 2} convolutions")
+    print(f"from {weights.source}")
+    print(f"pictures go in as {console.preparation(weights)}")
+
+
+@app.command("fetch")
+def weights_fetch(
+    name: Annotated[Published, typer.Argument(help="The network to download.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Download a published network (VGG-19: 80 MB), check its hash and convert it.
+
+    It goes into your data directory and is used from then on. Proxies are taken from the
+    environment (HTTPS_PROXY).
+
+    [bold]npstyle weights fetch vgg19[/bold]
+    """
+    from npstyle.fetch import fetch
+
+    if quiet:
+        fetch(name, say=lambda _: None)
+    else:
+        weights = fetch(name, console.DownloadBar())
+        print(f"{weights.name}: {weights.license}")
+
+
+@app.command("verify")
+def weights_verify(
+    file: Annotated[str, typer.Argument(help="A file of weights, or a name as for --network.")],
+) -> None:
+    """Read a file again from the start, and hold its activations against those it was made with.
+
+    Every figure that `info` prints is recomputed, then the mean activation of every layer on a
+    picture drawn by a formula. Whatever differs ends in exit code 2.
+    """
+    from npstyle.verify import check_activations
+    from npstyle.weights import find_weights, load_weights
+
+    path = find_weights(file)
+    weights = load_weights(path)
+    console.print_weights(weights, path, (384, 512))
+    console.print_check(check_activations(path, weights))
 
 
 @app.command("info")
@@ -66,6 +125,7 @@ def weights_normalize(
     from npstyle.image import image_size, load_image
     from npstyle.network import network_from_weights
     from npstyle.normalize import check_normalized, mean_activations, normalize
+    from npstyle.verify import with_check
     from npstyle.weights import SUFFIXES, find_weights, load_weights, save_weights
 
     check_destination(destination, SUFFIXES)
@@ -87,7 +147,7 @@ def weights_normalize(
         means = mean_activations(network_from_weights(weights), pictures())
         normalized = normalize(weights, means)
         worst = check_normalized(weights, normalized, means, load(images[0]))
-    save_weights(destination, normalized)
+    save_weights(destination, with_check(normalized) if weights.check else normalized)
     if not quiet:
         silent = sum(int((mean == 0).sum()) for mean in means.values())
         print(f"activations are the scaled originals to {worst:.0e} of the largest")

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.syntax import Syntax
 from rich.table import Table
 
@@ -19,6 +27,15 @@ if TYPE_CHECKING:
     from npstyle.optimizers import Result
     from npstyle.style_transfer import Plan
     from npstyle.weights import Weights
+
+OTHER_NETWORK = {
+    "builtin": (
+        "          small and fast; VGG-19, which taught it, paints finer and takes longer:\n"
+        "          `npstyle weights fetch vgg19` downloads it once (80 MB)\n"
+    ),
+    "vgg19": ("          --network builtin is faster and needs a fraction of the memory\n"),
+}
+"""What is said of the network that was chosen for the user: how to get the other."""
 
 PLAIN_LINES = 20
 """Lines of progress in a whole run when the output is no terminal."""
@@ -79,6 +96,35 @@ class ProgressDisplay:
             )
 
 
+class DownloadBar:
+    """A bar for a download, as pooch wants it: on a terminal, else nothing."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.bar = Progress(
+            BarColumn(bar_width=None),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(compact=True),
+            expand=True,
+            disable=not sys.stdout.isatty(),
+        )
+        self.task = self.bar.add_task("")
+
+    def update(self, count: int) -> None:
+        """Show so many bytes more."""
+        self.bar.start()
+        self.bar.update(self.task, total=self.total, advance=count)
+
+    def reset(self) -> None:
+        """Begin again at 0."""
+        self.bar.reset(self.task)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self.bar.stop()
+
+
 def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
     """Say what a run will do: network, device, sizes, memory."""
     settings = plan.settings
@@ -87,12 +133,8 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
         for sizes in (plan.photo_sizes, plan.painting_sizes)
     )
     print(f"network   {plan.network.name}, {settings.pooling} pooling, {settings.dtype}")
-    if asked_for is None and plan.network.name != "vgg19":
-        print(
-            "          the built-in network; with VGG-19 the pictures are far better: download\n"
-            "          vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 (Keras Applications) and\n"
-            "          run `npstyle weights convert` on it"
-        )
+    if asked_for is None:
+        print(OTHER_NETWORK.get(plan.network.name, ""), end="")
     if settings.scaling == "sums" and not plan.network.normalized:
         print(
             "          the preset `paper` is meant for weights normalised to mean activation 1;\n"
@@ -188,8 +230,7 @@ def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None
             "parameters": f"{total:,}",
             "multiplications": f"{multiplications / 1e9:.3g} billion for {size[1]}x{size[0]} "
             "pixels, forward, by plain sums",
-            "input": f"({weights.channel_order} pixel - {list(weights.mean)}) * "
-            f"{list(weights.scale)}",
+            "input": preparation(weights),
             "mean activation 1": "yes" if weights.normalized else "no",
             "source": weights.source,
             "licence": weights.license,
@@ -197,6 +238,22 @@ def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None
             "SHA-256 of this file": weights.sha256,
         }
     )
+
+
+def preparation(weights: "Weights") -> str:
+    """How a picture becomes the network's input."""
+    mean, scale = ([float(f"{value:.6g}") for value in v] for v in (weights.mean, weights.scale))
+    return f"({weights.channel_order} pixel - {mean}) * {scale}"
+
+
+def print_check(pairs: Mapping[str, tuple[float, float]]) -> None:
+    """Print the activations that were stored beside those of now."""
+    worst = max(abs(now - stored) / abs(stored) for stored, now in pairs.values() if stored)
+    row = "{:<10} {:>14} {:>14}"
+    print(row.format("layer", "stored", "recomputed"))
+    for name, (stored, now) in pairs.items():
+        print(row.format(name, f"{stored:.8g}", f"{now:.8g}"))
+    print(f"all {len(pairs)} mean activations agree, to {worst:.0e}")
 
 
 class ReportTable:

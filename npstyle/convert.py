@@ -1,33 +1,36 @@
 """Other programs' files of weights, brought to npstyle's `.npz`.
 
-Keras (HDF5)
-    Keras Applications publishes VGG-16 and VGG-19 as one group per layer, `block1_conv1`, with a
-    kernel (kernel height, kernel width, in, out) and a bias (out,). The input is BGR, 0..255, with
-    the mean colour of ImageNet subtracted. The classifier's layers, where present, are left out.
-
-A file is recognised by its content, not by its name.
+The format is recognised by a file's first bytes, not by its name, and read by a chapter of
+`npstyle.formats`. Here the convolutions that it found are checked against VGG's architectures. The
+order of the colours, mean and scale go into the `.npz` with them, so that a picture gives the same
+activations as it does in the program that the file comes from.
 """
 
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npstyle.architecture import ConvSpec, vgg_architecture
+from npstyle.architecture import VGG_BLOCKS, ConvSpec, vgg_table
 from npstyle.errors import InputError
 from npstyle.files import check_destination
-from npstyle.weights import MAX_BYTES, SUFFIXES, Weights, load_weights, save_weights
+from npstyle.formats.caffe import is_caffe, read_caffe
+from npstyle.formats.found import Found
+from npstyle.formats.keras import HDF5_SIGNATURE, read_keras
+from npstyle.formats.matconvnet import MAT_HDF5_SIGNATURE, MAT_SIGNATURE, read_matconvnet
+from npstyle.formats.pytorch import ZIP_SIGNATURE, read_pytorch_legacy, read_pytorch_zip
+from npstyle.formats.safetensors import is_safetensors, read_safetensors
+from npstyle.verify import with_check
+from npstyle.weights import SUFFIXES, Weights, check_tensors, load_weights, save_weights
 
-Array = NDArray[Any]
+NAMES = {"A": "vgg11", "B": "vgg13", "D": "vgg16", "E": "vgg19"}
+"""Names of the networks of VGG's table 1 whose files can be read."""
 
-BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-"""Convolutions per block of the networks that can be read."""
+PICKLE = rb"\x80[\x00-\x05]|\(?[ci][\w.]+\n[\w.]+\n"
+"""How a pickle begins: with its protocol, or, in the oldest, with a function that it asks for."""
 
-CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+MIN_BYTES = 64
 
 
 def convert(source: str | Path, destination: str | Path) -> Weights:
@@ -36,7 +39,8 @@ def convert(source: str | Path, destination: str | Path) -> Weights:
     Parameters
     ----------
     source : str or Path
-        Keras' VGG-16 or VGG-19 (.h5), with or without the classifier.
+        A VGG from Keras (.h5), PyTorch (.pth, state dictionaries in both layouts), safetensors,
+        MatConvNet (.mat) or Caffe (.caffemodel).
     destination : str or Path
         The .npz to write; whole or not at all.
 
@@ -48,101 +52,89 @@ def convert(source: str | Path, destination: str | Path) -> Weights:
     Raises
     ------
     InputError
-        If the source is none of these, or damaged, or the destination cannot be written.
+        If the source is none of these, or damaged, or asks for anything to be executed, or the
+        destination cannot be written.
     """
     source, destination = Path(source), Path(destination)
     check_destination(destination, SUFFIXES)
+    save_weights(destination, with_check(read_foreign(source)))
+    return load_weights(destination)
+
+
+def read_foreign(source: Path) -> Weights:
+    """Read a file of weights of any known format; raises as `convert`."""
     if not source.is_file():
         raise InputError(f"{source}: there is no such file to convert")
     try:
         with source.open("rb") as file:
-            start = file.read(len(HDF5_SIGNATURE))
+            start = file.read(MIN_BYTES)
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return _checked(source, _read(source, start), sha256)
     except OSError as error:
-        raise InputError(f"{source}: cannot be read ({error.strerror})") from error
-    if start != HDF5_SIGNATURE:
-        raise InputError(
-            f"{source}: is no HDF5 file; give Keras' published VGG-16 or VGG-19 weights (.h5)"
-        )
-    save_weights(destination, _read_keras(source, sha256))
-    return load_weights(destination)
+        raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
 
 
-def _read_keras(source: Path, sha256: str) -> Weights:
-    arrays = _keras_arrays(source)
-    counts: dict[int, int] = {}
-    for block, _ in arrays:
-        counts[block] = counts.get(block, 0) + 1
-    found = tuple(counts.get(block, 0) for block in range(1, 6))
-    name = next((name for name, blocks in BLOCKS.items() if blocks == found), None)
-    if name is None:
-        raise InputError(
-            f"{source}: has {found} convolutions in the blocks 1 to 5; VGG-16 has "
-            f"{BLOCKS['vgg16']}, VGG-19 {BLOCKS['vgg19']}: the file is incomplete or no VGG"
-        )
-    layers = vgg_architecture(BLOCKS[name])
-    tensors: dict[str, Array] = {}
-    for layer in layers:
-        if isinstance(layer, ConvSpec):
-            block, number = map(int, layer.name.removeprefix("conv").split("_"))
-            parts = arrays.get((block, number), [])
-            kernels = [part for part in parts if part.ndim == 4]
-            biases = [part for part in parts if part.ndim == 1]
-            if len(kernels) != 1 or len(biases) != 1 or len(parts) != 2:
-                shapes = [part.shape for part in parts]
-                raise InputError(
-                    f"{source}: block{block}_conv{number} holds arrays of shapes {shapes}; "
-                    "expected one kernel (height, width, in, out) and one bias (out,)"
-                )
-            if not all(np.all(np.isfinite(part)) for part in parts):
-                raise InputError(
-                    f"{source}: block{block}_conv{number} holds NaN or infinity; "
-                    "the file is damaged"
-                )
-            tensors[f"{layer.name}.weight"] = kernels[0].transpose(3, 2, 0, 1)
-            tensors[f"{layer.name}.bias"] = biases[0]
-            if kernels[0].shape[:2] != (3, 3):
-                raise InputError(
-                    f"{source}: the kernel of block{block}_conv{number} has shape "
-                    f"{kernels[0].shape}; VGG's are (3, 3, in, out)"
-                )
-    return Weights(
-        name=name,
-        layers=layers,
-        tensors=tensors,
-        channel_order="BGR",
-        mean=CAFFE_MEAN_BGR,
-        scale=(1.0, 1.0, 1.0),
-        source=f"{source.name}: Keras Applications' copy of Simonyan and Zisserman's {name}",
-        license="CC BY 4.0, Visual Geometry Group, University of Oxford",
-        source_sha256=sha256,
+def _read(source: Path, start: bytes) -> Found:
+    """Choose the reader by the first bytes."""
+    if len(start) == MIN_BYTES or re.match(PICKLE, start):
+        if start.startswith(HDF5_SIGNATURE):
+            return read_keras(source)
+        if start.startswith(ZIP_SIGNATURE):
+            return read_pytorch_zip(source)
+        if re.match(PICKLE, start):
+            return read_pytorch_legacy(source)
+        if start.startswith(MAT_SIGNATURE):
+            return read_matconvnet(source)
+        if start.startswith(MAT_HDF5_SIGNATURE):
+            raise InputError(
+                f"{source}: is a MATLAB file of version 7.3; load it in MATLAB or Octave and save "
+                "it with -v7"
+            )
+        if is_safetensors(start):
+            return read_safetensors(source)
+        if is_caffe(start):
+            return read_caffe(source)
+    raise InputError(
+        f"{source}: is no file of weights that can be read; give a VGG from Keras (.h5), PyTorch "
+        "(.pth), safetensors, MatConvNet (.mat) or Caffe (.caffemodel)"
     )
 
 
-def _keras_arrays(source: Path) -> dict[tuple[int, int], list[Array]]:
-    """The arrays of every group blockB_convN, by (B, N), whatever the groups inside are called."""
-    import h5py
-
-    arrays: dict[tuple[int, int], list[Array]] = {}
-    declared = [0]
-
-    def visit(path: str, item: Any) -> None:
-        match = re.search(r"(?:^|/)block(\d)_conv(\d)/", path)
-        if match and isinstance(item, h5py.Dataset):
-            declared[0] += item.nbytes
-            if item.dtype.kind != "f" or declared[0] > MAX_BYTES:
-                raise InputError(
-                    f"{source}: {path} is {item.shape} of {item.dtype}, no VGG weights"
-                )
-            key = int(match[1]), int(match[2])
-            arrays.setdefault(key, []).append(np.asarray(item[()]))
-
-    try:
-        with h5py.File(source, "r") as file:
-            file.visititems(visit)
-    except InputError:
-        raise
-    except Exception as error:  # damaged HDF5 makes h5py raise nearly anything
-        raise InputError(f"{source}: the HDF5 file is damaged or truncated ({error})") from error
-    return arrays
+def _checked(source: Path, found: Found, sha256: str) -> Weights:
+    """The weights of a VGG, or what they lack to be one."""
+    counts = tuple(
+        sum(name.startswith(f"conv{block}_") for name in found.kernels) for block in range(1, 6)
+    )
+    letter = next((a for a in NAMES if VGG_BLOCKS[a] == counts), None)
+    layers = vgg_table(letter) if letter else ()
+    expected = {layer.name for layer in layers if isinstance(layer, ConvSpec)}
+    if letter is None or set(found.kernels) != expected:
+        known = "; ".join(f"{name} has {VGG_BLOCKS[a]}" for a, name in NAMES.items())
+        raise InputError(
+            f"{source}: has {counts} convolutions in the blocks 1 to 5, where {known}: the file "
+            "is incomplete or no VGG"
+        )
+    tensors = {}
+    for name in sorted(expected):
+        kernel, bias = found.kernels[name], found.biases[name]
+        if kernel.shape[2:] != (3, 3):
+            raise InputError(
+                f"{source}: the kernel of {name} has shape {kernel.shape} as (out, in, height, "
+                "width); VGG's are 3x3: the file is transposed, damaged or no VGG"
+            )
+        if not (np.all(np.isfinite(kernel)) and np.all(np.isfinite(bias))):
+            raise InputError(f"{source}: {name} holds NaN or infinity; the file is damaged")
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = kernel, bias
+    check_tensors(source, layers, tensors)
+    return Weights(
+        name=NAMES[letter],
+        layers=layers,
+        tensors=tensors,
+        channel_order=found.preparation.channel_order,
+        mean=found.preparation.mean,
+        scale=found.preparation.scale,
+        source=f"{source.name} ({found.publisher})",
+        license=found.license,
+        source_sha256=sha256,
+    )

@@ -86,7 +86,7 @@ def normalize(weights: Weights, means: dict[str, Array]) -> Weights:
         tensors[f"{layer.name}.bias"] = (bias / factor).astype(np.float32)
         before = factor
     source = f"{weights.source}; normalised to mean activation 1 by npstyle"
-    return replace(weights, tensors=tensors, source=source, normalized=True, sha256="")
+    return replace(weights, tensors=tensors, source=source, normalized=True, check={}, sha256="")
 
 
 def check_normalized(

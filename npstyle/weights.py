@@ -13,6 +13,7 @@ The archive holds, per convolution, `conv1_1.weight` (out, in, kernel height, ke
     mean, scale     network input = (pixels 0..255 in that order - mean) * scale
     source, license, source_sha256
     normalized      true if every filter's mean activation is 1
+    check           mean activations of a generated picture, by layer; see `npstyle.verify`
 
 Nothing is ever unpickled, and the declared sizes are checked before anything is read.
 """
@@ -22,7 +23,7 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,9 +46,8 @@ MAX_BYTES = 2 << 30
 MAX_META_BYTES = 1 << 20
 
 FETCH_HINT = (
-    "for VGG-19 download Keras Applications' file "
-    "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 and run "
-    "`npstyle weights convert` with it and weights/vgg19.npz"
+    "`npstyle weights fetch vgg19` downloads VGG-19, and `npstyle weights convert` reads a file "
+    "that you have"
 )
 
 
@@ -69,6 +69,8 @@ class Weights:
         Where the numbers come from.
     normalized : bool
         True if every filter's mean activation is 1.
+    check : dict of float
+        Mean activations of a generated picture, by layer; see `npstyle.verify`.
     sha256 : str
         Of the file they were read from; "" if they were made here.
     """
@@ -83,6 +85,7 @@ class Weights:
     license: str
     source_sha256: str
     normalized: bool = False
+    check: Mapping[str, float] = field(default_factory=dict)
     sha256: str = ""
 
 
@@ -159,7 +162,7 @@ def load_weights(path: str | Path) -> Weights:
             headers = _headers(path, archive)
             meta = _read_meta(path, archive, headers)
             weights = _parse_meta(path, meta)
-            _check_tensors(path, weights.layers, headers)
+            _check_headers(path, weights.layers, headers)
             tensors = {name: _read(path, archive, name) for name in headers if name != "meta"}
     except InputError:
         raise
@@ -190,9 +193,7 @@ def save_weights(path: str | Path, weights: Weights) -> None:
     """
     path = Path(path)
     check_destination(path, SUFFIXES)
-    headers = {name: (tensor.shape, tensor.dtype) for name, tensor in weights.tensors.items()}
-    _check_tensors(path, weights.layers, headers)
-    _check_finite(path, weights.tensors)
+    check_tensors(path, weights.layers, weights.tensors)
     meta = {
         "format": FORMAT,
         "name": weights.name,
@@ -204,6 +205,7 @@ def save_weights(path: str | Path, weights: Weights) -> None:
         "license": weights.license,
         "source_sha256": weights.source_sha256,
         "normalized": weights.normalized,
+        "check": dict(weights.check),
     }
     _parse_meta(path, meta)
     arrays = {"meta": np.array(json.dumps(meta)), **weights.tensors}
@@ -213,6 +215,13 @@ def save_weights(path: str | Path, weights: Weights) -> None:
             member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             with archive.open(member, "w", force_zip64=True) as stream:
                 npy.write_array(stream, np.ascontiguousarray(array).reshape(array.shape))
+
+
+def check_tensors(path: Path, layers: Sequence[LayerSpec], tensors: Mapping[str, Array]) -> None:
+    """Raise InputError, naming `path`, if these are not the finite tensors of these layers."""
+    headers = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+    _check_headers(path, layers, headers)
+    _check_finite(path, tensors)
 
 
 Headers = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
@@ -303,6 +312,9 @@ def _parse_meta(path: Path, meta: Any) -> Weights:
             raise InputError(f"{path}: `meta` must give three finite numbers for {field}")
     if not isinstance(meta.get("normalized", False), bool):
         raise InputError(f"{path}: `meta` must give true or false for normalized")
+    check = meta.get("check", {})
+    if not (isinstance(check, dict) and all(map(_is_number, check.values()))):
+        raise InputError(f"{path}: `meta` must give finite numbers by layer for check")
     architecture = meta.get("architecture")
     if not isinstance(architecture, list) or not architecture:
         raise InputError(f"{path}: `meta` must list the layers in `architecture`")
@@ -322,6 +334,7 @@ def _parse_meta(path: Path, meta: Any) -> Weights:
         license=meta["license"],
         source_sha256=meta["source_sha256"],
         normalized=meta.get("normalized", False),
+        check=check,
     )
 
 
@@ -329,7 +342,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_tensors(path: Path, layers: Sequence[LayerSpec], headers: Headers) -> None:
+def _check_headers(path: Path, layers: Sequence[LayerSpec], headers: Headers) -> None:
     """Every convolution has weight and bias of fitting shapes, and there is nothing else."""
     expected = {"meta"}
     channels = 3

@@ -29,7 +29,7 @@ def draw_crop(rng: np.random.Generator, pictures: Sequence[Pixels], size: int) -
     -------
     float64 array (size, size, 3), 0..255
     """
-    picture = pictures[rng.integers(len(pictures))]
+    picture = pictures[int(rng.integers(len(pictures)))]
     height, width, _ = picture.shape
     longest = np.exp(rng.uniform(*np.log(LONGEST_SIDES)))
     # The short side must hold the crop; never enlarge by more than that asks for.

@@ -196,7 +196,9 @@ def choose_channels(second_moments: Array, count: int) -> list[int]:
     return chosen
 
 
-def fit_rectified(inputs: Sequence[Array], targets: Sequence[Array]) -> tuple[tuple[Array, Array], float]:
+def fit_rectified(
+    inputs: Sequence[Array], targets: Sequence[Array]
+) -> tuple[tuple[Array, Array], float]:
     """Fit a 3x3 convolution with padding 1 so that its rectified output is that of the targets.
 
     Least squares of Z on the columns C of the inputs would also pay for what the ReLU cuts off. So
@@ -217,12 +219,12 @@ def fit_rectified(inputs: Sequence[Array], targets: Sequence[Array]) -> tuple[tu
     """
     channels, filters = inputs[0].shape[2], targets[0].shape[2]
     columns = [patches(image) for image in inputs]
-    S = sum((C.T @ C).astype(np.float64) for C in columns)
+    S: Any = sum((C.T @ C).astype(np.float64) for C in columns)
     size = np.sqrt(S.diagonal())
     S = S / np.outer(size, size) + 1e-5 * np.eye(len(S))
     wanted = [target.reshape(-1, filters) for target in targets]
     for _ in range(FITS):
-        T = sum((C.T @ Z).astype(np.float64) for C, Z in zip(columns, wanted, strict=True))
+        T: Any = sum((C.T @ Z).astype(np.float64) for C, Z in zip(columns, wanted, strict=True))
         fit = (np.linalg.solve(S, T / size[:, None]) / size[:, None]).astype(np.float32)
         missed = energy = 0.0
         for k, (C, target) in enumerate(zip(columns, targets, strict=True)):

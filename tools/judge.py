@@ -10,19 +10,18 @@ Also printed are the terms that the judge finds content to have, and the time of
 
 import argparse
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+
+from common import SETTINGS, WANTED
 
 from npstyle import backend
 from npstyle.image import load_image, save_image
-from npstyle.network import Network, accelerate, configure, load_network
+from npstyle.network import Network, accelerate, load_network
 from npstyle.objective import StyleObjective, build_objective, term
 from npstyle.presets import Settings
 from npstyle.style_transfer import transfer
-from common import SETTINGS, WANTED
 
 
 def main() -> None:
@@ -92,8 +91,8 @@ def pair_objective(
     network: Network, photo: Path, painting: Path, settings: Settings
 ) -> StyleObjective:
     """What `network` thinks of pictures of this pair."""
-    pictures = [load_image(path, settings.size) for path in (photo, painting)]
-    return build_objective(network, *pictures, settings)
+    own, other = (load_image(path, settings.size) for path in (photo, painting))
+    return build_objective(network, own, other, settings)
 
 
 if __name__ == "__main__":

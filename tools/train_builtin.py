@@ -20,15 +20,23 @@ there. The losses go to a table (.csv) beside the weights.
 """
 
 import argparse
-import csv
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from crops import draw_crop, load_pictures
+from distill import (
+    Bridge,
+    Tensors,
+    bridge_loss,
+    choose_channels,
+    fit_rectified,
+    student_backward,
+    student_forward,
+)
 from numpy.typing import NDArray
 
 from npstyle import backend
@@ -42,16 +50,6 @@ from npstyle.passes import forward
 from npstyle.presets import STYLE_LAYERS, Settings
 from npstyle.style_transfer import transfer
 from npstyle.weights import Weights, save_weights
-from crops import draw_crop, load_pictures
-from distill import (
-    Bridge,
-    Tensors,
-    bridge_loss,
-    choose_channels,
-    fit_rectified,
-    student_backward,
-    student_forward,
-)
 
 Array = NDArray[Any]
 
@@ -243,7 +241,10 @@ def train(
         pool = state.made if rng.random() < MADE_SHARE else pictures
         remembered.append(fresh_crop(fast, draw_crop(rng, pool, CROP)))
         del remembered[:-REMEMBERED]
-        batch = [remembered[-1], *(remembered[i] for i in rng.integers(len(remembered), size=BATCH - 1))]
+        batch = [
+            remembered[-1],
+            *(remembered[i] for i in rng.integers(len(remembered), size=BATCH - 1)),
+        ]
         for bridge in state.bridges.values():
             bridge.fade(FADE)
         maps = {name: b.solve().astype(np.float32) for name, b in state.bridges.items()}
@@ -290,9 +291,7 @@ def fresh_crop(teacher: Network, pixels: Pixels) -> Crop:
 def student(teacher: Network, tensors: Tensors) -> Network:
     """The student as a network, as deep as it is taught."""
     layers = tuple(
-        replace(
-            layer, weight=tensors[f"{layer.name}.weight"], bias=tensors[f"{layer.name}.bias"]
-        )
+        replace(layer, weight=tensors[f"{layer.name}.weight"], bias=tensors[f"{layer.name}.bias"])
         if isinstance(layer, Conv)
         else layer
         for layer in teacher.layers[: len(taught_layers())]
