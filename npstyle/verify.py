@@ -1,4 +1,4 @@
-"""Does a file of weights still give the activations that it gave when it was made?
+"""Whether a file of weights still gives the activations that it gave when it was made.
 
 When a file is made, the mean activation of every convolution of one generated picture goes into its
 `meta`, computed in float64. `verify` computes them again: equal figures mean that the numbers, the

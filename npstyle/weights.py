@@ -23,7 +23,8 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+import dataclasses
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -85,7 +86,7 @@ class Weights:
     license: str
     source_sha256: str
     normalized: bool = False
-    check: Mapping[str, float] = field(default_factory=dict)
+    check: Mapping[str, float] = dataclasses.field(default_factory=dict)
     sha256: str = ""
 
 

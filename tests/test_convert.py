@@ -2,124 +2,157 @@ import h5py
 import numpy as np
 import pytest
 
-from npstyle.convert import BLOCKS, convert
+from npstyle.convert import NAMES, convert
 from npstyle.errors import InputError
+from npstyle.formats.found import CAFFE, TORCHVISION
+from npstyle.image import preprocess
+from npstyle.network import configure, network_from_weights
+from npstyle.ops.conv import conv2d
+from npstyle.ops.pool import avg_pool2d
+from npstyle.passes import forward
+from npstyle.verify import draw_picture
 from npstyle.weights import load_weights
 
-NAMES = {"old": ("{0}/{0}_W_1:0", "{0}/{0}_b_1:0"), "new": ("{0}/{0}/kernel:0", "{0}/{0}/bias:0")}
+from . import foreign as f
+
+WRITERS = {
+    "keras": lambda path, values: f.write_keras(path, values),
+    "keras with top": lambda path, values: f.write_keras(path, values, "new", top=True),
+    "pth zip": lambda path, values: f.write_torch_zip(path, f.caffe_names(values)),
+    "pth legacy": lambda path, values: f.write_torch_legacy(path, f.caffe_names(values)),
+    "johnson": lambda path, values: f.write_torch_legacy(path, f.torch_names(values, (1, 4, 6))),
+    "matconvnet": lambda path, values: f.write_matconvnet(path, values),
+    "matconvnet old": lambda path, values: f.write_matconvnet(path, values, old=True),
+    "caffe old": lambda path, values: f.write_caffe(path, values),
+    "caffe": lambda path, values: f.write_caffe(path, values, old=False),
+    "safetensors": lambda path, values: f.write_safetensors(path, f.caffe_names(values)),
+}
+TORCHVISION_WRITERS = {
+    "pth zip": lambda path, values: f.write_torch_zip(path, f.torch_names(values, (0, 3, 6))),
+    "pth legacy": lambda path, values: f.write_torch_legacy(path, f.torch_names(values)),
+    "safetensors": lambda path, values: f.write_safetensors(path, f.torch_names(values)),
+}
+ALL = WRITERS | {f"torchvision {name}": write for name, write in TORCHVISION_WRITERS.items()}
 
 
-def keras_arrays(rng, network="vgg19", width=2):
-    """Kernels (height, width, in, out) and biases with few channels, as Keras names its layers."""
-    arrays, channels = {}, 3
-    for block, count in enumerate(BLOCKS[network], start=1):
-        for n in range(1, count + 1):
-            kernel = rng.standard_normal((3, 3, channels, width * block)).astype(np.float32)
-            bias = rng.standard_normal(width * block).astype(np.float32)
-            arrays[f"block{block}_conv{n}"] = kernel, bias
-            channels = width * block
-    return arrays
+def activations_of(file):
+    """Every convolution's activation of the picture, by the converted network."""
+    network = configure(network_from_weights(load_weights(file)), "avg", np.float64)
+    names = [name for name in network.activations().values() if name.startswith("conv")]
+    image = preprocess(
+        draw_picture(), network.channel_order, network.mean, network.scale, np.float64
+    )
+    return forward(network, image, dict.fromkeys(names, np.array))[0]
 
 
-def write_keras(path, arrays, style="old", top=False):
-    with h5py.File(path, "w") as file:
-        for layer, parts in arrays.items():
-            for name, array in zip(NAMES[style], parts, strict=True):
-                file[name.format(layer)] = array
-        if top:
-            file["fc1/fc1_W_1:0"] = np.zeros((8, 4), np.float32)
-    return path
+def activations_by_hand(values, image):
+    """The same from the values, for an input prepared as the file's own program does."""
+    found, block = {}, "1"
+    for layer, (kernel, bias) in values.items():
+        if layer[4] != block:
+            block, image = layer[4], avg_pool2d(image)
+        weight = kernel.astype(np.float64).transpose(2, 3, 1, 0)
+        image = np.maximum(conv2d(image, weight, bias, padding=1), 0)
+        found[layer] = image
+    return found
 
 
-@pytest.mark.parametrize("network", BLOCKS)
-@pytest.mark.parametrize(("style", "top"), [("old", False), ("new", False), ("old", True)])
-def test_keras_layouts_are_read_with_kernels_turned_to_out_in(rng, tmp_path, network, style, top):
-    arrays = keras_arrays(rng, network)
-    source = write_keras(tmp_path / "keras.h5", arrays, style, top)
-    weights = convert(source, tmp_path / "out.npz")
-    assert weights.name == network
-    assert weights.channel_order == "BGR"
-    assert weights.mean == (103.939, 116.779, 123.68)
-    assert len(weights.tensors) == 2 * len(arrays)
-    for layer, (kernel, bias) in arrays.items():
-        name = "conv" + layer.removeprefix("block").replace("_conv", "_")
-        for o, i, y, x in [(0, 0, 0, 1), (1, 2 if "1_1" in name else 1, 2, 0)]:
-            assert weights.tensors[f"{name}.weight"][o, i, y, x] == kernel[y, x, i, o]
-        assert np.array_equal(weights.tensors[f"{name}.bias"], bias)
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, activation in expected.items():
+        assert np.allclose(found[name], activation, rtol=1e-9, atol=1e-9 * activation.max()), name
 
 
-def test_the_file_is_recognised_by_content_and_converts_to_the_same_bytes_each_time(rng, tmp_path):
-    source = write_keras(tmp_path / "weights.dat", keras_arrays(rng))
+@pytest.mark.parametrize("letter", NAMES)
+@pytest.mark.parametrize("writer", WRITERS)
+def test_every_format_gives_the_activations_of_caffe(rng, tmp_path, writer, letter):
+    values = f.draw_values(rng, letter)
+    source = WRITERS[writer](tmp_path / "source.dat", values)
+    assert convert(source, tmp_path / "out.npz").name == NAMES[letter]
+    image = draw_picture()[:, :, ::-1] - np.array(CAFFE.mean)
+    assert_same(activations_of(tmp_path / "out.npz"), activations_by_hand(values, image))
+
+
+@pytest.mark.parametrize("writer", TORCHVISION_WRITERS)
+def test_torchvisions_names_mean_rgb_from_0_to_1_by_mean_and_deviation(rng, tmp_path, writer):
+    values = f.draw_values(rng)
+    source = TORCHVISION_WRITERS[writer](tmp_path / "source.dat", values)
+    convert(source, tmp_path / "out.npz")
+    image = (draw_picture() / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    assert_same(activations_of(tmp_path / "out.npz"), activations_by_hand(values, image))
+
+
+def test_the_same_source_converts_to_the_same_bytes_each_time(rng, tmp_path):
+    source = f.write_keras(tmp_path / "weights.dat", f.draw_values(rng))
     first, second = tmp_path / "a.npz", tmp_path / "b.npz"
     convert(source, first)
     convert(source, second)
     assert first.read_bytes() == second.read_bytes()
 
 
-def without_layer(arrays):
-    del arrays["block5_conv4"]
+def without_layer(values):
+    del values["conv5_4"]
 
 
-def transposed(arrays):
-    arrays["block2_conv1"] = (
-        arrays["block2_conv1"][0].transpose(3, 2, 0, 1),
-        arrays["block2_conv1"][1],
-    )
+def transposed(values):
+    values["conv2_1"] = values["conv2_1"][0].transpose(2, 3, 1, 0), values["conv2_1"][1]
 
 
-def with_nan(arrays):
-    arrays["block3_conv2"][0][0, 0, 0, 0] = np.nan
+def with_nan(values):
+    values["conv3_2"][0][0, 0, 0, 0] = np.nan
 
 
-def wrong_bias(arrays):
-    arrays["block1_conv1"] = arrays["block1_conv1"][0], np.zeros(99, np.float32)
+def wrong_bias(values):
+    values["conv1_1"] = values["conv1_1"][0], np.zeros(99, np.float32)
 
 
-def integers(arrays):
-    arrays["block1_conv1"] = arrays["block1_conv1"][0].astype(int), arrays["block1_conv1"][1]
+def not_chained(values):
+    values["conv2_1"] = values["conv2_1"][0][:, :1], values["conv2_1"][1]
 
 
-def two_kernels(arrays):
-    arrays["block1_conv2"] = (arrays["block1_conv2"][0],) * 2
+DAMAGE = {
+    without_layer: "incomplete",
+    transposed: "conv2_1",
+    with_nan: "conv3_2 holds NaN",
+    wrong_bias: "conv1_1",
+    not_chained: "conv2_1",
+}
 
 
-@pytest.mark.parametrize(
-    ("damage", "says"),
-    [
-        (without_layer, r"\(2, 2, 4, 4, 3\)"),
-        (transposed, "block2_conv1"),
-        (with_nan, r"keras\.h5: block3_conv2 holds NaN"),
-        (wrong_bias, r"conv1_1\.bias"),
-        (integers, "block1_conv1"),
-        (two_kernels, "block1_conv2"),
-    ],
-)
-def test_a_damaged_source_is_refused_and_nothing_is_written(rng, tmp_path, damage, says):
-    arrays = keras_arrays(rng)
-    damage(arrays)
-    source = write_keras(tmp_path / "keras.h5", arrays)
-    with pytest.raises(InputError, match=says):
+@pytest.mark.parametrize("writer", ALL)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_values_are_refused_in_one_sentence_and_nothing_is_written(
+    rng, tmp_path, writer, damage
+):
+    values = f.draw_values(rng)
+    damage(values)
+    source = ALL[writer](tmp_path / "source.dat", values)
+    with pytest.raises(InputError, match=rf"source\.dat: .*{DAMAGE[damage]}"):
         convert(source, tmp_path / "out.npz")
-    assert [path.name for path in tmp_path.iterdir()] == ["keras.h5"]
+    assert [path.name for path in tmp_path.iterdir()] == ["source.dat"]
 
 
-def test_every_truncation_is_refused(rng, tmp_path):
-    source = write_keras(tmp_path / "keras.h5", keras_arrays(rng))
+@pytest.mark.parametrize("writer", ALL)
+def test_every_truncation_is_refused(rng, tmp_path, writer):
+    source = ALL[writer](tmp_path / "source.dat", f.draw_values(rng))
     data = source.read_bytes()
     for length in np.linspace(0, len(data) - 1, 25).astype(int):
         source.write_bytes(data[:length])
-        with pytest.raises(InputError, match=r"keras\.h5"):
+        with pytest.raises(InputError, match=r"source\.dat"):
             convert(source, tmp_path / "out.npz")
     assert not (tmp_path / "out.npz").exists()
 
 
 def test_other_files_and_bad_destinations_are_named(rng, tmp_path):
-    (tmp_path / "a.png").write_bytes(b"\x89PNG")
-    with pytest.raises(InputError, match=r"a\.png: is no HDF5 file"):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG" + bytes(100))
+    with pytest.raises(InputError, match=r"a\.png: is no file of weights that can be read"):
         convert(tmp_path / "a.png", tmp_path / "out.npz")
+    (tmp_path / "b.mat").write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64" + bytes(100))
+    with pytest.raises(InputError, match=r"b\.mat: .* -v7$"):
+        convert(tmp_path / "b.mat", tmp_path / "out.npz")
     with pytest.raises(InputError, match=r"no\.h5: there is no such file"):
         convert(tmp_path / "no.h5", tmp_path / "out.npz")
-    source = write_keras(tmp_path / "keras.h5", keras_arrays(rng))
+    source = f.write_keras(tmp_path / "keras.h5", f.draw_values(rng))
     with pytest.raises(InputError, match=r"out\.h5"):
         convert(source, tmp_path / "out.h5")
 
@@ -132,3 +165,24 @@ def test_the_real_vgg19_converts_with_its_shapes_and_values(shared, vgg19):
     with h5py.File(shared / "weights" / "vgg19_keras_notop.h5") as file:
         kernel = file["block3_conv2/block3_conv2_W_1:0"][()]
     assert np.array_equal(weights.tensors["conv3_2.weight"], kernel.transpose(3, 2, 0, 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("writer", ALL)
+def test_the_real_values_come_through_every_format_unchanged(vgg19, tmp_path, writer):
+    real = load_weights(vgg19)
+    values = {
+        name.removesuffix(".weight"): (tensor, real.tensors[name.replace("weight", "bias")])
+        for name, tensor in real.tensors.items()
+        if name.endswith(".weight")
+    }
+    source = ALL[writer](tmp_path / "source.dat", values)
+    weights = convert(source, tmp_path / "out.npz")
+    for name, tensor in real.tensors.items():
+        turned = writer.startswith("matconvnet") and name == "conv1_1.weight"
+        assert np.array_equal(weights.tensors[name], tensor[:, ::-1] if turned else tensor)
+    # Under torchvision's names, too, Caffe's VGG-19 is known by its biases.
+    assert (weights.channel_order, weights.mean) == (
+        ("RGB", f.MEAN_RGB) if writer.startswith("matconvnet") else ("BGR", CAFFE.mean)
+    )
+    assert weights.scale == (1, 1, 1) != TORCHVISION.scale

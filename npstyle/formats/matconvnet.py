@@ -165,7 +165,7 @@ class _Walk:
         elements = math.prod(int(n) for n in dims)
         if dims.size < 2 or dims.min() < 0:
             raise _DamagedError("an array has no valid size")
-        if class_ == CELL or class_ == STRUCT:
+        if class_ in (CELL, STRUCT):
             fields = 1
             if class_ == STRUCT:
                 length = int.from_bytes(self._small(stream, (5,), 4), "little")

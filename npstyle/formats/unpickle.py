@@ -247,7 +247,7 @@ def _fill(dictionary: dict[Any, Any], pairs: list[Any]) -> dict[Any, Any]:
 
 
 def _storage(identity: Any) -> StorageRecord:
-    """('storage', type, key, device, count[, view]): PyTorch's persistent id of a run of numbers."""
+    """A run of numbers from its persistent id ('storage', type, key, device, count[, view])."""
     if (
         not isinstance(identity, tuple)
         or len(identity) not in (5, 6)
