@@ -103,7 +103,8 @@ def write_torch_zip(path, tensors, pickle=None, byteorder=b"little", compression
     return path
 
 
-def legacy_head(machine=b"}" + text("little_endian") + b"\x88s"):
+def legacy_head():
+    machine = b"}" + text("little_endian") + b"\x88s"
     magic = MAGIC.to_bytes(10, "little")
     return (
         b"\x80\x02\x8a" + bytes([len(magic)]) + magic + b"."

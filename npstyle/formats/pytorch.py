@@ -79,7 +79,9 @@ def read_pytorch_zip(source: Path) -> Found:
                 return _laid_out(source, tensor, np.frombuffer(data, dtype))
 
             return find_convolutions(source, _tensors(source, _unpickled(source, described)), read)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a damaged archive makes zipfile raise nearly anything
         raise InputError(
             f"{source}: the zip archive is damaged or truncated ({error}); download it again"
         ) from error

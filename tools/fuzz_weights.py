@@ -1,0 +1,180 @@
+"""Feed mutated files of weights to every reader: none may crash, hang, or take much memory.
+
+For each format a small VGG is written; then bytes of it are changed, cut out, repeated and swapped
+for numbers that lie, thousands of times over, and each time the reader must give either weights or
+an InputError. Each format is read in a process of its own, whose memory is measured.
+
+    python tools/fuzz_weights.py --count 10000
+"""
+
+import argparse
+import multiprocessing
+import resource
+import struct
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npstyle.convert import read_foreign
+from npstyle.errors import InputError
+from npstyle.weights import load_weights, save_weights
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests import foreign
+
+LIES = [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, -1]
+HEAD_SHARE = 0.5
+"""Share of the changes in the first 4 KiB, where most formats keep what describes the rest."""
+
+Writer = Callable[[Path, Any], Path]
+Wrapper = Callable[[Path, Any, bytes], None]
+
+
+def _own(path: Path, values: Any) -> Path:
+    """The format of npstyle itself."""
+    weights = read_foreign(foreign.write_caffe(path, values))
+    target = path.with_suffix(".npz")
+    save_weights(target, weights)
+    return target
+
+
+WRITERS: dict[str, Writer] = {
+    "keras": foreign.write_keras,
+    "pytorch zip": lambda path, values: foreign.write_torch_zip(path, foreign.torch_names(values)),
+    "pytorch legacy": lambda path, values: foreign.write_torch_legacy(
+        path, foreign.torch_names(values)
+    ),
+    "safetensors": lambda path, values: foreign.write_safetensors(
+        path, foreign.torch_names(values)
+    ),
+    "matconvnet": foreign.write_matconvnet,
+    "matconvnet, not compressed": lambda path, values: foreign.write_matconvnet(
+        path, values, compress=False
+    ),
+    "caffe": foreign.write_caffe,
+    "npstyle": _own,
+}
+
+
+def _in_zip(path: Path, values: Any, data: bytes) -> None:
+    """A pickle in a sound archive: no checksum keeps its changes from being read."""
+    foreign.write_torch_zip(path, foreign.torch_names(values), data)
+
+
+def _compressed(path: Path, values: Any, data: bytes) -> None:
+    """A MATLAB file's first element, soundly compressed."""
+    end = 136 + int.from_bytes(data[132:136], "little")
+    packed = zlib.compress(data[128:end])
+    path.write_bytes(data[:128] + struct.pack("<II", 15, len(packed)) + packed + data[end:])
+
+
+WRAPPED: dict[str, tuple[Writer, Wrapper]] = {
+    "pytorch zip, sound": (
+        lambda path, values: _written(path, foreign.pickle_of_tensors(foreign.torch_names(values))),
+        _in_zip,
+    ),
+    "matconvnet, sound": (WRITERS["matconvnet, not compressed"], _compressed),
+}
+"""Formats whose checksums would catch every change: how to write what is changed, and the rest."""
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def mutate(rng: np.random.Generator, data: bytes) -> bytes:
+    """Change a file in one to eight places."""
+    changed = bytearray(data)
+    for _ in range(int(rng.integers(1, 9))):
+        end = min(len(changed), 4096) if rng.random() < HEAD_SHARE else len(changed)
+        place = int(rng.integers(max(1, end)))
+        length = int(rng.integers(1, 64))
+        match rng.integers(6):
+            case 0:
+                changed[place : place + 1] = bytes([int(rng.integers(256))])
+            case 1:
+                size = int(rng.choice([1, 2, 4, 8]))
+                lie = LIES[int(rng.integers(len(LIES)))] & ((1 << 8 * size) - 1)
+                changed[place : place + size] = struct.pack("<Q", lie)[:size]
+            case 2:
+                del changed[place : place + length]
+            case 3:
+                changed[place:place] = changed[place : place + length]
+            case 4:
+                other = int(rng.integers(max(1, len(changed))))
+                changed[place : place + length] = changed[other : other + length]
+            case 5 if rng.random() < 0.2:
+                del changed[place:]
+            case _:
+                changed[place : place + 1] = bytes([changed[place] ^ 1 << int(rng.integers(8))])
+        if not changed:
+            changed = bytearray(1)
+    return bytes(changed)
+
+
+FORMATS = [*WRITERS, *WRAPPED]
+
+
+def fuzz(name: str, count: int, seed: int) -> dict[str, Any]:
+    """Read `count` mutations of one format; anything but an InputError is raised."""
+    rng = np.random.default_rng((seed, FORMATS.index(name)))
+    values = foreign.draw_values(rng)
+    write, wrap = WRAPPED.get(name) or (WRITERS[name], None)
+    read = load_weights if name == "npstyle" else read_foreign
+    refused, slowest = 0, 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        source = write(Path(folder) / "source.dat", values)
+        data = source.read_bytes()
+        if wrap is not None:
+            wrap(source, values, data)
+        read(source)  # what is loaded once is no memory of a mutation
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for k in range(count):
+            mutated = mutate(rng, data)
+            if wrap is None:
+                source.write_bytes(mutated)
+            else:
+                wrap(source, values, mutated)
+            began = time.monotonic()
+            try:
+                read(source)
+            except InputError:
+                refused += 1
+            except BaseException:
+                Path(f"fuzz-{name.replace(' ', '-')}-{k}.dat").write_bytes(mutated)
+                raise
+            slowest = max(slowest, time.monotonic() - began)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {"files": count, "refused": refused, "slowest_s": slowest, "grown_mib": grown}
+
+
+def main() -> None:
+    """Fuzz every format in a process of its own, and print what it took."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=10_000, help="mutated files per reader")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
+    arguments = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    for name in arguments.formats:
+        with ProcessPoolExecutor(1, context) as pool:  # tells of a worker that crashed
+            found = pool.submit(fuzz, name, arguments.count, arguments.seed).result()
+        print(
+            f"{name:<28} {found['files']} files, {found['refused']} refused, slowest "
+            f"{found['slowest_s'] * 1e3:.0f} ms, {found['grown_mib']:.0f} MiB more memory",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
