@@ -45,6 +45,9 @@ EVEN = 4
 PIECES = 16
 """Pieces that work on every entry of an array is shared in."""
 
+SMALL = 1 << 19
+"""Entries up to which a thread alone is done before a second one has woken up."""
+
 _pool: ThreadPoolExecutor | None = None
 _workers = 1
 _interrupted = threading.Event()
@@ -119,6 +122,11 @@ def _noted_interrupts() -> Iterator[None]:
         _interrupted.clear()
 
 
+def workers() -> int:
+    """Number of threads that `share` lets work; no result may depend on it."""
+    return _workers
+
+
 def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
     """Let every worker thread run `worker` on one shared queue of `items`.
 
@@ -139,10 +147,12 @@ def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
     KeyboardInterrupt
         If Ctrl-C was pressed; what the workers write is then incomplete.
     """
+    items = list(items)
     queue = _Queue(items)
     helpers = []
     if _pool is not None:
-        helpers = [_pool.submit(_work, [worker], queue) for _ in range(_workers - 1)]
+        count = min(_workers, len(items)) - 1
+        helpers = [_pool.submit(_work, [worker], queue) for _ in range(count)]
     try:
         worker(queue)
     finally:
@@ -189,6 +199,11 @@ def pieces(rows: int, count: int = PIECES) -> list[tuple[int, int]]:
     """Ranges (first, end) that cover `rows` rows, `count` of them if there are as many rows."""
     count = min(rows, count)
     return list(pairwise(rows * k // count for k in range(count + 1))) if rows > 0 else []
+
+
+def pieces_of(array: NDArray[Any]) -> list[tuple[int, int]]:
+    """Ranges of an array's rows for work on every entry: one only, if there is little of it."""
+    return pieces(len(array), 1 if array.size <= SMALL else PIECES)
 
 
 def thread_count(asked_for: int | None) -> int:

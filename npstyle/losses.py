@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.backend import pieces, share
+from npstyle.backend import pieces_of, share
 from npstyle.ops.gram import gram, gram_backward
 
 Array = NDArray[Any]
@@ -87,7 +87,7 @@ def content_loss_backward(
             F, P = activation[first:end], target[first:end]
             out[first:end] += factor * (F - P) * (F > 0)
 
-    share(work, pieces(len(out)))
+    share(work, pieces_of(out))
     return out
 
 

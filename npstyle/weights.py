@@ -18,12 +18,12 @@ The archive holds, per convolution, `conv1_1.weight` (out, in, kernel height, ke
 Nothing is ever unpickled, and the declared sizes are checked before anything is read.
 """
 
+import dataclasses
 import hashlib
 import json
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
-import dataclasses
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any

@@ -51,6 +51,11 @@ def read_pytorch_zip(source: Path) -> Found:
     try:
         with zipfile.ZipFile(source) as archive:
             members = {member.filename: member for member in archive.infolist()}
+            if "meta.npy" in members:
+                raise InputError(
+                    f"{source}: is no foreign file but npstyle's own format, or an archive of "
+                    "NumPy; use it as it is, with --network"
+                )
             pickles = [name for name in members if name.split("/")[-1] == "data.pkl"]
             if len(pickles) != 1:
                 raise InputError(

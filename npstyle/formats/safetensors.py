@@ -44,7 +44,9 @@ def read_safetensors(source: Path) -> Found:
     try:
         with safe_open(source, framework="numpy") as file:
             names = file.keys()
-            tensors = {name: _Slice(name, tuple(file.get_slice(name).get_shape())) for name in names}
+            tensors = {
+                name: _Slice(name, tuple(file.get_slice(name).get_shape())) for name in names
+            }
 
             def read(tensor: _Slice) -> Array:
                 dtype = file.get_slice(tensor.name).get_dtype()

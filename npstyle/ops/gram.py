@@ -37,6 +37,9 @@ from npstyle.backend import even_strips, scratch, share
 STRIP_POSITIONS = 1 << 10
 """Positions multiplied at a time, a piece of work for one thread."""
 
+STRIP_VALUES = 1 << 16
+"""Entries of F multiplied at a time backward: with few channels, more positions."""
+
 
 def gram(activation: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[Any]:
     """Gram matrix of one layer's activations, summed over the positions (not divided by M).
@@ -116,7 +119,8 @@ def gram_backward(
                 product *= strip > 0
             out[first:end] += product
 
-    share(multiply, even_strips(len(positions), STRIP_POSITIONS))
+    at_once = max(STRIP_POSITIONS, STRIP_VALUES // positions.shape[1])
+    share(multiply, even_strips(len(positions), at_once))
     return sums
 
 

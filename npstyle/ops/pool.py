@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.arena import empty
-from npstyle.backend import share, strips
+from npstyle.backend import SMALL, share, strips
 
 Array = NDArray[Any]
 
@@ -74,7 +74,7 @@ def avg_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
                 strip += window[first:end]
             strip *= factor
 
-    share(average, strips(len(total), ROWS))
+    share(average, strips(len(total), ROWS if image.size > SMALL else len(total)))
     return total
 
 
@@ -115,7 +115,8 @@ def avg_pool2d_backward(
                     window[first:end] += share_of_each
 
     # Windows that overlap would let two threads add to one row: those go in one piece.
-    share(spread, strips(len(gradient), ROWS if stride >= size else len(gradient)))
+    apart = stride >= size and image_gradient.size > SMALL
+    share(spread, strips(len(gradient), ROWS if apart else len(gradient)))
     return image_gradient
 
 

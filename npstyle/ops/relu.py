@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.arena import empty
-from npstyle.backend import pieces, share
+from npstyle.backend import pieces_of, share
 
 
 def relu(pre_activation: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -40,7 +40,7 @@ def relu(pre_activation: NDArray[Any], out: NDArray[Any] | None = None) -> NDArr
         for first, end in queue:
             np.maximum(pre_activation[first:end], 0, out=out[first:end])
 
-    share(rectify, pieces(len(out)))
+    share(rectify, pieces_of(out))
     return out
 
 
@@ -63,8 +63,13 @@ def active(activation: NDArray[Any]) -> NDArray[np.bool_]:
         for first, end in queue:
             np.greater(activation[first:end], 0, out=out[first:end])
 
-    share(compare, pieces(len(out)))
+    share(compare, pieces_of(out))
     return out
+
+
+def positive(activation: NDArray[Any]) -> NDArray[np.bool_]:
+    """F > 0 where it is not known yet: what `active` returned is taken as it is."""
+    return activation if activation.dtype == np.bool_ else activation > 0
 
 
 def relu_backward(
@@ -92,7 +97,7 @@ def relu_backward(
     def gate(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
             strip = slice(first, end)
-            np.multiply(gradient[strip], activation[strip] > 0, out=out[strip])
+            np.multiply(gradient[strip], positive(activation[strip]), out=out[strip])
 
-    share(gate, pieces(len(gradient)))
+    share(gate, pieces_of(gradient))
     return out

@@ -41,8 +41,9 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from npstyle.arena import empty
-from npstyle.backend import even_strips, pieces, scratch, share
+from npstyle.backend import even_strips, pieces, scratch, share, workers
 from npstyle.ops.pool import avg_pool2d_backward_rows
+from npstyle.ops.relu import positive
 
 Array = NDArray[Any]
 Fill = Callable[[Array, int, int], None]
@@ -62,8 +63,8 @@ STRIPS_PER_FILTERS = 3
 FEW_TILES = 1 / 2
 """A layer with fewer tiles than this times its channels is worked on as a whole."""
 
-LAYER_PIECES = 4
-"""Pieces that such a layer's transforms are shared in."""
+FEW_VALUES = 1 << 17
+"""Entries of such a layer's transformed tiles up to which one thread alone makes them."""
 
 POINTS = (0.0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)
 """Where the polynomials are evaluated. The usual 0, 1, -1, 2, -2 make transforms of whole numbers,
@@ -179,10 +180,10 @@ def winograd_conv2d_backward(
         if activation is None:
             out[:] = gradient[first:end]
         elif pooling == 1:
-            np.multiply(gradient[first:end], activation[first:end] > 0, out=out)
+            np.multiply(gradient[first:end], positive(activation[first:end]), out=out)
         else:
             avg_pool2d_backward_rows(gradient, out, first, pooling)
-            out *= activation[first:end] > 0
+            out *= positive(activation[first:end])
 
     return _convolve(fill, shape, gradient.dtype, turned, None, False, to_tiles, from_tiles)
 
@@ -258,9 +259,9 @@ def _convolve(
             _read(windows, spare, fill, shape, first, end)
             np.matmul(to_tiles, _flat(windows), out=_flat(tiles))
 
-    def multiply(queue: Iterator[int]) -> None:
-        for k in queue:
-            np.matmul(transformed[k], filters[k], out=products[k])
+    def multiply(queue: Iterator[tuple[int, int]]) -> None:
+        for first, end in queue:
+            np.matmul(transformed[first:end], filters[first:end], out=products[first:end])
 
     def finish(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
@@ -268,11 +269,11 @@ def _convolve(
             result = scratch(TILE**2 * tiles * outputs, dtype).reshape(TILE**2, tiles, outputs)
             write(products[:, first * columns : end * columns], result, first, end)
 
-    parts = pieces(rows, LAYER_PIECES)
     transformed = empty((WINDOW**2, rows * columns, channels), dtype)
+    parts = pieces(rows, 1 if transformed.size <= FEW_VALUES else workers())
     share(transform, parts)
     products = empty((count, rows * columns, outputs), dtype)
-    share(multiply, range(WINDOW**2))
+    share(multiply, pieces(WINDOW**2, workers()))
     share(finish, parts)
     return out
 
