@@ -255,10 +255,12 @@ def test_the_default_is_vgg19_where_installed_else_the_builtin(small, tmp_path, 
     assert default_weights() == tmp_path / "weights" / "vgg19.npz"
 
 
-def test_the_builtin_network_is_vgg19_at_a_quarter_of_the_width_under_3_mb():
+def test_the_builtin_network_is_vgg19_at_a_quarter_of_the_width_under_2_and_a_half_mb():
     path = find_weights("builtin")
     weights = load_weights(path)
-    assert path.stat().st_size < 3_000_000
+    assert path.stat().st_size < 2_500_000
+    assert "CC BY 4.0" in weights.license
+    assert "vgg19" in weights.source
     assert weights.layers == vgg_architecture((2, 2, 4, 4, 4))
     widths = [weights.tensors[f"conv{block}_1.bias"].size for block in range(1, 6)]
     assert widths == [16, 32, 64, 128, 128]

@@ -16,47 +16,41 @@ No framework: teacher and student run on npstyle's kernels, forward and backward
     python tools/train_builtin.py PICTURES --teacher weights/vgg19.npz
 
 It keeps its state in a file after every validation, and on Ctrl-C; the same command goes on from
-there. The losses go to a table (.csv) beside the weights.
+there. The losses go to a table (--log).
 """
 
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from crops import draw_crop, load_pictures
-from distill import (
-    Bridge,
-    Tensors,
-    bridge_loss,
-    choose_channels,
-    fit_rectified,
-    student_backward,
-    student_forward,
-)
+from distill import Tensors, bridge_loss, student_backward, student_forward
 from numpy.typing import NDArray
+from student import (
+    TAUGHT,
+    fit_layers,
+    flat,
+    network_input,
+    student,
+    taught_layers,
+    write_network,
+)
+from training_state import State, fresh_state, load_state, save_state
 
 from npstyle import backend
-from npstyle.architecture import ConvSpec, vgg_table
 from npstyle.files import written_whole
-from npstyle.image import Pixels, preprocess
-from npstyle.network import Conv, Network, accelerate, configure, load_network
-from npstyle.ops.conv import conv2d
+from npstyle.image import Pixels
+from npstyle.network import Network, accelerate, configure, load_network
 from npstyle.optimizers import adam_direction
 from npstyle.passes import forward
-from npstyle.presets import STYLE_LAYERS, Settings
+from npstyle.presets import Settings
 from npstyle.style_transfer import transfer
-from npstyle.weights import Weights, save_weights
 
 Array = NDArray[Any]
-
-LAYERS = vgg_table("E")
-WIDTHS = {"conv1": 16, "conv2": 32, "conv3": 64, "conv4": 128, "conv5": 128}
-TAUGHT = {**dict.fromkeys(STYLE_LAYERS, 1.0), "conv4_1": 2.0, "conv4_2": 1.0}
-"""Layers where the student is compared with the teacher, and w_l."""
 
 SEED = 2015
 CROP = 192
@@ -97,20 +91,6 @@ class Crop:
     targets: dict[str, Array]
 
 
-@dataclass
-class State:
-    """All that the training needs to go on."""
-
-    step: int
-    tensors: Tensors
-    units: dict[str, float]
-    mean: Tensors
-    square: Tensors
-    bridges: dict[str, Bridge]
-    log: list[list[float]]
-    made: list[Array]
-
-
 def main() -> None:
     """Start or resume, train, and write the network."""
     parser = argparse.ArgumentParser(
@@ -118,22 +98,25 @@ def main() -> None:
     )
     parser.add_argument("pictures", type=Path, help="a folder of pictures (.jpg)")
     parser.add_argument("--teacher", default="vgg19", help="file or name of the teacher")
-    parser.add_argument("--steps", type=int, default=6000, help=f"of {BATCH} crops each")
+    parser.add_argument("--steps", type=int, default=4000, help=f"of {BATCH} crops each")
     parser.add_argument("--state", type=Path, default=Path("train_builtin.state.npz"))
     parser.add_argument("--out", type=Path, default=Path("weights/builtin.npz"))
+    parser.add_argument("--log", type=Path, default=Path("tools/train_builtin.csv"))
     arguments = parser.parse_args()
     paths = sorted(arguments.pictures.glob("*.jpg"))
-    left_out = [path for path in paths if path.stem in VALIDATION]
-    pictures = load_pictures([path for path in paths if path not in left_out])
+    left_out = load_pictures([path for path in paths if path.stem in VALIDATION])
+    pictures = load_pictures([path for path in paths if path.stem not in VALIDATION])
+    if len(pictures) < 2 or not left_out:
+        parser.error(f"{arguments.pictures}: needs two pictures to train on, and one of VALIDATION")
     teacher = configure(load_network(arguments.teacher), "avg", np.float32)
     rng = np.random.default_rng(SEED)
-    validation = [draw_crop(rng, load_pictures(left_out), CROP) for _ in range(VALIDATION_CROPS)]
+    validation = [draw_crop(rng, left_out, CROP) for _ in range(VALIDATION_CROPS)]
+    crops = [draw_crop(rng, pictures, CROP) for _ in range(START_CROPS)]
     with backend.threads(backend.physical_cores()):
         if arguments.state.exists():
             state = load_state(arguments.state)
             print(f"goes on from {arguments.state}, step {state.step}")
         else:
-            crops = [draw_crop(rng, pictures, CROP) for _ in range(START_CROPS)]
             tensors: Tensors = {}
             fit_layers(teacher, tensors, crops, first="conv1_1")
             state = fresh_state(teacher, tensors)
@@ -142,80 +125,8 @@ def main() -> None:
         except KeyboardInterrupt:
             save_state(arguments.state, state)
             raise SystemExit(f"stopped at step {state.step}; the same command goes on") from None
-        crops = [draw_crop(rng, pictures, CROP) for _ in range(START_CROPS)]
         fit_layers(teacher, state.tensors, crops, first="conv5_2")
-    write_network(arguments.out, teacher, arguments.teacher, state)
-
-
-def network_input(teacher: Network, pixels: Pixels) -> Array:
-    """Preprocess as the teacher's weights ask for; the student takes the same."""
-    return preprocess(pixels, teacher.channel_order, teacher.mean, teacher.scale, np.float32)
-
-
-def taught_layers() -> tuple[Any, ...]:
-    """The layers down to the deepest that is taught."""
-    return LAYERS[: start_of("relu5_1") + 1]
-
-
-def fit_layers(teacher: Network, tensors: Tensors, crops: Sequence[Pixels], first: str) -> None:
-    """Start the student's layers from `first` on, from the teacher's channels, by least squares."""
-    images = [network_input(teacher, crop) for crop in crops]
-    names = [layer.name for layer in LAYERS if isinstance(layer, ConvSpec)]
-    moments: dict[str, Any] = dict.fromkeys(names, 0.0)
-    fast = accelerate(teacher, names)
-    for image in images:
-        for name, C in forward(fast, image, dict.fromkeys(names, gram))[0].items():
-            moments[name] = moments[name] + C
-    inputs = [student_forward(LAYERS[: start_of(first)], tensors, image)[1][-1] for image in images]
-    for index in range(start_of(first), len(LAYERS)):
-        layer, large = LAYERS[index], teacher.layers[index]
-        if isinstance(layer, ConvSpec):
-            assert isinstance(large, Conv)
-            chosen = choose_channels(moments[layer.name], WIDTHS[layer.name.split("_")[0]])
-            weight, bias = large.weight[..., chosen], large.bias[chosen]
-            targets = [
-                conv2d(teacher_input(fast, image, index), weight, bias, padding=layer.padding)
-                for image in images
-            ]
-            fitted, left = fit_rectified(inputs, targets)
-            tensors[f"{layer.name}.weight"], tensors[f"{layer.name}.bias"] = fitted
-            print(f"start of {layer.name}: {len(chosen)} of {len(large.bias)} channels, {left:.4f}")
-        inputs = [student_forward([layer], tensors, image)[1][-1] for image in inputs]
-
-
-def start_of(name: str) -> int:
-    """Index of the layer of this name."""
-    return next(index for index, layer in enumerate(LAYERS) if layer.name == name)
-
-
-def gram(activation: Array) -> Array:
-    """F^T F of an activation (height, width, channels), per position."""
-    F = activation.reshape(-1, activation.shape[-1])
-    return (F.T @ F) / len(F)
-
-
-def teacher_input(teacher: Network, image: Array, index: int) -> Array:
-    """What the teacher's layer `index` is given."""
-    if index == 0:
-        return image
-    before = teacher.activations()[index - 1]
-    return forward(teacher, image, {before: np.array})[0][before]
-
-
-def fresh_state(teacher: Network, tensors: Tensors) -> State:
-    """The state before the first step."""
-    taught = {layer.name for layer in taught_layers()}
-    tensors = {name: t for name, t in tensors.items() if name.split(".")[0] in taught}
-    units = {}
-    for name, tensor in tensors.items():
-        weight = tensors[name.replace(".bias", ".weight")]
-        unit = float(np.sqrt((weight**2).mean()))
-        # A bias moves as much as a filter whose inputs are of the size of the pre-activation.
-        units[name] = unit if tensor.ndim == 4 else float(np.abs(tensor).mean())
-    widths = {layer.name: len(layer.bias) for layer in teacher.layers if isinstance(layer, Conv)}
-    bridges = {name: Bridge.empty(WIDTHS[name.split("_")[0]], widths[name]) for name in TAUGHT}
-    zeros = {name: np.zeros_like(tensor) for name, tensor in tensors.items()}
-    return State(0, tensors, units, zeros, dict(zeros), bridges, [], [])
+    write_network(arguments.out, teacher, state.tensors, state.step)
 
 
 def train(
@@ -227,9 +138,8 @@ def train(
 ) -> None:
     """Adam, until the planned steps are done."""
     fast = accelerate(teacher, TAUGHT)
-    layers = taught_layers()
     began, first_step = time.monotonic(), state.step
-    losses: list[Array] = []
+    losses: list[list[float]] = []
     remembered: list[Crop] = []
     if state.step == 0:
         warm_up(state, fast, pictures)
@@ -241,35 +151,12 @@ def train(
         pool = state.made if rng.random() < MADE_SHARE else pictures
         remembered.append(fresh_crop(fast, draw_crop(rng, pool, CROP)))
         del remembered[:-REMEMBERED]
-        batch = [
-            remembered[-1],
-            *(remembered[i] for i in rng.integers(len(remembered), size=BATCH - 1)),
-        ]
-        for bridge in state.bridges.values():
-            bridge.fade(FADE)
-        maps = {name: b.solve().astype(np.float32) for name, b in state.bridges.items()}
-        total: Tensors = {}
-        for crop in batch:
-            seen, inputs = student_forward(layers, state.tensors, crop.image)
-            at, values = {}, []
-            for name, weight in TAUGHT.items():
-                F, F_t = flat(seen[name]), crop.targets[name].astype(np.float32)
-                state.bridges[name].see(F, F_t)
-                value, derivative = bridge_loss(F, F_t, maps[name])
-                at[name] = (weight / BATCH) * derivative.reshape(seen[name].shape)
-                values.append(value)
-            losses.append(np.array(values))
-            for name, g in student_backward(layers, state.tensors, inputs, at).items():
-                total[name] = total.get(name, 0) + g
+        others = rng.integers(len(remembered), size=BATCH - 1)
+        batch = [remembered[-1], *(remembered[i] for i in others)]
+        gradients, values = derivatives(state, batch)
+        losses += values
         state.step += 1
-        rate = STEP * 0.5 * (1 + np.cos(np.pi * state.step / arguments.steps))
-        rate *= min(1.0, state.step / WARM_UP)
-        for name, g in total.items():
-            state.mean[name], state.square[name], direction = adam_direction(
-                g, state.mean[name], state.square[name], state.step
-            )
-            change = (rate * state.units[name]) * direction
-            state.tensors[name] = (state.tensors[name] - change).astype(np.float32)
+        move(state, gradients, rate(state.step, arguments.steps))
         if state.step % VALIDATE_EVERY == 0 or state.step == arguments.steps:
             validate(state, fast, validation, np.mean(losses, axis=0), arguments)
             losses = []
@@ -279,6 +166,44 @@ def train(
             save_state(arguments.state, state)
 
 
+def derivatives(state: State, batch: Sequence[Crop]) -> tuple[Tensors, list[list[float]]]:
+    """Derivatives of the mean loss of a batch by all tensors, and the losses of each crop."""
+    for bridge in state.bridges.values():
+        bridge.fade(FADE)
+    maps = {name: bridge.solve().astype(np.float32) for name, bridge in state.bridges.items()}
+    total: Tensors = {}
+    losses = []
+    for crop in batch:
+        seen, inputs = student_forward(taught_layers(), state.tensors, crop.image)
+        at_activations = {}
+        for name, weight in TAUGHT.items():
+            F, F_t = flat(seen[name]), crop.targets[name].astype(np.float32)
+            state.bridges[name].see(F, F_t)
+            value, derivative = bridge_loss(F, F_t, maps[name])
+            at_activations[name] = (weight / len(batch)) * derivative.reshape(seen[name].shape)
+            losses.append(value)
+        gradients = student_backward(taught_layers(), state.tensors, inputs, at_activations)
+        for name, gradient in gradients.items():
+            total[name] = total.get(name, 0) + gradient
+    return total, np.reshape(losses, (len(batch), -1)).tolist()
+
+
+def rate(step: int, steps: int) -> float:
+    """Adam's step, in units of a layer's weights: it grows at first and ends at 0 in a cosine."""
+    warm = min(1.0, step / WARM_UP)
+    return STEP * warm * 0.5 * (1 + np.cos(np.pi * step / steps))
+
+
+def move(state: State, gradients: Tensors, step: float) -> None:
+    """One step of Adam for every tensor."""
+    for name, gradient in gradients.items():
+        state.mean[name], state.square[name], direction = adam_direction(
+            gradient, state.mean[name], state.square[name], state.step
+        )
+        moved = state.tensors[name] - (step * state.units[name]) * direction
+        state.tensors[name] = moved.astype(np.float32)
+
+
 def fresh_crop(teacher: Network, pixels: Pixels) -> Crop:
     """Show the teacher a crop."""
     image = network_input(teacher, pixels)
@@ -286,17 +211,6 @@ def fresh_crop(teacher: Network, pixels: Pixels) -> Crop:
         teacher, image, dict.fromkeys(TAUGHT, lambda F: flat(F).astype(np.float16))
     )
     return Crop(image, targets)
-
-
-def student(teacher: Network, tensors: Tensors) -> Network:
-    """The student as a network, as deep as it is taught."""
-    layers = tuple(
-        replace(layer, weight=tensors[f"{layer.name}.weight"], bias=tensors[f"{layer.name}.bias"])
-        if isinstance(layer, Conv)
-        else layer
-        for layer in teacher.layers[: len(taught_layers())]
-    )
-    return replace(teacher, name="student", layers=layers)
 
 
 def make_pictures(
@@ -312,11 +226,6 @@ def make_pictures(
             raise KeyboardInterrupt
         made.append(done.image.astype(np.float32))
     return made
-
-
-def flat(activation: Array) -> Array:
-    """(height, width, channels) -> (positions, channels)."""
-    return activation.reshape(-1, activation.shape[-1])
 
 
 def warm_up(state: State, teacher: Network, pictures: Sequence[Pixels]) -> None:
@@ -351,71 +260,10 @@ def validate(
     state.log.append([state.step, *training, *left])
     shown = "  ".join(f"{name} {value:.4f}" for name, value in zip(TAUGHT, left, strict=True))
     print(f"step {state.step}: not explained, on pictures left out: {shown}", flush=True)
-    with written_whole(arguments.out.with_suffix(".csv")) as file:
+    with written_whole(arguments.log) as file:
         rows = ["step", *(f"training {n}" for n in TAUGHT), *(f"validation {n}" for n in TAUGHT)]
         text = [rows, *([f"{v:.5g}" for v in row] for row in state.log)]
         file.write("".join(",".join(row) + "\n" for row in text).encode())
-
-
-def save_state(path: Path, state: State) -> None:
-    """Keep everything, whole or not at all."""
-    arrays: dict[str, Any] = {}
-    for kind in ("tensors", "mean", "square"):
-        arrays |= {f"{kind}/{name}": array for name, array in getattr(state, kind).items()}
-    for name, bridge in state.bridges.items():
-        arrays |= {f"S/{name}": bridge.S, f"T/{name}": bridge.T, f"E/{name}": bridge.energy}
-    arrays |= {f"units/{name}": unit for name, unit in state.units.items()}
-    arrays |= {f"made/{k:04}": picture for k, picture in enumerate(state.made)}
-    with written_whole(path) as file:
-        np.savez(file, step=state.step, log=np.array(state.log), **arrays)
-
-
-def load_state(path: Path) -> State:
-    """What `save_state` kept."""
-    with np.load(path) as file:
-        kinds: dict[str, dict[str, Any]] = {}
-        for key in file.files:
-            kind, _, name = key.partition("/")
-            kinds.setdefault(kind, {})[name] = file[key]
-    bridges = {
-        name: Bridge(kinds["S"][name], kinds["T"][name], float(kinds["E"][name])) for name in TAUGHT
-    }
-    units = {name: float(unit) for name, unit in kinds["units"].items()}
-    return State(
-        int(kinds["step"][""]),
-        kinds["tensors"],
-        units,
-        kinds["mean"],
-        kinds["square"],
-        bridges,
-        kinds["log"][""].tolist(),
-        [picture for _, picture in sorted(kinds.get("made", {}).items())],
-    )
-
-
-def write_network(path: Path, teacher: Network, teacher_name: str, state: State) -> None:
-    """Write the student, in float16."""
-    tensors = {}
-    for layer in LAYERS:
-        if isinstance(layer, ConvSpec):
-            kernel = state.tensors[f"{layer.name}.weight"].transpose(3, 2, 0, 1)
-            tensors[f"{layer.name}.weight"] = np.ascontiguousarray(kernel, np.float16)
-            tensors[f"{layer.name}.bias"] = state.tensors[f"{layer.name}.bias"].astype(np.float16)
-    save_weights(
-        path,
-        Weights(
-            name="builtin",
-            layers=LAYERS,
-            tensors=tensors,
-            channel_order=teacher.channel_order,
-            mean=teacher.mean,
-            scale=teacher.scale,
-            source=f"distilled from {teacher.name} ({state.step} steps of tools/train_builtin.py)",
-            license="CC BY 4.0; teacher: VGG-19, Visual Geometry Group, University of Oxford",
-            source_sha256=teacher.sha256,
-            normalized=False,
-        ),
-    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make weights/builtin.npz: VGG-19's layers at a quarter of the width, with random filters.
+"""Make a network of VGG-19's layers at a quarter of the width, with random filters.
 
 He, Wang and Hopcroft ("A powerful generative model using random weights for the deep image
 representation", NIPS 2016) show that a network of random weights carries style. Layer by layer:
@@ -11,9 +11,10 @@ representation", NIPS 2016) show that a network of random weights carries style.
 3. scale filter and bias so that its mean activation over these pictures is 1, as the paper asks
    of its network (the ReLU passes a positive factor through).
 
-    python tools/make_builtin.py [FILE]
+    python tools/random_filters.py FILE
 
-The result is the same on every machine up to rounding; it needs no data.
+The result is the same on every machine up to rounding; it needs no data. It was npstyle's built-in
+network before that was trained, and is what the trained one is compared with.
 """
 
 import sys
@@ -66,7 +67,7 @@ def main(destination: Path) -> None:
     save_weights(
         destination,
         Weights(
-            name="builtin",
+            name="random",
             layers=vgg_architecture(BLOCKS),
             tensors={
                 name: np.ascontiguousarray(tensor, np.float16) for name, tensor in tensors.items()
@@ -74,7 +75,7 @@ def main(destination: Path) -> None:
             channel_order="RGB",
             mean=MEAN,
             scale=SCALE,
-            source=f"random orthonormal filters, made by tools/make_builtin.py with seed {SEED}",
+            source=f"random orthonormal filters, made by tools/random_filters.py with seed {SEED}",
             license="MIT",
             source_sha256="",
             normalized=True,
@@ -83,4 +84,6 @@ def main(destination: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("weights/builtin.npz"))
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    main(Path(sys.argv[1]))
