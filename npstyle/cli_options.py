@@ -45,8 +45,10 @@ Output = Annotated[
 NetworkName = Annotated[
     str | None,
     typer.Option(
-        help="A file of weights, or a name found in weights/ or the user's data directory. "
-        "[dim]Default: vgg19 where installed, else the built-in network.[/dim]",
+        metavar="builtin|vgg19|FILE",
+        help="builtin, vgg19, or another file of weights: a path, or a name found in weights/ or "
+        "the user's data directory. `npstyle weights fetch vgg19` gets VGG-19. "
+        "[dim]Default: vgg19 where installed, else builtin.[/dim]",
         rich_help_panel=LOOK,
     ),
 ]

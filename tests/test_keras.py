@@ -40,6 +40,21 @@ def test_arrays_that_are_no_weights_are_refused_unread(tmp_path, options):
         read_keras(source)
 
 
+def test_other_files_are_not_read_through_an_array(tmp_path):
+    (tmp_path / "secret.dat").write_bytes(bytes(range(256)) * 27)
+    external = [(tmp_path / "secret.dat", 0, 6912)]
+    source = dataset(tmp_path / "a.h5", shape=(3, 3, 3, 64), dtype="f4", external=external)
+    with pytest.raises(InputError, match="points to another file"):
+        read_keras(source)
+    dataset(tmp_path / "other.h5", "x", data=np.ones((3, 3, 3, 64), "f4"))
+    layout = h5py.VirtualLayout((3, 3, 3, 64), "f4")
+    layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "x", (3, 3, 3, 64))
+    with h5py.File(source, "w") as file:
+        file.create_virtual_dataset("block1_conv1/kernel:0", layout)
+    with pytest.raises(InputError, match="points to another file"):
+        read_keras(source)
+
+
 def test_a_layer_of_other_parts_is_named(rng, tmp_path):
     source = dataset(tmp_path / "a.h5", data=np.ones((3, 3, 3, 64), "f4"))
     with pytest.raises(

@@ -55,6 +55,11 @@ def _arrays(source: Path) -> dict[str, list[Array]]:
         match = re.search(r"(?:^|/)block(\d)_conv(\d)/", path)
         if not match or not isinstance(item, h5py.Dataset):
             return
+        if item.external or item.is_virtual:
+            raise InputError(
+                f"{source}: {path} points to another file, which is not read; "
+                "give the file that holds the numbers"
+            )
         kept = item.id.get_storage_size()
         if item.dtype.kind != "f" or item.nbytes > MAX_RATIO * kept or kept > size:
             raise InputError(
