@@ -7,7 +7,7 @@ from npstyle.demo import draw_painting, draw_photo
 from npstyle.errors import InputError
 from npstyle.image import preprocess
 from npstyle.network import find_weights, network_from_weights
-from npstyle.normalize import check_normalized, mean_activations, normalize
+from npstyle.normalize import TOLERANCE, check_normalized, mean_activations, normalize
 from npstyle.passes import forward
 from npstyle.weights import load_weights
 
@@ -52,14 +52,15 @@ def test_the_normalised_network_has_mean_activation_1(weights):
     assert result.normalized
     assert "normalised" in result.source
     for name, mean in again.items():
-        alive = means[name] > 0
+        # A filter that is active almost nowhere is scaled up with all its rounding.
+        alive = means[name] > 1e-3 * means[name].mean()
         assert mean[alive] == pytest.approx(1, rel=1e-3)
 
 
 def test_its_activations_are_the_scaled_originals(weights):
     means = mean_activations(network_from_weights(weights), IMAGES)
     result = normalize(weights, means)
-    assert check_normalized(weights, result, means, IMAGES[1]) < 1e-4
+    assert check_normalized(weights, result, means, IMAGES[1]) < TOLERANCE
     name = "conv4_2"
     scaled = activations(weights, IMAGES[0], [name])[name] / np.where(
         means[name] > 0, means[name], 1
@@ -85,7 +86,7 @@ def test_a_filter_that_is_never_active_keeps_its_scale(weights):
     result = normalize(dead, means)
     assert means["conv1_1"][2] == 0
     assert np.array_equal(result.tensors["conv1_1.weight"][2], dead.tensors["conv1_1.weight"][2])
-    assert check_normalized(dead, result, means, IMAGES[0]) < 1e-4
+    assert check_normalized(dead, result, means, IMAGES[0]) < TOLERANCE
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ def test_with_histogram_the_result_comes_nearer_to_the_photos_colors(pictures):
     photo = resize(pictures[0], (36, 48))
     distances = {}
     for color in ("painting", "histogram"):
-        settings = replace(QUICK, color=color, init="noise", iterations=40)
+        settings = replace(QUICK, color=color, style_layers={"conv1_1": 1.0}, init="noise")
         image = transfer(*pictures, "builtin", settings).result.image
         own, target = (np.cov(pixels.reshape(-1, 3).T) for pixels in (image, photo))
         distances[color] = np.linalg.norm(own - target)
@@ -123,7 +123,9 @@ def test_blending_moves_the_result_towards_the_painting_that_counts_more(picture
     dark, bright = np.full((40, 60, 3), 30.0), np.full((40, 60, 3), 220.0)
     means = []
     for blend in ((9.0, 1.0), (1.0, 9.0)):
-        settings = replace(QUICK, blend=blend, init="noise", content_weight=0.0, iterations=20)
+        settings = replace(
+            QUICK, blend=blend, init="noise", content_layers={}, style_layers={"conv1_1": 1.0}
+        )
         done = transfer(photo, [dark, bright], "builtin", settings)
         means.append(done.result.image.mean())
     assert means[0] + 30 < means[1]

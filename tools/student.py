@@ -30,6 +30,16 @@ WIDTHS = {"conv1": 16, "conv2": 32, "conv3": 64, "conv4": 128, "conv5": 128}
 TAUGHT = {**dict.fromkeys(STYLE_LAYERS, 1.0), "conv4_1": 2.0, "conv4_2": 1.0}
 """Layers where the student is compared with the teacher, and w_l."""
 
+ACTIVATION_SCALE = 1 / 4
+"""What the finished student's activations are multiplied by.
+
+In the presets the content term is a mean squared difference of activations, the style term one of
+Gram matrices times a further 1/N^2, as it was published. With a quarter of the channels the style
+would count 16 times as much. The style term is of the fourth power in the activations, the content
+term of the second, so a quarter of the activations takes that back, and the presets' numbers weigh
+content against style as they do with the teacher. A power of 2 costs no rounding.
+"""
+
 
 def network_input(teacher: Network, pixels: Pixels) -> Array:
     """Preprocess as the teacher's weights ask for; the student takes the same."""
@@ -105,11 +115,14 @@ def flat(activation: Array) -> Array:
 def write_network(path: Path, teacher: Network, tensors: Tensors, steps: int) -> None:
     """Write the student, in float16, with the figures that `npstyle weights verify` compares."""
     halves = {}
+    scale = ACTIVATION_SCALE
     for layer in LAYERS:
         if isinstance(layer, ConvSpec):
-            kernel = tensors[f"{layer.name}.weight"].transpose(3, 2, 0, 1)
+            kernel = tensors[f"{layer.name}.weight"].transpose(3, 2, 0, 1) * scale
+            bias = tensors[f"{layer.name}.bias"] * ACTIVATION_SCALE
             halves[f"{layer.name}.weight"] = np.ascontiguousarray(kernel, np.float16)
-            halves[f"{layer.name}.bias"] = tensors[f"{layer.name}.bias"].astype(np.float16)
+            halves[f"{layer.name}.bias"] = bias.astype(np.float16)
+            scale = 1.0  # the first convolution's outputs are small already
     weights = Weights(
         name="builtin",
         layers=LAYERS,
