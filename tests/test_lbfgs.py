@@ -1,0 +1,87 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize, rosen, rosen_der
+
+from npstyle.demo import draw_painting, draw_photo
+from npstyle.lbfgs import minimize_lbfgs
+from npstyle.network import configure, load_network
+from npstyle.objective import build_objective
+from npstyle.optimizers import CORRECTIONS, mirror, mirror_backward
+from npstyle.presets import Settings
+
+
+def both_ways(function, x, iterations):
+    """Values in the order of evaluation, by SciPy and by ours."""
+    found = []
+    for way in ("scipy", "ours"):
+        values = []
+
+        def noted(x, values=values):
+            value, gradient = function(x)
+            values.append(float(value))
+            return value, gradient
+
+        if way == "scipy":
+            options = {"maxcor": CORRECTIONS, "maxiter": iterations, "ftol": 0, "gtol": 0}
+            minimize(noted, x, jac=True, method="L-BFGS-B", options=options)
+        else:
+            minimize_lbfgs(noted, x, iterations=iterations, corrections=CORRECTIONS)
+        found.append(values)
+    return found
+
+
+def rosenbrock(x):
+    return rosen(x), rosen_der(x)
+
+
+def quartic(x):
+    scales = np.arange(1, len(x) + 1)
+    return float(np.sum(scales * x**4 + x**2)), scales * 4 * x**3 + 2 * x
+
+
+def wavy(x):
+    return float(np.sum(np.sin(3 * x) + 0.05 * x**2)), 3 * np.cos(3 * x) + 0.1 * x
+
+
+def valley(x):
+    return float(np.sum(np.sqrt(1 + 100 * x**2))), 100 * x / np.sqrt(1 + 100 * x**2)
+
+
+@pytest.mark.parametrize("function", [rosenbrock, quartic, wavy, valley])
+def test_it_goes_scipys_way(rng, function):
+    theirs, ours = both_ways(function, rng.uniform(-2, 2, 30), 25)
+    count = min(len(theirs), len(ours), 30)
+    assert ours[:count] == pytest.approx(theirs[:count], rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_a_picture_it_makes_the_same_within_two_percent(seed):
+    photo, painting = draw_photo(48, 64, seed), draw_painting(48, 64, seed)
+    settings = Settings()
+    network = configure(load_network("builtin"), "avg", np.float64)
+    objective = build_objective(network, photo, painting, settings)
+
+    def function(z):
+        evaluation = objective(mirror(z).reshape(photo.shape))
+        return evaluation.loss, mirror_backward(evaluation.gradient.ravel(), z)
+
+    theirs, ours = both_ways(function, photo.ravel(), 60)
+    count = min(len(theirs), len(ours))
+    assert min(ours[:count]) == pytest.approx(min(theirs[:count]), rel=0.02)
+
+
+def test_the_end_of_the_way_down_is_told():
+    assert not minimize_lbfgs(quartic, np.zeros(5), iterations=5, corrections=3)
+    assert minimize_lbfgs(quartic, np.ones(5), iterations=5, corrections=3)
+
+
+def test_every_step_is_called_back_and_nothing_given_is_changed(rng):
+    x = rng.uniform(-2, 2, 10)
+    kept, seen = x.copy(), []
+    minimize_lbfgs(rosenbrock, x, iterations=7, corrections=3, callback=seen.append)
+    assert len(seen) == 7
+    assert np.array_equal(x, kept)
+    values = [rosen(x), *(rosen(point) for point in seen)]
+    assert all(after < before for before, after in pairwise(values))
