@@ -186,13 +186,14 @@ def strips(rows: int, height: int) -> list[tuple[int, int]]:
     return pieces(rows, -(-rows // max(1, height)))
 
 
-def even_strips(rows: int, height: int) -> list[tuple[int, int]]:
-    """As `strips`, but a multiple of EVEN in number: no worker is left alone with the last one.
+def even_strips(rows: int, height: int, multiple: int = EVEN) -> list[tuple[int, int]]:
+    """As `strips`, but a multiple of `multiple` in number: no worker is left alone with the last.
 
-    How many workers there are plays no part, so the rounding does not depend on it either.
+    As it stands, how many workers there are plays no part, and so the rounding of a sum over
+    strips does not depend on it. Where nothing is summed over strips, give `workers()`.
     """
     count = -(-rows // max(1, height))
-    return pieces(rows, -(-count // EVEN) * EVEN)
+    return pieces(rows, -(-count // multiple) * multiple)
 
 
 def pieces(rows: int, count: int = PIECES) -> list[tuple[int, int]]:

@@ -27,7 +27,8 @@ SHAPES = [(8, 8, 3, 4), (5, 7, 4, 3), (1, 1, 2, 3), (2, 30, 3, 5), (33, 6, 5, 6)
 @pytest.fixture(params=["strips", "whole layer"], autouse=True)
 def route(request, monkeypatch):
     """Both ways through a layer, at sizes where only one of them would be taken."""
-    monkeypatch.setattr(winograd, "FEW_TILES", 0 if request.param == "strips" else 1e9)
+    for name in ("FEW_TILES", "FEW_TILES_FOR_SMALL_FILTERS"):
+        monkeypatch.setattr(winograd, name, 0 if request.param == "strips" else 1e9)
     monkeypatch.setattr(winograd, "STRIP_BYTES", 30_000)
     monkeypatch.setattr(winograd, "STRIPS_PER_FILTERS", 1e9)
 

@@ -42,17 +42,23 @@ def main() -> None:
         own_time = seconds(judge, arguments)
         for name in arguments.networks:
             network = load_network(name)
-            print(f"{network.name} ({name}), {arguments.iterations} iterations at {arguments.size}")
+            label = Path(name).stem
+            print(f"{label}, {arguments.iterations} iterations at {arguments.size}", flush=True)
             ratios = []
             for photo in arguments.photos:
                 for painting in arguments.paintings:
-                    ratios.append(judged(network, judge, photo, painting, arguments))
+                    ratios.append(judged(network, label, judge, photo, painting, arguments))
             time_ratio = own_time / seconds(accelerate(network, WANTED), arguments)
             print(f"    mean ratio {mean(ratios):.4f}; evaluations {time_ratio:.1f} times as fast")
 
 
 def judged(
-    network: Network, judge: Network, photo: Path, painting: Path, arguments: argparse.Namespace
+    network: Network,
+    label: str,
+    judge: Network,
+    photo: Path,
+    painting: Path,
+    arguments: argparse.Namespace,
 ) -> float:
     """Make one picture, print what the judge says of it, and return its style ratio."""
     settings = replace(SETTINGS, size=arguments.size, iterations=arguments.iterations)
@@ -69,7 +75,7 @@ def judged(
     print(f"    {photo.stem} + {painting.stem}: {ratio:.4f}, content {content:.1e}; {layers}")
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        save_image(arguments.out / f"{photo.stem}-{painting.stem}-{network.name}.png", made)
+        save_image(arguments.out / f"{photo.stem}-{painting.stem}-{label}.png", made)
     return ratio
 
 

@@ -63,6 +63,12 @@ STRIPS_PER_FILTERS = 3
 FEW_TILES = 1 / 2
 """A layer with fewer tiles than this times its channels is worked on as a whole."""
 
+CACHE_BYTES = 4 << 20
+"""Filters up to this size are read from the cache, and each strip may read all of them."""
+
+FEW_TILES_FOR_SMALL_FILTERS = 1 / 8
+"""The same for a layer whose filters are in the cache."""
+
 FEW_VALUES = 1 << 17
 """Entries of such a layer's transformed tiles up to which one thread alone makes them."""
 
@@ -200,7 +206,8 @@ def tile_count(height: int, width: int) -> tuple[int, int]:
 
 def few_tiles(height: int, width: int, filters: Array) -> bool:
     """Whether a layer of this size is worked on as a whole instead of in strips."""
-    return math.prod(tile_count(height, width)) <= FEW_TILES * min(filters.shape[1:])
+    few = FEW_TILES if filters.nbytes > CACHE_BYTES else FEW_TILES_FOR_SMALL_FILTERS
+    return math.prod(tile_count(height, width)) <= few * min(filters.shape[1:])
 
 
 def _convolve(
@@ -243,7 +250,8 @@ def _convolve(
             write(products, _part(second_half, TILE**2, tiles, outputs), first, end)
 
     if not few_tiles(height, width, filters):
-        ranges = even_strips(rows, strip_bytes(filters) // (row_values * dtype.itemsize))
+        height_of_strip = strip_bytes(filters) // (row_values * dtype.itemsize)
+        ranges = even_strips(rows, height_of_strip, workers())
         strip = max(end - first for first, end in ranges)
         share(strip_by_strip, ranges)
         return out
