@@ -1,0 +1,146 @@
+"""Runs CUDA kernels on the CPU: their own source, compiled by g++ with `shim.h`.
+
+Every run is strict. Arrays lie between margins, of NaN where they are read, which must be as they
+were afterwards where they are written; outputs begin as NaN; and each kernel runs twice, with its
+threads in turned order, and must give the same bits.
+"""
+
+import ctypes
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+
+from npstyle.ops import cuda
+
+GXX = shutil.which("g++")
+REASON = "no g++ here to compile the kernels for the CPU"
+MARGIN = 256
+"""Bytes on either side of an array; a multiple of what CUDA's vector loads want."""
+
+TYPES = {"f": np.float32, "d": np.float64, "i": np.int32, "l": np.int64}
+
+
+class Out:
+    """An array that a kernel writes; `initial`, if it reads it first."""
+
+    def __init__(self, shape, dtype=np.float32, initial=None):
+        self.shape, self.dtype, self.initial = shape, np.dtype(dtype), initial
+
+    def first_value(self):
+        if self.initial is not None:
+            return self.initial
+        return np.full(self.shape, np.nan if self.dtype.kind == "f" else 0xAB, self.dtype)
+
+
+class Guarded:
+    """An array between margins."""
+
+    def __init__(self, values):
+        values = np.ascontiguousarray(values)
+        raw = np.full(values.nbytes + 2 * MARGIN + 64, 0xFF, np.uint8)  # NaN in every float type
+        start = -raw.ctypes.data % 64
+        self.raw = raw[start : start + values.nbytes + 2 * MARGIN]
+        inside = self.raw[MARGIN : MARGIN + values.nbytes]
+        self.values = inside.view(values.dtype).reshape(values.shape)
+        self.values[...] = values
+        self.pointer = ctypes.c_void_p(inside.ctypes.data)
+
+    def untouched(self):
+        return bool(np.all(self.raw[:MARGIN] == 0xFF) and np.all(self.raw[-MARGIN:] == 0xFF))
+
+
+@cache
+def folder():
+    return Path(mkdtemp(prefix="npstyle-shim-"))
+
+
+def compiled(name, text, kernels):
+    """Compile a source for the CPU; raises CalledProcessError where g++ finds fault with it."""
+    here = Path(__file__).parent
+    (folder() / f"{name}.cu").write_text(text, encoding="utf-8")
+    lines = ['#include "shim.h"', f'#include "{name}.cu"']
+    lines += [f"LAUNCHER({kernel})" for kernel in kernels]
+    driver, out = folder() / f"{name}.cpp", folder() / f"{name}.so"
+    driver.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = [GXX, "-std=c++17", "-O2", "-shared", "-fPIC", "-fno-gnu-unique", "-U_FORTIFY_SOURCE"]
+    command += [
+        "-Wall",
+        "-Werror",
+        "-Wno-unknown-pragmas",
+        f"-I{here}",
+        str(driver),
+        "-o",
+        str(out),
+    ]
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(str(out))
+
+
+@cache
+def library(name):
+    """One of the package's chapters, compiled once."""
+    return compiled(name, cuda.source(name), cuda.kernels(name))
+
+
+def chapter_of(kernel):
+    return next(name for name in cuda.NAMES if kernel in cuda.kernels(name))
+
+
+def _argument(given, code):
+    if code == "p":
+        return given.pointer if given is not None else ctypes.c_void_p()
+    if isinstance(given, np.generic) and given.dtype != TYPES[code]:
+        raise TypeError(f"a kernel that takes {TYPES[code]} was given {given.dtype}")
+    kinds = {"i": ctypes.c_int, "l": ctypes.c_longlong, "f": ctypes.c_float, "d": ctypes.c_double}
+    return kinds[code](given)
+
+
+def launch_raw(binary, launch, arguments, turned=False):
+    """Run a kernel once, over what is given: `Guarded` arrays, None and numbers."""
+    signature = ctypes.c_char_p.in_dll(binary, f"signature_{launch.kernel}").value.decode()
+    assert len(signature) == len(arguments), f"{launch.kernel} takes {len(signature)} arguments"
+    values = [_argument(given, code) for given, code in zip(arguments, signature, strict=True)]
+    pointers = (ctypes.c_void_p * len(values))(
+        *(ctypes.cast(ctypes.byref(value), ctypes.c_void_p) for value in values)
+    )
+    triple = ctypes.c_int * 3
+    failed = getattr(binary, f"launch_{launch.kernel}")(
+        triple(*launch.grid), triple(*launch.block), int(turned), pointers
+    )
+    assert not failed, f"{launch.kernel}: a thread left while others waited at a barrier"
+    for array in arguments:
+        if isinstance(array, Guarded):
+            assert array.untouched(), f"{launch.kernel} wrote outside of an array"
+
+
+def run_once(binary, launch, arguments, turned):
+    guarded = []
+    for given in arguments:
+        if isinstance(given, Out):
+            given = Guarded(given.first_value())
+        elif isinstance(given, np.ndarray):
+            given = Guarded(given)
+        guarded.append(given)
+    launch_raw(binary, launch, guarded, turned)
+    for given, array in zip(arguments, guarded, strict=True):
+        if isinstance(given, np.ndarray):
+            kept = np.array_equal(array.values, given, equal_nan=given.dtype.kind == "f")
+            assert kept, f"{launch.kernel} changed an input"
+    return [a.values for given, a in zip(arguments, guarded, strict=True) if isinstance(given, Out)]
+
+
+def run(launch, *arguments, binary=None):
+    """Run a kernel and return what it wrote: an array, or a list where there are several `Out`.
+
+    Arrays are handed over as copies, None as a null pointer, numbers as the type the kernel names.
+    """
+    binary = binary or library(chapter_of(launch.kernel))
+    first = run_once(binary, launch, arguments, turned=False)
+    second = run_once(binary, launch, arguments, turned=True)
+    for a, b in zip(first, second, strict=True):
+        assert a.tobytes() == b.tobytes(), f"{launch.kernel}: the order of threads changes it"
+    return first[0] if len(first) == 1 else first
