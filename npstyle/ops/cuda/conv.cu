@@ -37,6 +37,8 @@ struct Tiling {
     static const int THREAD_ROWS = THREAD_ROWS_, THREAD_COLUMNS = THREAD_COLUMNS_;
     static const int THREADS = (ROWS / THREAD_ROWS) * (COLUMNS / THREAD_COLUMNS);
     static const int SPREAD = 4;
+    // Blocks that a multiprocessor should hold. Left alone, ptxas aims higher and spills.
+    static const int BLOCKS = (sizeof(T) == 4 ? 768 : 512) / THREADS;
     static const int LEFT_LOADS = ROWS * DEPTH / THREADS;
     static const int RIGHT_LOADS = (COLUMNS * DEPTH + THREADS - 1) / THREADS;
 };
@@ -171,6 +173,24 @@ __device__ __forceinline__ void store_step(Shared<Tile>& shared, const typename 
     }
 }
 
+template <typename Tile>
+__device__ __forceinline__ void multiply_step(
+    const Shared<Tile>& shared, int my_row, int my_column,
+    typename Tile::T (&sums)[Tile::THREAD_ROWS][Tile::THREAD_COLUMNS]) {
+#pragma unroll
+    for (int k = 0; k < Tile::DEPTH; ++k) {
+        typename Tile::T a[Tile::THREAD_ROWS], b[Tile::THREAD_COLUMNS];
+#pragma unroll
+        for (int r = 0; r < Tile::THREAD_ROWS; ++r) a[r] = shared.left[k][my_row + r];
+#pragma unroll
+        for (int c = 0; c < Tile::THREAD_COLUMNS; ++c) b[c] = shared.right[k][my_column + c];
+#pragma unroll
+        for (int r = 0; r < Tile::THREAD_ROWS; ++r)
+#pragma unroll
+            for (int c = 0; c < Tile::THREAD_COLUMNS; ++c) sums[r][c] += a[r] * b[c];
+    }
+}
+
 template <typename Tile, bool BACKWARD>
 __device__ __forceinline__ void convolve(Shared<Tile>& shared,
                                          const Operands<typename Tile::T, BACKWARD>& operands,
@@ -187,27 +207,16 @@ __device__ __forceinline__ void convolve(Shared<Tile>& shared,
     int my_column = threadIdx.x % columns_of_threads * Tile::THREAD_COLUMNS;
     T sums[Tile::THREAD_ROWS][Tile::THREAD_COLUMNS] = {};
     T left[Tile::LEFT_LOADS], right[Tile::RIGHT_LOADS];
-    load_left<Tile, BACKWARD>(left, operands, shared, 0);
-    load_right<Tile, BACKWARD>(right, operands, 0);
-    for (int first = 0; first < operands.depth(); first += Tile::DEPTH) {
-        store_step<Tile, BACKWARD>(shared, left, right);
+    // In round r, step r is loaded while step r - 1 is multiplied.
+    int steps = (operands.depth() + Tile::DEPTH - 1) / Tile::DEPTH;
+    for (int round = 0; round <= steps; ++round) {
+        if (round < steps) {
+            load_left<Tile, BACKWARD>(left, operands, shared, round * Tile::DEPTH);
+            load_right<Tile, BACKWARD>(right, operands, round * Tile::DEPTH);
+        }
+        if (round > 0) multiply_step<Tile>(shared, my_row, my_column, sums);
         __syncthreads();
-        if (first + Tile::DEPTH < operands.depth()) {
-            load_left<Tile, BACKWARD>(left, operands, shared, first + Tile::DEPTH);
-            load_right<Tile, BACKWARD>(right, operands, first + Tile::DEPTH);
-        }
-#pragma unroll
-        for (int k = 0; k < Tile::DEPTH; ++k) {
-            T a[Tile::THREAD_ROWS], b[Tile::THREAD_COLUMNS];
-#pragma unroll
-            for (int r = 0; r < Tile::THREAD_ROWS; ++r) a[r] = shared.left[k][my_row + r];
-#pragma unroll
-            for (int c = 0; c < Tile::THREAD_COLUMNS; ++c) b[c] = shared.right[k][my_column + c];
-#pragma unroll
-            for (int r = 0; r < Tile::THREAD_ROWS; ++r)
-#pragma unroll
-                for (int c = 0; c < Tile::THREAD_COLUMNS; ++c) sums[r][c] += a[r] * b[c];
-        }
+        if (round < steps) store_step<Tile, BACKWARD>(shared, left, right);
         __syncthreads();
     }
 
@@ -227,7 +236,7 @@ __device__ __forceinline__ void convolve(Shared<Tile>& shared,
 }
 
 #define FORWARD(T, NAME, TILING)                                                                  \
-    extern "C" __global__ void __launch_bounds__(TILING<T>::THREADS) NAME(                        \
+    extern "C" __global__ void __launch_bounds__(TILING<T>::THREADS, TILING<T>::BLOCKS) NAME(     \
         const T* __restrict__ image, const T* __restrict__ weight, const T* __restrict__ bias,    \
         T* __restrict__ out, int height, int width, int channels, int filters, int kernel_height, \
         int kernel_width, int stride, int padding, int out_height, int out_width, int rectify) {  \
@@ -239,7 +248,7 @@ __device__ __forceinline__ void convolve(Shared<Tile>& shared,
     }
 
 #define BACKWARD(T, NAME, TILING)                                                                 \
-    extern "C" __global__ void __launch_bounds__(TILING<T>::THREADS) NAME(                        \
+    extern "C" __global__ void __launch_bounds__(TILING<T>::THREADS, TILING<T>::BLOCKS) NAME(     \
         const T* __restrict__ gradient, const T* __restrict__ weight,                             \
         const unsigned char* __restrict__ gate, const T* __restrict__ activation,                 \
         T* __restrict__ out, int height, int width, int channels, int filters, int kernel_height, \

@@ -201,12 +201,6 @@ __device__ __forceinline__ float4 load_four(const float* from, int available, bo
     return four;
 }
 
-// Four values of a matrix whose rows run along the depth: row threadIdx.x / 2, from `k` on.
-__device__ __forceinline__ float4 load_along(const float* matrix, int rows, int row, int depth,
-                                             int k, bool whole) {
-    return load_four(matrix + (long long)row * depth + k, row < rows ? depth - k : 0, whole);
-}
-
 template <int LENGTH>
 __device__ __forceinline__ void store_along(float (*to)[LENGTH], int row, int k, float4 four) {
     to[k][row] = four.x;
@@ -216,28 +210,39 @@ __device__ __forceinline__ void store_along(float (*to)[LENGTH], int row, int k,
 }
 
 template <typename Tile, bool TURNED>
-__device__ __forceinline__ void multiply(Shared<Tile>& shared, const float* left,
-                                         const float* right, float* out, int rows, int columns,
-                                         int depth) {
+__device__ __forceinline__ void multiply(Shared<Tile>& shared,
+                                         const float* __restrict__ left,
+                                         const float* __restrict__ right, float* __restrict__ out,
+                                         int rows, int columns, int depth) {
     int first_row = blockIdx.y * Tile::ROWS, first_column = blockIdx.x * Tile::COLUMNS;
-    left += (long long)blockIdx.z * rows * depth;
-    right += (long long)blockIdx.z * depth * columns;
     out += (long long)blockIdx.z * rows * columns;
 
-    // What this thread brings. Turned, the right matrix is stored (columns, depth).
+    // What this thread brings: four values along the depth, of the row `along` of the left matrix,
+    // and of the right one, too, if that is turned and stored (columns, depth); else four values of
+    // one row of the right matrix. A row that is not there counts as one without a depth.
     int along = threadIdx.x / 2, along_k = threadIdx.x % 2 * 4;
     int across_k = threadIdx.x / (Tile::COLUMNS / 4);
     int across = threadIdx.x % (Tile::COLUMNS / 4) * 4;
     bool whole_depth = depth % 4 == 0, whole_columns = columns % 4 == 0;
+    left += ((long long)blockIdx.z * rows + first_row + along) * depth + along_k;
+    right += (long long)blockIdx.z * depth * columns;
+    right += TURNED ? (long long)(first_column + along) * depth + along_k
+                    : (long long)across_k * columns + first_column + across;
+    int left_depth = first_row + along < rows ? depth - along_k : 0;
+    int right_depth = TURNED ? (first_column + along < columns ? depth - along_k : 0)
+                             : depth - across_k;
+    int right_columns = columns - first_column - across;
     float4 next_left, next_right;
     auto load = [&](int k) {
-        next_left = load_along(left, rows, first_row + along, depth, k + along_k, whole_depth);
-        next_right =
-            TURNED ? load_along(right, columns, first_column + along, depth, k + along_k,
-                                whole_depth)
-                   : load_four(right + (long long)(k + across_k) * columns + first_column + across,
-                               k + across_k < depth ? columns - first_column - across : 0,
-                               whole_columns);
+        next_left = load_four(left, left_depth - k, whole_depth);
+        left += Tile::DEPTH;
+        if (TURNED) {
+            next_right = load_four(right, right_depth - k, whole_depth);
+            right += Tile::DEPTH;
+        } else {
+            next_right = load_four(right, k < right_depth ? right_columns : 0, whole_columns);
+            right += Tile::DEPTH * columns;
+        }
     };
     auto store = [&](int half) {
         store_along(shared.left[half], along, along_k, next_left);
@@ -258,7 +263,7 @@ __device__ __forceinline__ void multiply(Shared<Tile>& shared, const float* left
     for (int first = 0; first < depth; first += Tile::DEPTH, half ^= 1) {
         bool more = first + Tile::DEPTH < depth;
         if (more) load(first + Tile::DEPTH);
-#pragma unroll
+#pragma unroll 2  // unrolled as a whole, it wants more than the 128 registers of two blocks
         for (int k = 0; k < Tile::DEPTH; ++k) {
             float4 a[Tile::ROW_GROUPS], b[Tile::COLUMN_GROUPS];
 #pragma unroll
