@@ -330,6 +330,18 @@ def test_tensor_backward(rng, precision, shape, pooling):
         assert relative_error(out, expected) < 1e-6
 
 
+def test_a_split_without_a_chunk_adds_nothing(rng):
+    image, weight = draw(rng, 8, 16, 8), draw(rng, 3, 3, 8, 8)
+    expected = conv2d(rounded(image, "tf32"), rounded(weight, "tf32"), None, 1, 1)
+    packed = np.zeros((9, 16, 64), np.uint32)
+    packed[:, :8, :8] = rounded(weight, "tf32").astype(np.float32).view(np.uint32).reshape(9, 8, 8)
+    launch = cuda.tensor_conv("tf32", 8, 16, 8, 8, 0)._replace(grid=(1, 1, 2))
+    geometry = (8, 16, 8, 8, 16, 64, 1)
+    parts = run(launch, image, packed, None, None, Out((2, 8, 16, 8)), None, *geometry, 0, 1, 1)
+    assert relative_error(parts[0], expected) < 1e-6
+    assert not parts[1].any()
+
+
 def test_every_split_has_something_to_do():
     for channels in (3, 64, 200, 512):
         for multiprocessors in (0, 8, 132, 10_000):

@@ -48,7 +48,11 @@ extern "C" __global__ void leaves(float* out) {
     __syncthreads();
     out[threadIdx.x] = 1;
 }
-extern "C" __global__ void beyond(float* out) { out[threadIdx.x + 1] = 1; }
+extern "C" __global__ void writes(float* out, int k) { out[threadIdx.x + k] = 1; }
+extern "C" __global__ void reads(const float* from, float* out, int k) {
+    float value = from[threadIdx.x + k];
+    out[threadIdx.x] = value == 0.5f ? 1 : 0;
+}
 extern "C" __global__ void copies(const float* from, float* out, int wait) {
     __shared__ float values[4];
     shim::copy_async(values, from, 16);
@@ -61,7 +65,7 @@ extern "C" __global__ void copies(const float* from, float* out, int wait) {
 
 @pytest.fixture(scope="module")
 def faults():
-    return shim.compiled("faults", FAULTS, ["neighbours", "leaves", "beyond", "copies"])
+    return shim.compiled("faults", FAULTS, ["neighbours", "leaves", "writes", "reads", "copies"])
 
 
 def test_the_shim_sees_a_missing_barrier(faults):
@@ -77,9 +81,16 @@ def test_the_shim_sees_a_thread_that_leaves_before_a_barrier(faults):
         run(Launch("leaves", (1, 1, 1), (64, 1, 1)), Out(64), binary=faults)
 
 
-def test_the_shim_sees_a_write_beyond_an_array(faults):
+@pytest.mark.parametrize("k", [-1, 1, 5])
+def test_the_shim_sees_what_is_outside_an_array(faults, k):
+    shape = (1, 1, 1), (64, 1, 1)
     with pytest.raises(AssertionError, match="outside"):
-        run(Launch("beyond", (1, 1, 1), (64, 1, 1)), Out(64), binary=faults)
+        run(Launch("writes", *shape), Out(64), k, binary=faults)
+    with pytest.raises(AssertionError, match="outside"):
+        run(Launch("reads", *shape), np.zeros(64, np.float32), Out(64), k, binary=faults)
+    assert not run(
+        Launch("reads", *shape), np.zeros(64, np.float32), Out(64), 0, binary=faults
+    ).any()
 
 
 def test_the_shim_holds_copies_back_until_they_are_waited_for(faults):

@@ -6,6 +6,7 @@
 //
 // - shared memory is filled with NaN before every block: reading what was never written shows;
 // - fibers can run in turned order: a missing barrier gives another result (`turned`);
+// - a touch of memory that is not an array's is an error, where the array lies against such memory;
 // - a thread that returns while others wait at a barrier is an error;
 // - cp.async moves its bytes as late as the waits allow: a wait too weak reads stale memory;
 // - the tensor cores' mma gathers its fragments from the 32 lanes by the layout in the PTX manual.
@@ -16,6 +17,7 @@
 #pragma once
 
 #include <setjmp.h>
+#include <signal.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -191,7 +193,26 @@ void call(void (*kernel)(A...), void** arguments, std::index_sequence<I...>) {
     kernel(*static_cast<A*>(arguments[I])...);
 }
 
-// Run a kernel; `arguments` point at its arguments, in order, as cuLaunchKernel takes them.
+inline sigjmp_buf fault;
+inline void on_fault(int) { siglongjmp(fault, 1); }
+
+// Turns a touch of forbidden memory into a result, for as long as it lives.
+struct Watch {
+    struct sigaction segments, buses;
+    Watch() {
+        struct sigaction mine = {};
+        mine.sa_handler = on_fault;
+        sigaction(SIGSEGV, &mine, &segments);
+        sigaction(SIGBUS, &mine, &buses);
+    }
+    ~Watch() {
+        sigaction(SIGSEGV, &segments, nullptr);
+        sigaction(SIGBUS, &buses, nullptr);
+    }
+};
+
+// Run a kernel. 0: fine; 1: a thread left before a barrier; 2: memory outside an array was touched.
+// `arguments` point at the kernel's arguments, in order, as cuLaunchKernel takes them.
 template <typename... A>
 int launch(void (*kernel)(A...), const int* grid, const int* block, int turned, void** arguments) {
     std::tuple<void (*)(A...), void**> job{kernel, arguments};
@@ -210,6 +231,8 @@ int launch(void (*kernel)(A...), const int* grid, const int* block, int turned, 
     exchange.assign(count, Fragments{});
     for (int i = 0; i < count; ++i)
         fibers[i].thread = {i % block[0], i / block[0] % block[1], i / (block[0] * block[1])};
+    Watch watch;
+    if (sigsetjmp(fault, 1)) return 2;
     for (int z = 0; z < grid[2]; ++z)
         for (int y = 0; y < grid[1]; ++y)
             for (int x = 0; x < grid[0]; ++x) {
@@ -318,7 +341,7 @@ void mma(float* d, const unsigned* a, const unsigned* b) {
 
 namespace shim {
 
-// The types of a kernel's parameters, a letter each: p(ointer), i(nt), l(ong long), f(loat), d(ouble).
+// A kernel's parameters, a letter each: p(ointer), i(nt), l(ong long), f(loat), d(ouble).
 template <typename T>
 constexpr char letter() {
     if (std::is_pointer_v<T>) return 'p';

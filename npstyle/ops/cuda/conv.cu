@@ -1,7 +1,7 @@
 // Convolution of any kernel size, stride and padding. NumPy twin: npstyle/ops/conv.py.
 //
-//     conv2d:           Z[y, x, o] = b[o] + sum_{i,j,c} X[s y + i - p, s x + j - p, c] W[i, j, c, o]
-//     conv2d_backward:  dL/dX[u, v, c] = sum_{i,j,o} g[(u + p - i)/s, (v + p - j)/s, o] W[i, j, c, o]
+//     conv2d:           Z[y, x, o] = b[o] + sum_{i,j,c} X[s y + i - p, s x + j - p, c] W[i,j,c,o]
+//     conv2d_backward:  dL/dX[u, v, c] = sum_{i,j,o} g[(u + p - i)/s, (v + p - j)/s, o] W[i,j,c,o]
 //                       over whole quotients only
 //
 // where X and g count as 0 outside. With a ReLU behind the convolution, forward can rectify what it

@@ -1,6 +1,6 @@
 // Convolution with 3x3 filters, stride 1, padding 1, on tensor cores (sm_80 and later).
-// NumPy twins: npstyle/ops/conv.py (conv2d, conv2d_backward), with operands rounded to tf32 (10 bits
-// of fraction, float32's range) or float16 (10 bits, up to 65504) and sums in float32.
+// NumPy twins: npstyle/ops/conv.py (conv2d, conv2d_backward), with operands rounded to tf32 (10
+// bits of fraction, float32's range) or float16 (10 bits, up to 65504) and sums in float32.
 //
 //     Z[y, x, n] = b[n] + sum_{i,j,k} X[y + i - 1, x + j - 1, k] W[i, j, k, n]
 //
@@ -10,32 +10,34 @@
 // dL/dY of an average pooling of that size and stride, spread as it is read. Forward, the bias and
 // the ReLU go into what is written; so can the gate of what is written (`out_gate`, or null).
 //
-// How. A block makes 8 x 16 positions times 64 or 128 channels. It goes through the input's channels
-// in chunks of 16 words (a word: one tf32 or two float16, the only difference between the two). Of
-// each chunk it holds the patch of 10 x 18 positions under its tile in shared memory once, for all
-// nine taps. A stage is one tap of one chunk: its filters, 16 words x channels, arrive by cp.async two
-// stages ahead in a ring of three. During the nine stages of a chunk, each thread brings a few
-// pieces of the next chunk's patch: loaded before a stage's products, rounded and stored after.
+// How. A block makes 8 x 16 positions times 64 or 128 channels. It goes through the input's
+// channels in chunks of 16 words (a word: one tf32 or two float16, the only difference between the
+// two). Of each chunk it holds the patch of 10 x 18 positions under its tile in shared memory once,
+// for all nine taps. A stage is one tap of one chunk: its filters, 16 words x channels, arrive by
+// cp.async two stages ahead in a ring of three. During the nine stages of a chunk, each thread
+// brings a few pieces of the next chunk's patch: loaded before a stage's products, rounded and
+// stored after.
 //
-// A warp makes 4 rows of 16 positions times 32 channels by mma.m16n8k8 (tf32) or m16n8k16 (float16):
-// a row of 16 positions is the mma's M, so that a tap only shifts where A's fragments are read.
+// A warp makes 4 rows of 16 positions times 32 channels by mma.m16n8k8 (tf32) or m16n8k16
+// (float16): a row of 16 positions is the mma's M, so that a tap only shifts where A is read.
 //
 // Banks. Fragments are read as 8 x 4 words. In the patch (16 words per position) the word is
 // exchanged by 4 (column / 2 % 4), among the filters the column by 8 (word % 4): both ways, all 32
 // lanes meet 32 banks.
 //
-// Few positions and many channels leave multiprocessors idle: then gridDim.z blocks share the chunks
-// of a tile, each writes its part to `out` + z height width columns, without bias and ReLU, and
-// `combine_splits` adds the parts in a fixed order.
+// Few positions and many channels leave multiprocessors idle: then gridDim.z blocks share the
+// chunks of a tile, each writes its part to `out` + z height width columns, without bias and ReLU,
+// and `combine_splits` adds the parts in a fixed order.
 //
 // float16's range: values are multiplied by `in_scale` before they are rounded and by `out_scale`
-// after they are summed; with powers of two and their inverses that is exact. tf32 needs none (1, 1).
+// after they are summed; with powers of two and their inverses that is exact. tf32 takes 1 and 1.
 //
 // Layout: images (height, width, channels), float32; packed filters (9, words, columns), 32 bits,
-// with zeros up to a whole number of chunks and of the block's columns.
+// with zeros up to a whole number of chunks and of the block's columns. All arrays begin at
+// multiples of 16 bytes.
 // Launch: `tensor_conv(...)`: grid (tiles, blocks of columns, splits), 2 threads per column.
-// Below sm_80 these instructions do not exist (sm_70 and 75 have float16 mma of another shape and no
-// cp.async); the kernels stop with a trap there, and the launcher takes winograd.cu.
+// Below sm_80 these instructions do not exist (sm_70 and 75 have float16 mma of another shape and
+// no cp.async); the kernels stop with a trap there, and the launcher takes winograd.cu.
 
 #define TILE_HEIGHT 8
 #define TILE_WIDTH 16
@@ -224,6 +226,50 @@ __device__ __forceinline__ void multiply(float (*sums)[4][4], const unsigned* pa
     }
 }
 
+// A thread's sums stand in pairs of neighbouring channels, and are written so where they may be.
+__device__ __forceinline__ void write_sums(float (&sums)[4][4][4], const Arguments& arguments,
+                                           int top, int left, int first_column) {
+    bool whole = gridDim.z == 1, pairs = arguments.columns % 2 == 0;
+    bool rectify = whole && arguments.rectify;
+    long long part = (long long)arguments.height * arguments.width * arguments.columns;
+    float* out = arguments.out + blockIdx.z * part;
+    unsigned char* gate = whole ? arguments.out_gate : nullptr;
+    int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int eight = 0; eight < 4; ++eight) {
+        int column = first_column + 8 * eight + lane % 4 * 2;
+        if (column >= arguments.columns) continue;
+        bool second = column + 1 < arguments.columns;
+        float added[2] = {0.0f, 0.0f};
+        if (whole && arguments.bias) {
+            added[0] = arguments.bias[column];
+            if (second) added[1] = arguments.bias[column + 1];
+        }
+#pragma unroll
+        for (int row = 0; row < 4; ++row)
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+                int y = top + row, x = left + lane / 4 + 8 * r;
+                if (y >= arguments.height || x >= arguments.width) continue;
+                long long at = ((long long)y * arguments.width + x) * arguments.columns + column;
+                float z0 = sums[row][eight][2 * r] * arguments.out_scale + added[0];
+                float z1 = sums[row][eight][2 * r + 1] * arguments.out_scale + added[1];
+                if (rectify && z0 < 0.0f) z0 = 0.0f;
+                if (rectify && z1 < 0.0f) z1 = 0.0f;
+                if (pairs) {
+                    *reinterpret_cast<float2*>(out + at) = make_float2(z0, z1);
+                } else {
+                    out[at] = z0;
+                    if (second) out[at + 1] = z1;
+                }
+                if (gate) {
+                    gate[at] = z0 > 0.0f;
+                    if (second) gate[at + 1] = z1 > 0.0f;
+                }
+            }
+    }
+}
+
 template <bool HALF, int COLUMNS>
 __device__ __forceinline__ void convolve(Shared<COLUMNS>& shared, const Arguments& arguments) {
     const int THREADS = 2 * COLUMNS, PIECES = PATCH * 4;
@@ -257,11 +303,10 @@ __device__ __forceinline__ void convolve(Shared<COLUMNS>& shared, const Argument
     fetch_filters(0);
     fetch_filters(1);
     Piece<HALF> piece;
-    if (stages > 0)
-        for (int index = threadIdx.x; index < PIECES; index += THREADS) {
-            load_piece<HALF>(piece, arguments, index, first, tile_y - 1, tile_x - 1);
-            store_piece<HALF>(shared.patch[0], piece, index, arguments.in_scale);
-        }
+    for (int index = threadIdx.x; index < PIECES; index += THREADS) {
+        load_piece<HALF>(piece, arguments, index, first, tile_y - 1, tile_x - 1);
+        store_piece<HALF>(shared.patch[0], piece, index, arguments.in_scale);
+    }
 
     float sums[4][4][4] = {};
     int half = 0;
@@ -280,31 +325,7 @@ __device__ __forceinline__ void convolve(Shared<COLUMNS>& shared, const Argument
             if (bring) store_piece<HALF>(shared.patch[half ^ 1], piece, index, arguments.in_scale);
         }
 
-    bool whole = gridDim.z == 1;
-    float* out = arguments.out + (long long)blockIdx.z * arguments.height * arguments.width *
-                                     arguments.columns;
-    int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int eight = 0; eight < 4; ++eight)
-#pragma unroll
-        for (int c = 0; c < 2; ++c) {
-            int column = block_column + warp_column + 8 * eight + lane % 4 * 2 + c;
-            if (column >= arguments.columns) continue;
-            float added = whole && arguments.bias ? arguments.bias[column] : 0.0f;
-#pragma unroll
-            for (int row = 0; row < 4; ++row)
-#pragma unroll
-                for (int r = 0; r < 2; ++r) {
-                    int y = tile_y + warp_row + row, x = tile_x + lane / 4 + 8 * r;
-                    if (y >= arguments.height || x >= arguments.width) continue;
-                    long long at =
-                        ((long long)y * arguments.width + x) * arguments.columns + column;
-                    float z = sums[row][eight][2 * r + c] * arguments.out_scale + added;
-                    if (whole && arguments.rectify && z < 0.0f) z = 0.0f;
-                    out[at] = z;
-                    if (whole && arguments.out_gate) arguments.out_gate[at] = z > 0.0f;
-                }
-        }
+    write_sums(sums, arguments, tile_y + warp_row, tile_x, block_column + warp_column);
 }
 
 #endif

@@ -13,8 +13,8 @@
 //
 // Derivatives are added to what arrives from deeper layers: out = upstream + derivative. Where
 // upstream is null, out = derivative; `out` may be `upstream`. The matrix products G = F^T F and
-// F (D + D^T) are cuBLAS's; `style_slope` makes D + D^T, `style_backward` ends the product: the gate,
-// the guide's weights if there are any, the sum.
+// F (D + D^T) are cuBLAS's; `style_slope` makes D + D^T from G' and A', and `style_backward` ends
+// the product: the gate, the guide's weights if there are any, the sum.
 //
 // Layout: activations (positions, channels), Gram matrices (channels, channels), pixels (height,
 // width, channels). Types: float32 or float64 (the name's ending); partial sums float64.

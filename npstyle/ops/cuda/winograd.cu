@@ -22,7 +22,7 @@
 // many zeros and equal entries that they are written out here as sums (see `six_to_six` and
 // `six_to_four`); a^2, b^2, a^3, ... are exact in float32.
 //
-// Layout: images (height, width, channels). Type: float32.
+// Layout: images (height, width, channels). Type: float32. Arrays begin at multiples of 16 bytes.
 // Launch: `winograd_transform(...)`: one thread per tile and channel, blocks of 128;
 // `winograd_product(...)`: grid (tiles of columns, tiles of rows, 36), 256 or (small) 128 threads.
 // Steps may run on some rows of tiles at a time (`first`, `rows`), to bound the memory of V and M.
@@ -49,7 +49,7 @@ __device__ __forceinline__ void six_to_six(const float* d, int step, float* t) {
     t[5 * step] = A2 * B2 * d1 - (A2 + B2) * d3 + d5;
 }
 
-// A^T m for one column of six: the row of a point p in A is 1, p, p^2, p^3; infinity's is 0, 0, 0, 1.
+// A^T m for one column of six: the row of a point p in A is 1, p, p^2, p^3; infinity's: 0, 0, 0, 1.
 __device__ __forceinline__ void six_to_four(const float* m, int step, float* y, int y_step) {
     float sum_a = m[step] + m[2 * step], difference_a = m[step] - m[2 * step];
     float sum_b = m[3 * step] + m[4 * step], difference_b = m[3 * step] - m[4 * step];
