@@ -100,6 +100,7 @@ struct Fragments {
     unsigned a[4], b[2];
 };
 inline std::vector<Fragments> exchange;
+inline std::vector<const unsigned*> rows;
 
 inline void pause_until(State state) {
     fibers[current].state = state;
@@ -229,6 +230,7 @@ int launch(void (*kernel)(A...), const int* grid, const int* block, int turned, 
         for (Fiber& fiber : fibers) fiber.stack.resize(STACK);
     }
     exchange.assign(count, Fragments{});
+    rows.assign(count, nullptr);
     for (int i = 0; i < count; ++i)
         fibers[i].thread = {i % block[0], i / block[0] % block[1], i / (block[0] * block[1])};
     Watch watch;
@@ -307,6 +309,16 @@ inline float from_half(unsigned half) {
 //     A (16 x 8 words):  a0 (group, place)  a1 (group + 8, place)  a2, a3: four words further on
 //     B (8 words x 8):   b0 (place, group)  b1 (place + 4, group)
 //     C, D (16 x 8):     d0, d1 (group, 2 place + 0, 1)            d2, d3: eight rows further down
+
+// ldmatrix.x4: matrix m is the 8 rows of four words that the lanes from 8 m on point at; each lane
+// gets one word of each matrix, the one at (group, place).
+inline void load_matrices(unsigned* d, const unsigned* row) {
+    int self = current, lane = self % LANES, warp = self - lane;
+    rows[self] = row;
+    __syncwarp();
+    for (int m = 0; m < 4; ++m) d[m] = rows[warp + 8 * m + lane / 4][lane % 4];
+    __syncwarp();
+}
 
 template <bool HALF>
 float dot(unsigned a, unsigned b) {

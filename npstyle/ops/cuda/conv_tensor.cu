@@ -21,9 +21,9 @@
 // A warp makes 4 rows of 16 positions times 32 channels by mma.m16n8k8 (tf32) or m16n8k16
 // (float16): a row of 16 positions is the mma's M, so that a tap only shifts where A is read.
 //
-// Banks. Fragments are read as 8 x 4 words. In the patch (16 words per position) the word is
-// exchanged by 4 (column / 2 % 4), among the filters the column by 8 (word % 4): both ways, all 32
-// lanes meet 32 banks.
+// Banks. Fragments are read by ldmatrix, 8 rows of 4 words at a time; rows (positions, the filters'
+// columns) are 16 words long. Quarter q of row r stands in place q ^ (r / 2 % 4): any 8 rows in a
+// line then meet all 32 banks.
 //
 // Few positions and many channels leave multiprocessors idle: then gridDim.z blocks share the
 // chunks of a tile, each writes its part to `out` + z height width columns, without bias and ReLU,
@@ -32,8 +32,8 @@
 // float16's range: values are multiplied by `in_scale` before they are rounded and by `out_scale`
 // after they are summed; with powers of two and their inverses that is exact. tf32 takes 1 and 1.
 //
-// Layout: images (height, width, channels), float32; packed filters (9, words, columns), 32 bits,
-// with zeros up to a whole number of chunks and of the block's columns. All arrays begin at
+// Layout: images (height, width, channels), float32; packed filters (9, chunks, columns, 16), 32
+// bits, with zeros up to a whole number of chunks and of the block's columns. Arrays begin at
 // multiples of 16 bytes.
 // Launch: `tensor_conv(...)`: grid (tiles, blocks of columns, splits), 2 threads per column.
 // Below sm_80 these instructions do not exist (sm_70 and 75 have float16 mma of another shape and
@@ -60,6 +60,11 @@ __device__ __forceinline__ void copy_async(void* to, const void* from) {
                  "l"(from)
                  : "memory");
 }
+__device__ __forceinline__ void load_matrices(unsigned* d, const unsigned* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+                 : "r"((unsigned)__cvta_generic_to_shared(row)));
+}
 __device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;"); }
 __device__ __forceinline__ void wait_for_all_copies_but_one() {
     asm volatile("cp.async.wait_group 1;" ::: "memory");
@@ -77,22 +82,22 @@ __device__ __forceinline__ unsigned to_halves(float low, float high) {
 
 template <bool HALF>
 __device__ __forceinline__ void mma(float* d, const unsigned* a, const unsigned* b) {
+#define MMA(SHAPE_AND_TYPES)                                            \
+    asm("mma.sync.aligned." SHAPE_AND_TYPES                             \
+        " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"        \
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
     if (HALF)
-        asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-            "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+        MMA("m16n8k16.row.col.f32.f16.f16.f32");
     else
-        asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
-            "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+        MMA("m16n8k8.row.col.f32.tf32.tf32.f32");
 }
 
 #endif
 #else  // a C++ compiler, with the tests' shim
 
 inline void copy_async(void* to, const void* from) { shim::copy_async(to, from, 16); }
+inline void load_matrices(unsigned* d, const unsigned* row) { shim::load_matrices(d, row); }
 inline void commit_copies() { shim::commit_copies(); }
 inline void wait_for_all_copies_but_one() { shim::wait_for_copies(1); }
 inline unsigned to_tf32(float value) { return shim::to_tf32(value); }
@@ -124,6 +129,11 @@ struct Shared {
     alignas(16) unsigned patch[2][PATCH * CHUNK];
     alignas(16) unsigned filters[RING][CHUNK * COLUMNS];
 };
+
+// Where the four words of a quarter of row `row` stand in the row, see "Banks".
+__device__ __forceinline__ int exchanged(int quarter, int row) {
+    return 4 * (quarter ^ (row / 2 % 4));
+}
 
 // A piece of a patch on its way through registers: four words of one position, not rounded yet.
 template <bool HALF>
@@ -183,46 +193,42 @@ __device__ __forceinline__ void store_piece(unsigned* patch, const Piece<HALF>& 
 #pragma unroll
     for (int k = 0; k < VALUES; ++k)
         values[k] = piece.gates[k / 4] >> 8 * (k % 4) & 0xFFu ? piece.values[k] * scale : 0.0f;
-    uint4 four;
-    if (HALF) {
-        four = make_uint4(to_halves(values[0], values[1]), to_halves(values[2], values[3]),
-                          to_halves(values[VALUES - 4], values[VALUES - 3]),
-                          to_halves(values[VALUES - 2], values[VALUES - 1]));
-    } else {
-        four = make_uint4(to_tf32(values[0]), to_tf32(values[1]), to_tf32(values[2]),
-                          to_tf32(values[3]));
-    }
-    int position = index / 4, quarter = index % 4 ^ (position % PATCH_WIDTH / 2 % 4);
-    *reinterpret_cast<uint4*>(patch + position * CHUNK + 4 * quarter) = four;
+    unsigned words[4];
+#pragma unroll
+    for (int w = 0; w < 4; ++w)
+        words[w] = HALF ? to_halves(values[2 * w % VALUES], values[(2 * w + 1) % VALUES])
+                        : to_tf32(values[w]);
+    int position = index / 4, word = exchanged(index % 4, position % PATCH_WIDTH);
+    *reinterpret_cast<uint4*>(patch + position * CHUNK + word) =
+        make_uint4(words[0], words[1], words[2], words[3]);
 }
 
-// One tap of one chunk: two mma deep, 4 x 4 of them wide. `patch` begins at the warp's first row.
-template <bool HALF, int COLUMNS>
-__device__ __forceinline__ void multiply(float (*sums)[4][4], const unsigned* patch,
-                                         const unsigned* filters, int tap, int first_column) {
-    int lane = threadIdx.x % 32, group = lane / 4, place = lane % 4;
-    int column = group + tap % 3;  // and 8 columns further on, which is exchanged alike
-    const unsigned* from = patch + (tap / 3 * PATCH_WIDTH + column) * CHUNK;
-    int exchanged = place ^ (4 * (column / 2 % 4));
+// One tap of one chunk: two mma deep, 4 x 4 of them wide. `patch` begins at the warp's first row,
+// `filters` at its first column. Each lane says where one of the 4 x 8 rows of four words begins
+// that an ldmatrix brings: of A 8 positions, 8 more, and both four words further on; of B 8
+// columns, the same four words further on, and 8 more columns.
+template <bool HALF>
+__device__ __forceinline__ void multiply(float (&sums)[4][4][4], const unsigned* patch,
+                                         const unsigned* filters, int tap) {
+    int row = threadIdx.x % 8, matrix = threadIdx.x / 8 % 4;
+    int x = row + matrix % 2 * 8 + tap % 3, column = row + matrix / 2 * 8;
+    patch += (tap / 3 * PATCH_WIDTH + x) * CHUNK;
+    filters += column * CHUNK;
+    int word_a = exchanged(matrix / 2, x), word_b = exchanged(matrix % 2, column);
 #pragma unroll
     for (int step = 0; step < 2; ++step) {
-        unsigned a[4][4], b[4][2];
+        unsigned a[4][4], b[2][4];
 #pragma unroll
-        for (int row = 0; row < 4; ++row)
+        for (int y = 0; y < 4; ++y)
+            load_matrices(a[y], patch + y * PATCH_WIDTH * CHUNK + (word_a ^ (8 * step)));
 #pragma unroll
-            for (int k = 0; k < 4; ++k)
-                a[row][k] = from[row * PATCH_WIDTH * CHUNK + k % 2 * 8 * CHUNK +
-                                 (exchanged ^ (8 * step + k / 2 * 4))];
+        for (int pair = 0; pair < 2; ++pair)
+            load_matrices(b[pair], filters + 16 * pair * CHUNK + (word_b ^ (8 * step)));
 #pragma unroll
-        for (int eight = 0; eight < 4; ++eight)
+        for (int y = 0; y < 4; ++y)
 #pragma unroll
-            for (int k = 0; k < 2; ++k)
-                b[eight][k] = filters[(8 * step + 4 * k + place) * COLUMNS + first_column + group +
-                                      8 * (eight ^ place)];
-#pragma unroll
-        for (int row = 0; row < 4; ++row)
-#pragma unroll
-            for (int eight = 0; eight < 4; ++eight) mma<HALF>(sums[row][eight], a[row], b[eight]);
+            for (int eight = 0; eight < 4; ++eight)
+                mma<HALF>(sums[y][eight], a[y], b[eight / 2] + eight % 2 * 2);
     }
 }
 
@@ -240,11 +246,8 @@ __device__ __forceinline__ void write_sums(float (&sums)[4][4][4], const Argumen
         int column = first_column + 8 * eight + lane % 4 * 2;
         if (column >= arguments.columns) continue;
         bool second = column + 1 < arguments.columns;
-        float added[2] = {0.0f, 0.0f};
-        if (whole && arguments.bias) {
-            added[0] = arguments.bias[column];
-            if (second) added[1] = arguments.bias[column + 1];
-        }
+        const float* bias = whole ? arguments.bias : nullptr;
+        float added[2] = {bias ? bias[column] : 0.0f, bias && second ? bias[column + 1] : 0.0f};
 #pragma unroll
         for (int row = 0; row < 4; ++row)
 #pragma unroll
@@ -262,10 +265,8 @@ __device__ __forceinline__ void write_sums(float (&sums)[4][4][4], const Argumen
                     out[at] = z0;
                     if (second) out[at + 1] = z1;
                 }
-                if (gate) {
-                    gate[at] = z0 > 0.0f;
-                    if (second) gate[at + 1] = z1 > 0.0f;
-                }
+                if (gate) gate[at] = z0 > 0.0f;
+                if (gate && second) gate[at + 1] = z1 > 0.0f;
             }
     }
 }
@@ -285,16 +286,15 @@ __device__ __forceinline__ void convolve(Shared<COLUMNS>& shared, const Argument
     auto fetch_filters = [&](int stage) {
         if (stage < stages) {
             int chunk = first + stage / TAPS, tap = stage % TAPS;
-            const unsigned* from = arguments.packed + block_column +
-                                   ((long long)tap * arguments.words + chunk * CHUNK) *
-                                       arguments.packed_columns;
+            const unsigned* from =
+                arguments.packed +
+                ((tap * chunks + chunk) * (long long)arguments.packed_columns + block_column) *
+                    CHUNK;
 #pragma unroll
-            for (int copy = 0; copy < CHUNK * COLUMNS / 4 / THREADS; ++copy) {
+            for (int copy = 0; copy < 4 * COLUMNS / THREADS; ++copy) {
                 int index = threadIdx.x + copy * THREADS;
-                int word = index / (COLUMNS / 4), column = index % (COLUMNS / 4) * 4;
-                copy_async(&shared.filters[stage % RING]
-                                          [word * COLUMNS + (column ^ (8 * (word % 4)))],
-                           from + (long long)word * arguments.packed_columns + column);
+                int column = index / 4, word = exchanged(index % 4, column);
+                copy_async(shared.filters[stage % RING] + column * CHUNK + word, from + 4 * index);
             }
         }
         commit_copies();  // also where nothing is left, so that the count of groups stays right
@@ -320,17 +320,14 @@ __device__ __forceinline__ void convolve(Shared<COLUMNS>& shared, const Argument
             bool bring = chunk + 1 < end && index < PIECES;
             if (bring)
                 load_piece<HALF>(piece, arguments, index, chunk + 1, tile_y - 1, tile_x - 1);
-            multiply<HALF, COLUMNS>(sums, shared.patch[half] + warp_row * PATCH_WIDTH * CHUNK,
-                                    shared.filters[stage % RING], tap, warp_column);
+            multiply<HALF>(sums, shared.patch[half] + warp_row * PATCH_WIDTH * CHUNK,
+                           shared.filters[stage % RING] + warp_column * CHUNK, tap);
             if (bring) store_piece<HALF>(shared.patch[half ^ 1], piece, index, arguments.in_scale);
         }
 
     write_sums(sums, arguments, tile_y + warp_row, tile_x, block_column + warp_column);
 }
 
-#endif
-
-#ifdef TENSOR_CORES
 #define ON_TENSOR_CORES(...) __VA_ARGS__
 #else
 #define ON_TENSOR_CORES(...) asm("trap;");
@@ -355,8 +352,9 @@ CONVOLUTION(conv3x3_tf32_128, false, 128)
 CONVOLUTION(conv3x3_float16_64, true, 64)
 CONVOLUTION(conv3x3_float16_128, true, 128)
 
-// packed[tap, word, n] = W[tap, k, n] or, turned, W[8 - tap, n, k]; a word holds k = word (tf32) or
-// k = 2 word and 2 word + 1 (float16). One thread per word, `elementwise(9 * words * columns)`.
+// packed[tap, word / 16, n, word % 16] = W[tap, k, n] or, turned, W[8 - tap, n, k]; a word holds
+// k = word (tf32) or 2 word and 2 word + 1 (float16). One thread per word,
+// `elementwise(9 * words * columns)`.
 __device__ __forceinline__ float filter_value(const float* weight, int tap, int k, int n,
                                               int channels, int filters, int turned) {
     if (k >= (turned ? filters : channels) || n >= (turned ? channels : filters)) return 0.0f;
@@ -371,8 +369,9 @@ __device__ __forceinline__ float filter_value(const float* weight, int tap, int 
         ON_TENSOR_CORES(                                                                          \
             int index = blockIdx.x * blockDim.x + threadIdx.x;                                    \
             if (index >= TAPS * words * packed_columns) return;                                   \
-            int n = index % packed_columns; int word = index / packed_columns % words;            \
-            int tap = index / packed_columns / words;                                             \
+            int n = index / CHUNK % packed_columns;                                               \
+            int chunk = index / CHUNK / packed_columns % (words / CHUNK);                         \
+            int word = chunk * CHUNK + index % CHUNK, tap = index / packed_columns / words;       \
             auto value = [&](int k) {                                                             \
                 return filter_value(weight, tap, k, n, channels, filters, turned);                \
             };                                                                                    \
