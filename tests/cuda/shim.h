@@ -1,18 +1,21 @@
 // CUDA on a CPU, enough of it to run this project's kernels and hold their arithmetic to NumPy's.
 //
 // A kernel's source is compiled by g++ as it is. Each thread of a block is a fiber with its own
-// stack; blocks run one after another, and within a block one fiber runs until it comes to a
-// barrier. That makes a run repeatable, and lets it be strict where a GPU is silent:
+// stack; blocks run one after another, within a block one warp after another, each as far ahead of
+// the others as its barriers let it, and within a warp one fiber until it comes to a barrier. That
+// makes a run repeatable, and lets it be strict where a GPU is silent:
 //
 // - shared memory is filled with NaN before every block: reading what was never written shows;
 // - fibers can run in turned order: a missing barrier gives another result (`turned`);
 // - a touch of memory that is not an array's is an error, where the array lies against such memory;
 // - a thread that returns while others wait at a barrier is an error;
 // - cp.async moves its bytes as late as the waits allow: a wait too weak reads stale memory;
+// - the eight rows of an ldmatrix must not meet in a bank of shared memory;
 // - the tensor cores' mma gathers its fragments from the 32 lanes by the layout in the PTX manual.
 //
-// What it cannot show: memory that is not coalesced, bank conflicts, two warps that race on values
-// that happen to agree, and anything about time.
+// What it cannot show: memory that is not coalesced, bank conflicts of plain reads, two warps that
+// race on values that happen to agree, a read of the few bytes up to an array's next multiple of 16,
+// and anything about time.
 
 #pragma once
 
@@ -101,6 +104,7 @@ struct Fragments {
 };
 inline std::vector<Fragments> exchange;
 inline std::vector<const unsigned*> rows;
+inline bool banks_met;
 
 inline void pause_until(State state) {
     fibers[current].state = state;
@@ -136,27 +140,20 @@ inline void run_fiber(int index) {
     setcontext(&fiber.start);
 }
 
-// Lets go whoever waits at a barrier that all of them have reached. 0: fine; 1: someone left.
-inline int open_barriers() {
-    int count = static_cast<int>(fibers.size());
-    int waiting = 0, done = 0;
-    for (Fiber& fiber : fibers) {
-        waiting += fiber.state == AT_BARRIER;
-        done += fiber.state == DONE;
-    }
-    if (waiting && waiting + done == count) {
-        if (done) return 1;
-        for (Fiber& fiber : fibers) fiber.state = READY;
-        return 0;
-    }
-    for (int first = 0; first < count; first += LANES) {
-        int end = first + LANES < count ? first + LANES : count, at = 0;
-        for (int i = first; i < end; ++i) at += fibers[i].state == AT_WARP_BARRIER;
-        if (!at) continue;
-        if (at != end - first) return 1;
+// Runs one warp as far as it gets without the others: until all its threads wait for the block or
+// are done. 0: fine; 1: some wait for their warp, and the others will not come.
+inline int run_warp(int first, int end, bool turned) {
+    for (;;) {
+        int waiting = 0;
+        for (int i = first; i < end; ++i) {
+            int index = turned ? end - 1 - (i - first) : i;
+            if (fibers[index].state == READY) run_fiber(index);
+        }
+        for (int i = first; i < end; ++i) waiting += fibers[i].state == AT_WARP_BARRIER;
+        if (!waiting) return 0;
+        if (waiting != end - first) return 1;
         for (int i = first; i < end; ++i) fibers[i].state = READY;
     }
-    return 0;
 }
 
 inline int run_block(bool turned) {
@@ -175,18 +172,18 @@ inline int run_block(bool turned) {
         fiber.start.uc_link = nullptr;
         makecontext(&fiber.start, entry, 0);
     }
+    int warps = (count + LANES - 1) / LANES;
     for (;;) {
-        int ready = 0;
-        for (int i = 0; i < count; ++i) {
-            int index = turned ? count - 1 - i : i;
-            if (fibers[index].state != READY) continue;
-            ++ready;
-            run_fiber(index);
+        for (int i = 0; i < warps; ++i) {
+            int first = LANES * (turned ? warps - 1 - i : i);
+            if (run_warp(first, first + LANES < count ? first + LANES : count, turned)) return 1;
         }
-        if (!ready) break;
-        if (open_barriers()) return 1;
+        int done = 0;
+        for (Fiber& fiber : fibers) done += fiber.state == DONE;
+        if (done == count) return 0;
+        if (done) return 1;
+        for (Fiber& fiber : fibers) fiber.state = READY;  // all of them are at the barrier
     }
-    return 0;
 }
 
 template <typename... A, std::size_t... I>
@@ -212,7 +209,8 @@ struct Watch {
     }
 };
 
-// Run a kernel. 0: fine; 1: a thread left before a barrier; 2: memory outside an array was touched.
+// Run a kernel. 0: fine; 1: a thread left before a barrier; 2: memory outside an array was touched;
+// 3: rows of an ldmatrix met in a bank.
 // `arguments` point at the kernel's arguments, in order, as cuLaunchKernel takes them.
 template <typename... A>
 int launch(void (*kernel)(A...), const int* grid, const int* block, int turned, void** arguments) {
@@ -231,6 +229,7 @@ int launch(void (*kernel)(A...), const int* grid, const int* block, int turned, 
     }
     exchange.assign(count, Fragments{});
     rows.assign(count, nullptr);
+    banks_met = false;
     for (int i = 0; i < count; ++i)
         fibers[i].thread = {i % block[0], i / block[0] % block[1], i / (block[0] * block[1])};
     Watch watch;
@@ -241,7 +240,7 @@ int launch(void (*kernel)(A...), const int* grid, const int* block, int turned, 
                 blockIdx = {x, y, z};
                 if (run_block(turned)) return 1;
             }
-    return 0;
+    return banks_met ? 3 : 0;
 }
 
 // ------------------------------------------------------------------------- cp.async
@@ -316,6 +315,10 @@ inline void load_matrices(unsigned* d, const unsigned* row) {
     int self = current, lane = self % LANES, warp = self - lane;
     rows[self] = row;
     __syncwarp();
+    unsigned taken = 0;  // of the eight places of four banks, by the rows of this lane's matrix
+    for (int r = 0; r < 8; ++r)
+        taken |= 1u << (reinterpret_cast<uintptr_t>(rows[warp + lane / 8 * 8 + r]) / 16 % 8);
+    banks_met |= taken != 0xFFu;
     for (int m = 0; m < 4; ++m) d[m] = rows[warp + 8 * m + lane / 4][lane % 4];
     __syncwarp();
 }

@@ -23,7 +23,11 @@ REASON = "no g++ on Linux here to compile the kernels for the CPU"
 PAGE, ALIGNED, NO_ACCESS = mmap.PAGESIZE, 16, 0
 LIBC = ctypes.CDLL(None) if GXX else None
 
-FAULTS = {1: "a thread left while others waited at a barrier", 2: "touched memory outside an array"}
+FAULTS = {
+    1: "a thread left while others waited at a barrier",
+    2: "touched memory outside an array",
+    3: "rows of an ldmatrix met in a bank",
+}
 
 TYPES = {"f": np.float32, "d": np.float64, "i": np.int32, "l": np.int64}
 
