@@ -28,8 +28,8 @@ SHARED_MEMORY = 48 << 10
 
 @cache
 def find_nvcc():
-    places = ["/usr/local/cuda/bin", os.environ.get("CUDA_HOME", "") + "/bin"]
-    return shutil.which("nvcc") or shutil.which("nvcc", path=os.pathsep.join(places))
+    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or ""
+    return shutil.which("nvcc") or shutil.which("nvcc", path=os.path.join(home, "bin"))
 
 
 pytestmark = pytest.mark.skipif(find_nvcc() is None, reason="no nvcc here to compile kernels with")
