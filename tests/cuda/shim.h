@@ -14,8 +14,8 @@
 // - the tensor cores' mma gathers its fragments from the 32 lanes by the layout in the PTX manual.
 //
 // What it cannot show: memory that is not coalesced, bank conflicts of plain reads, two warps that
-// race on values that happen to agree, a read of the few bytes up to an array's next multiple of 16,
-// and anything about time.
+// race on values that happen to agree, a read of the few bytes up to an array's next multiple of
+// 16, and anything about time.
 
 #pragma once
 

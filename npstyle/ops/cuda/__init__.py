@@ -1,13 +1,14 @@
 """The kernels for NVIDIA cards: their sources, and the launch shape of each.
 
 The `.cu` files beside this one are the chapters; each opens with its formula and names its NumPy
-twin. A chapter includes nothing, so NVRTC takes it as it is (with CuPy, `RawModule(code=source(name),
-options=("-std=c++17",))`). Here is what a launcher needs to know of them, in plain numbers: no array
-library is imported, so that the shapes can be used (and tested) where there is no card.
+twin. A chapter includes nothing, so NVRTC takes it as it is (with CuPy,
+`RawModule(code=source(name), options=("-std=c++17",))`). Here is what a launcher needs to know of
+them, in plain numbers: no array library is imported, so that the shapes can be used (and tested)
+where there is no card.
 
 A helper returns a `Launch`: which kernel, how many blocks, how many threads in each. What a kernel
 takes is written at the kernel; integers are int32 unless it says `long long`, and an array that is
-not wanted is a null pointer. tests/cuda/routes.py and tests/test_cuda_evaluation.py call them all in
+not wanted is a null pointer. tests/cuda/routes.py and tests/test_cuda_evaluation.py call them in
 order. No kernel adds by atomics: the same launch gives the same bits.
 """
 
