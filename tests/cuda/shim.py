@@ -5,6 +5,7 @@ kernel runs twice, with its threads in turned order and its arrays against the o
 give the same bits.
 """
 
+import atexit
 import ctypes
 import mmap
 import shutil
@@ -73,7 +74,10 @@ class Guarded:
 
 @cache
 def folder():
-    return Path(mkdtemp(prefix="npstyle-shim-"))
+    """Where the compiled kernels lie; gone when Python ends."""
+    path = Path(mkdtemp(prefix="npstyle-shim-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 def compiled(name, text, kernels):
