@@ -1,0 +1,71 @@
+// Padding with what stands at the edge. NumPy twin: npstyle/ops/pad.py.
+//
+//     Forward:     Y[u, v] = X[clip(u - p), clip(v - p)]
+//     Derivative:  dL/dX[y, x] = sum of dL/dY over all places (u, v) whose pixel is (y, x)
+//
+// The derivative is gathered, not scattered: the places of a pixel are a rectangle, of one place
+// inside the picture and of p + 1 rows or columns at an edge, and its thread adds them in order.
+//
+// Layout: (height, width, channels); Y and dL/dY have 2 p rows and columns more.
+// Types: float32 or float64 (the name's ending).
+// Launch: one thread per value that is written, blocks of 256 in one row each;
+// `rows(height, width * channels)` of what is written.
+
+__device__ __forceinline__ int clip(int u, int length) {
+    return u < 0 ? 0 : u >= length ? length - 1 : u;
+}
+
+template <typename T>
+__device__ __forceinline__ void replicate(const T* image, T* out, int height, int width,
+                                          int channels, int padding) {
+    int k = blockIdx.x * blockDim.x + threadIdx.x;
+    int row = (width + 2 * padding) * channels;
+    if (k >= row) return;
+    int y = clip((int)blockIdx.y - padding, height), x = clip(k / channels - padding, width);
+    out[(long long)blockIdx.y * row + k] =
+        image[((long long)y * width + x) * channels + k % channels];
+}
+
+// The places from `first` up to, not with, `end` whose pixel along one axis is `pixel`.
+struct Places {
+    int first, end;
+};
+
+__device__ __forceinline__ Places places_of(int pixel, int length, int padding) {
+    Places places;
+    places.first = pixel == 0 ? 0 : pixel + padding;
+    places.end = pixel == length - 1 ? length + 2 * padding : pixel + padding + 1;
+    return places;
+}
+
+template <typename T>
+__device__ __forceinline__ void replicate_backward(const T* gradient, T* out, int height,
+                                                   int width, int channels, int padding) {
+    int k = blockIdx.x * blockDim.x + threadIdx.x;
+    int y = blockIdx.y, x = k / channels, channel = k % channels;
+    if (x >= width) return;
+    Places rows = places_of(y, height, padding), columns = places_of(x, width, padding);
+    T sum = 0;
+    for (int v = columns.first; v < columns.end; ++v) {
+        T of_column = 0;
+        for (int u = rows.first; u < rows.end; ++u)
+            of_column += gradient[((long long)u * (width + 2 * padding) + v) * channels + channel];
+        sum += of_column;
+    }
+    out[(long long)y * width * channels + k] = sum;
+}
+
+#define KERNELS(T, NAME)                                                                         \
+    extern "C" __global__ void replicate_##NAME(const T* __restrict__ image, T* __restrict__ out, \
+                                                int height, int width, int channels,             \
+                                                int padding) {                                   \
+        replicate<T>(image, out, height, width, channels, padding);                              \
+    }                                                                                            \
+    extern "C" __global__ void replicate_backward_##NAME(const T* __restrict__ gradient,         \
+                                                         T* __restrict__ out, int height,        \
+                                                         int width, int channels, int padding) { \
+        replicate_backward<T>(gradient, out, height, width, channels, padding);                  \
+    }
+
+KERNELS(float, float32)
+KERNELS(double, float64)
