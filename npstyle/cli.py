@@ -21,7 +21,9 @@ app = typer.Typer(
 
     [bold]npstyle demo[/bold] shows the whole thing on pictures drawn by formula.
 
-    [bold]npstyle transfer photo.jpg painting.jpg -o out.png[/bold] is the main job.""",
+    [bold]npstyle transfer photo.jpg painting.jpg -o out.png[/bold] is the main job.
+
+    [bold]npstyle weights fetch vgg19[/bold] downloads the network of the paper, once.""",
 )
 app.add_typer(cli_weights.app, name="weights")
 app.command()(cli_transfer.transfer)
