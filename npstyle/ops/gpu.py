@@ -1,0 +1,336 @@
+"""The kernels on an NVIDIA card: `npstyle.ops.cuda`, compiled and launched through CuPy.
+
+Each function is the twin of the one of the same name beside it (`npstyle.ops.conv.conv2d`, ...):
+the same arguments, on CuPy's arrays. The kernels are compiled for the card at their first use, and
+CuPy keeps what was compiled on disk. Matrix products (Gram matrices and their derivatives) are
+cuBLAS's, by CuPy's matmul.
+
+Arrays must be whole and contiguous, not views into others: the kernels read them four numbers at a
+time. Launches are asynchronous; a number that is taken to the host waits for them.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from npstyle.ops import cuda
+from npstyle.ops.conv import output_size
+from npstyle.ops.pool import pooled_size
+from npstyle.ops.winograd import tile_count
+
+Array = Any
+"""An array of CuPy."""
+
+NULL = np.uint64(0)
+"""The pointer of an array that is not wanted."""
+
+
+def cupy() -> Any:
+    """CuPy, an extra of the package: imported where it is used, and only there."""
+    return import_module("cupy")
+
+
+@cache
+def _module(chapter: str) -> Any:
+    return cupy().RawModule(code=cuda.source(chapter), options=("-std=c++17",))
+
+
+def launch(chapter: str, shape: cuda.Launch, *arguments: Any) -> None:
+    """Launch a kernel.
+
+    Parameters
+    ----------
+    chapter : str
+        The source that it stands in.
+    shape : Launch
+        From `npstyle.ops.cuda`.
+    arguments
+        As in the source: None for an array that is not wanted, int for an `int`; `long long`,
+        `float` and `double` must come as NumPy's int64, float32 and float64.
+    """
+    given = [NULL if a is None else np.int32(a) if isinstance(a, int) else a for a in arguments]
+    _module(chapter).get_function(shape.kernel)(shape.grid, shape.block, tuple(given))
+
+
+def _empty(shape: tuple[int, ...], dtype: Any) -> Array:
+    return cupy().empty(shape, dtype)
+
+
+def _gates(activation: Array | None) -> tuple[Array | None, Array | None]:
+    """(gate, activation), one of which is None: what an activation's array is, bytes or numbers."""
+    if activation is None:
+        return None, None
+    return (activation, None) if activation.dtype == np.bool_ else (None, activation)
+
+
+def conv2d(
+    image: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: int = 1,
+    padding: int = 0,
+    *,
+    rectify: bool = False,
+) -> Array:
+    """Convolve; with `rectify`, apply the ReLU to the result."""
+    size = output_size(image.shape, weight.shape, stride, padding)
+    filters = weight.shape[3]
+    out = _empty((*size, filters), image.dtype)
+    shape = cuda.conv2d(out.dtype.name, *size, filters)
+    geometry = (*image.shape, filters, *weight.shape[:2], stride, padding, *size)
+    launch("conv", shape, image, weight, bias, out, *geometry, int(rectify))
+    return out
+
+
+def conv2d_backward(
+    gradient: Array,
+    weight: Array,
+    image_shape: tuple[int, ...],
+    stride: int = 1,
+    padding: int = 0,
+    activation: Array | None = None,
+) -> Array:
+    """Derivative of `conv2d`; with `activation`, also of the ReLU behind it."""
+    out = _empty(image_shape, gradient.dtype)
+    shape = cuda.conv2d_backward(out.dtype.name, *image_shape)
+    geometry = (*image_shape, weight.shape[3], *weight.shape[:2], stride, padding)
+    sizes = gradient.shape[:2]
+    launch("conv", shape, gradient, weight, *_gates(activation), out, *geometry, *sizes)
+    return out
+
+
+def winograd_conv2d(
+    image: Array, filters: Array, bias: Array | None = None, *, rectify: bool = False
+) -> Array:
+    """Convolve with 3x3 filters, stride 1, padding 1, in float32."""
+    geometry = (*image.shape, 0, tile_count(*image.shape[:2])[0])
+    tiles = _to_tiles("winograd_to_tiles", image.shape, (image,), geometry)
+    return _from_tiles(tiles, filters, bias, image.shape, turned=False, rectify=rectify)
+
+
+def winograd_conv2d_backward(
+    gradient: Array, filters: Array, activation: Array | None = None, pooling: int = 1
+) -> Array:
+    """Derivative of `winograd_conv2d`, its ReLU, and an average pooling behind that."""
+    shape = gradient.shape if activation is None else activation.shape
+    given = (gradient, *_gates(activation))
+    geometry = (*shape, pooling, 0, tile_count(*shape[:2])[0])
+    tiles = _to_tiles("winograd_to_tiles_backward", shape, given, geometry)
+    return _from_tiles(tiles, filters, None, shape, turned=True, rectify=False)
+
+
+def _to_tiles(
+    kernel: str, shape: tuple[int, ...], given: tuple[Any, ...], geometry: tuple[int, ...]
+) -> Array:
+    """The transformed tiles (36, tiles, channels)."""
+    rows, columns = tile_count(*shape[:2])
+    tiles = _empty((36, rows * columns, shape[2]), np.float32)
+    launch(
+        "winograd",
+        cuda.winograd_transform(kernel, rows, columns, shape[2]),
+        *given,
+        tiles,
+        *geometry,
+    )
+    return tiles
+
+
+def _from_tiles(
+    tiles: Array,
+    filters: Array,
+    bias: Array | None,
+    shape: tuple[int, ...],
+    *,
+    turned: bool,
+    rectify: bool,
+) -> Array:
+    """Multiply by the filters (36, in, out), or turned ones, and transform back."""
+    height, width, channels = shape
+    outputs = filters.shape[1 if turned else 2]
+    products = _empty((36, tiles.shape[1], outputs), np.float32)
+    product = cuda.winograd_product(tiles.shape[1], outputs, turned)
+    launch("winograd", product, tiles, filters, products, tiles.shape[1], outputs, channels)
+    out = _empty((height, width, outputs), np.float32)
+    rows, columns = tile_count(height, width)
+    launch(
+        "winograd",
+        cuda.winograd_transform("winograd_from_tiles", rows, columns, outputs),
+        *(products, bias, out, None),
+        *(height, width, outputs, 0, rows, int(turned), int(rectify)),
+    )
+    return out
+
+
+def _value_by_value(chapter: str, stem: str, like: Array, *arguments: Any) -> None:
+    """One thread for each value of `like`."""
+    shape = cuda.elementwise(f"{stem}_{like.dtype.name}", like.size)
+    launch(chapter, shape, *arguments, np.int64(like.size))
+
+
+def relu(pre_activation: Array, out: Array | None = None) -> Array:
+    """F = max(Z, 0)."""
+    out = _empty(pre_activation.shape, pre_activation.dtype) if out is None else out
+    _value_by_value("relu", "relu", pre_activation, pre_activation, out)
+    return out
+
+
+def active(activation: Array) -> Array:
+    """F > 0."""
+    gate = _empty(activation.shape, np.bool_)
+    _value_by_value("relu", "relu_gate", activation, activation, gate)
+    return gate
+
+
+def relu_backward(gradient: Array, activation: Array, out: Array | None = None) -> Array:
+    """dL/dZ = dL/dF where F > 0, else 0."""
+    out = _empty(gradient.shape, gradient.dtype) if out is None else out
+    _value_by_value("relu", "relu_backward", gradient, gradient, *_gates(activation), out)
+    return out
+
+
+def pool2d(mode: str, image: Array, size: int = 2, stride: int | None = None) -> Array:
+    """Pool by "avg", "max" or "l2"."""
+    stride = stride or size
+    sizes = pooled_size(image.shape, size, stride)
+    out = _empty((*sizes, image.shape[2]), image.dtype)
+    shape = cuda.rows(f"{mode}_pool2d_{out.dtype.name}", sizes[0], sizes[1] * image.shape[2])
+    launch("pool", shape, image, out, *image.shape, size, stride, *sizes)
+    return out
+
+
+def pool2d_backward(
+    mode: str,
+    gradient: Array,
+    image_shape: tuple[int, ...],
+    image: Array | None = None,
+    pooled: Array | None = None,
+    size: int = 2,
+    stride: int | None = None,
+) -> Array:
+    """Derivative of `pool2d`; "max" and "l2" need the forward pass's image and result."""
+    stride = stride or size
+    out = _empty(image_shape, gradient.dtype)
+    height, width, channels = image_shape
+    shape = cuda.rows(f"{mode}_pool2d_backward_{out.dtype.name}", height, width * channels)
+    geometry = (*image_shape, size, stride, *gradient.shape[:2])
+    launch("pool", shape, gradient, image, pooled, out, *geometry)
+    return out
+
+
+def replicate(image: Array, padding: int) -> Array:
+    """Continue an image beyond its edges."""
+    height, width, channels = image.shape
+    out = _empty((height + 2 * padding, width + 2 * padding, channels), image.dtype)
+    shape = cuda.rows(f"replicate_{out.dtype.name}", out.shape[0], out.shape[1] * channels)
+    launch("pad", shape, image, out, *image.shape, padding)
+    return out
+
+
+def replicate_backward(gradient: Array, padding: int) -> Array:
+    """Derivative of `replicate`."""
+    height, width = (n - 2 * padding for n in gradient.shape[:2])
+    out = _empty((height, width, gradient.shape[2]), gradient.dtype)
+    shape = cuda.rows(f"replicate_backward_{out.dtype.name}", height, width * out.shape[2])
+    launch("pad", shape, gradient, out, *out.shape, padding)
+    return out
+
+
+def gram(activation: Array) -> Array:
+    """F^T F, summed over the positions."""
+    positions = activation.reshape(-1, activation.shape[-1])
+    return cupy().matmul(positions.T, positions)
+
+
+def style_loss_backward(
+    activation: Array,
+    activation_gram: Array,
+    target_gram: Array,
+    weight: float = 1.0,
+    upstream: Array | None = None,
+    weights: Array | None = None,
+) -> Array:
+    """Weigh dE/dF and add it to `upstream`; twin of `npstyle.losses.style_loss_backward`."""
+    height, width, channels = activation.shape
+    number = activation.dtype.type
+    factor = weight / (2 * channels**2)
+    if weights is None:
+        factor /= height * width
+    slope = _empty(activation_gram.shape, activation.dtype)
+    shape = cuda.elementwise(f"style_slope_{slope.dtype.name}", slope.size)
+    launch("losses", shape, activation_gram, target_gram, number(factor), slope, channels)
+    product = cupy().matmul(activation.reshape(-1, channels), slope)
+    out = _empty(activation.shape, activation.dtype) if upstream is None else upstream
+    shape = cuda.elementwise(f"style_backward_{out.dtype.name}", out.size)
+    given = (product, activation, weights, upstream, out, np.int64(height * width), channels)
+    launch("losses", shape, *given)
+    return out
+
+
+def sum_of_squares(values: Array, target: Array, factor: float) -> float:
+    """Sum (a - b)^2 in float64, times 1/2 for the content loss, 1/(4 N^2) for the style loss."""
+    shape = cuda.reduction(f"squares_{values.dtype.name}", values.size)
+    partial = _empty((shape.grid[0],), np.float64)
+    launch("losses", shape, values, target, partial, np.int64(values.size))
+    return _total(partial, factor)
+
+
+def content_loss_backward(
+    activation: Array, target: Array, weight: float = 1.0, upstream: Array | None = None
+) -> Array:
+    """Weigh dL/dF and add it to `upstream`."""
+    out = _empty(activation.shape, activation.dtype) if upstream is None else upstream
+    factor = activation.dtype.type(weight)
+    _value_by_value(
+        "losses", "content_backward", activation, activation, target, factor, upstream, out
+    )
+    return out
+
+
+def total_variation(image: Array) -> float:
+    """T, added in float64."""
+    shape = cuda.reduction(f"tv_{image.dtype.name}", image.size)
+    partial = _empty((shape.grid[0],), np.float64)
+    launch("losses", shape, image, partial, *image.shape)
+    return _total(partial, 1.0)
+
+
+def total_variation_backward(
+    image: Array, weight: float = 1.0, upstream: Array | None = None
+) -> Array:
+    """Weigh dT/dx and add it to `upstream`."""
+    out = _empty(image.shape, image.dtype) if upstream is None else upstream
+    shape = cuda.elementwise(f"tv_backward_{image.dtype.name}", image.size)
+    launch("losses", shape, image, image.dtype.type(weight), upstream, out, *image.shape)
+    return out
+
+
+def _total(partial: Array, factor: float) -> float:
+    """The sum of partial sums, times a factor, on the host."""
+    result = _empty((1,), np.float64)
+    launch("losses", cuda.TOTAL, partial, result, int(partial.size), np.float64(factor))
+    return float(result[0])
+
+
+def preprocess(
+    pixels: Array, channel_order: str, mean: Sequence[float], scale: Sequence[float], dtype: Any
+) -> Array:
+    """What the network is fed, z = (x - m) s, from float64 pixels (height, width, 3)."""
+    out = _empty(pixels.shape, dtype)
+    count = pixels.shape[0] * pixels.shape[1]
+    shape = cuda.elementwise(f"preprocess_{out.dtype.name}", count)
+    turned, numbers = int(channel_order == "BGR"), map(np.float64, (*mean, *scale))
+    launch("preprocess", shape, pixels, out, np.int64(count), turned, *numbers)
+    return out
+
+
+def preprocess_backward(gradient: Array, channel_order: str, scale: Sequence[float]) -> Array:
+    """dL/dx = s dL/dz, in float64."""
+    out = _empty(gradient.shape, np.float64)
+    count = gradient.shape[0] * gradient.shape[1]
+    shape = cuda.elementwise(f"preprocess_backward_{gradient.dtype.name}", count)
+    turned, numbers = int(channel_order == "BGR"), map(np.float64, scale)
+    launch("preprocess", shape, gradient, out, np.int64(count), turned, *numbers)
+    return out

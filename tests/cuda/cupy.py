@@ -1,0 +1,52 @@
+"""A stand-in for CuPy where there is no card: NumPy's arrays, kernels by the shim.
+
+It takes the arguments as CuPy's RawModule does, so a launcher that hands over a number of the wrong
+type, a view, or a null pointer in the wrong way is found out. It shows that launchers call the
+kernels as these want to be called; nothing of CuPy itself is tested.
+"""
+
+import numpy as np
+
+from npstyle.ops import cuda
+from tests.cuda import shim
+
+NUMBERS = {np.dtype(np.int32): "i", np.dtype(np.int64): "l", np.dtype(np.float32): "f"}
+NUMBERS |= {np.dtype(np.float64): "d"}
+
+matmul = np.matmul
+
+
+def empty(shape, dtype):
+    array = np.empty(shape, dtype)
+    array.fill(np.nan if array.dtype.kind == "f" else 1)
+    return array
+
+
+class RawModule:
+    def __init__(self, code, options):
+        assert options == ("-std=c++17",)
+        (self.chapter,) = (name for name in cuda.NAMES if cuda.source(name) == code)
+
+    def get_function(self, kernel):
+        binary = shim.library(self.chapter)
+
+        def function(grid, block, arguments):
+            guarded, owners = [], []
+            for given in arguments:
+                if isinstance(given, np.ndarray):
+                    assert given.flags.c_contiguous
+                    guarded.append(
+                        shim.Guarded(given.view(np.uint8) if given.dtype == bool else given)
+                    )
+                    owners.append((given, guarded[-1]))
+                elif isinstance(given, np.uint64):
+                    assert given == 0
+                    guarded.append(None)
+                else:
+                    assert isinstance(given, np.generic), f"{kernel} was given {type(given)}"
+                    guarded.append(given)
+            shim.launch_raw(binary, cuda.Launch(kernel, grid, block), guarded)
+            for given, array in owners:
+                given[...] = array.values.view(given.dtype)
+
+        return function

@@ -1,0 +1,173 @@
+"""The launchers, against the NumPy functions of the same names.
+
+Where CuPy finds a card, on the card; elsewhere with tests/cuda/cupy.py in CuPy's place, which runs
+the same kernels on the CPU.
+"""
+
+import numpy as np
+import pytest
+
+from npstyle import image as images
+from npstyle import losses
+from npstyle.ops import conv, gpu, pad, pool, relu, winograd
+from npstyle.ops import gram as grams
+from tests.cuda import cupy as stand_in
+from tests.cuda import shim
+
+
+def card():
+    """CuPy, if it is installed and finds a card."""
+    try:
+        import cupy
+
+        return cupy if cupy.cuda.runtime.getDeviceCount() > 0 else None
+    except Exception:  # no CuPy, no driver, no device: all the same here
+        return None
+
+
+CUPY = card()
+pytestmark = pytest.mark.skipif(CUPY is None and shim.GXX is None, reason=shim.REASON)
+
+
+@pytest.fixture(autouse=True)
+def backend(monkeypatch):
+    gpu._module.cache_clear()
+    if CUPY is None:
+        monkeypatch.setattr(gpu, "cupy", lambda: stand_in)
+    yield
+    gpu._module.cache_clear()
+
+
+def to(array):
+    """A copy on the card."""
+    if array is None:
+        return None
+    return np.array(array) if CUPY is None else CUPY.asarray(array)
+
+
+def back(array):
+    return array if CUPY is None else CUPY.asnumpy(array)
+
+
+def same(found, expected, tolerance=None):
+    found, expected = np.asarray(back(found)), np.asarray(expected)
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    tolerance = tolerance or (1e-12 if found.dtype == np.float64 else 3e-6)
+    assert np.abs(found - expected).max() <= tolerance * max(1e-30, np.abs(expected).max())
+
+
+typed = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+@typed
+@pytest.mark.parametrize(("stride", "padding"), [(1, 1), (2, 0)])
+def test_convolution_with_relu_and_back(rng, dtype, stride, padding):
+    image = rng.standard_normal((9, 11, 5)).astype(dtype)
+    weight = rng.standard_normal((3, 3, 5, 7)).astype(dtype)
+    bias = rng.standard_normal(7).astype(dtype)
+    F = relu.relu(conv.conv2d(image, weight, bias, stride, padding))
+    same(gpu.conv2d(to(image), to(weight), to(bias), stride, padding, rectify=True), F)
+    g = rng.standard_normal(F.shape).astype(dtype)
+    expected = conv.conv2d_backward(g * (F > 0), weight, image.shape, stride, padding)
+    for gate in (F, F > 0):
+        found = gpu.conv2d_backward(to(g), to(weight), image.shape, stride, padding, to(gate))
+        same(found, expected)
+    same(
+        gpu.conv2d_backward(to(g), to(weight), image.shape, stride, padding),
+        conv.conv2d_backward(g, weight, image.shape, stride, padding),
+    )
+
+
+@pytest.mark.parametrize("shape", [(10, 13, 6), (8, 8, 70)])
+def test_winograd_and_back_through_relu_and_pooling(rng, shape):
+    image = rng.standard_normal(shape).astype("f4")
+    weight = rng.standard_normal((3, 3, shape[2], 9)).astype("f4")
+    bias = rng.standard_normal(9).astype("f4")
+    U = winograd.transform_filters(weight)
+    F = winograd.winograd_conv2d(image, U, bias, rectify=True)
+    same(gpu.winograd_conv2d(to(image), to(U), to(bias), rectify=True), F)
+    same(gpu.winograd_conv2d(to(image), to(U)), winograd.winograd_conv2d(image, U))
+    g = rng.standard_normal(F.shape).astype("f4")
+    half = rng.standard_normal((shape[0] // 2, shape[1] // 2, 9)).astype("f4")
+    for gradient, gate, pooling in [(g, None, 1), (g, F, 1), (g, F > 0, 1), (half, F > 0, 2)]:
+        expected = winograd.winograd_conv2d_backward(gradient, U, gate, pooling)
+        same(gpu.winograd_conv2d_backward(to(gradient), to(U), to(gate), pooling), expected)
+
+
+@typed
+def test_relu_its_gate_and_back(rng, dtype):
+    Z = rng.standard_normal((7, 5, 3)).astype(dtype)
+    F = relu.relu(Z)
+    same(gpu.relu(to(Z)), F)
+    assert np.array_equal(back(gpu.active(to(F))), F > 0)
+    g = rng.standard_normal(F.shape).astype(dtype)
+    for activation in (F, F > 0):
+        same(gpu.relu_backward(to(g), to(activation)), relu.relu_backward(g, F))
+    into = to(g)
+    assert gpu.relu_backward(into, to(F), out=into) is into
+    same(into, relu.relu_backward(g, F))
+
+
+@typed
+@pytest.mark.parametrize(("size", "stride"), [(2, 2), (3, 2)])
+def test_pooling_and_back(rng, dtype, size, stride):
+    image = np.maximum(rng.standard_normal((9, 10, 4)), 0).astype(dtype)
+    for mode in ("avg", "max", "l2"):
+        Y = getattr(pool, f"{mode}_pool2d")(image, size, stride)
+        same(gpu.pool2d(mode, to(image), size, stride), Y)
+        g = rng.standard_normal(Y.shape).astype(dtype)
+        kept = (image.shape,) if mode == "avg" else (image, Y)
+        expected = getattr(pool, f"{mode}_pool2d_backward")(g, *kept, size, stride)
+        found = gpu.pool2d_backward(mode, to(g), image.shape, to(image), to(Y), size, stride)
+        same(found, expected)
+
+
+@typed
+def test_replicated_edges_and_back(rng, dtype):
+    image = rng.standard_normal((5, 6, 3)).astype(dtype)
+    same(gpu.replicate(to(image), 2), pad.replicate(image, 2))
+    g = rng.standard_normal((9, 10, 3)).astype(dtype)
+    same(gpu.replicate_backward(to(g), 2), pad.replicate_backward(g, 2))
+
+
+@typed
+@pytest.mark.parametrize("guided", [False, True])
+def test_style(rng, dtype, guided):
+    F = np.maximum(rng.standard_normal((6, 7, 5)), 0).astype(dtype)
+    same(gpu.gram(to(F)), grams.gram(F))
+    G, A = (rng.standard_normal((5, 5)).astype(dtype) for _ in range(2))
+    loss = gpu.sum_of_squares(to(G), to(A), 1 / (4 * 5**2))
+    assert loss == pytest.approx(float(losses.style_loss(G, A)), rel=1e-5)
+    weights = rng.uniform(0, 1, (6, 7)).astype(dtype) if guided else None
+    for upstream in (None, rng.standard_normal(F.shape).astype(dtype)):
+        found = gpu.style_loss_backward(to(F), to(G), to(A), 3.0, to(upstream), to(weights))
+        same(found, losses.style_loss_backward(F, G, A, 3.0, upstream, weights))
+
+
+@typed
+def test_content_and_total_variation(rng, dtype):
+    F, P = (np.maximum(rng.standard_normal((6, 7, 3)), 0).astype(dtype) for _ in range(2))
+    loss = gpu.sum_of_squares(to(F), to(P), 0.5)
+    assert loss == pytest.approx(float(losses.content_loss(F, P)), rel=1e-6)
+    g = rng.standard_normal(F.shape).astype(dtype)
+    same(
+        gpu.content_loss_backward(to(F), to(P), 2.0, to(g)),
+        losses.content_loss_backward(F, P, 2.0, g.copy()),
+    )
+    assert gpu.total_variation(to(F)) == pytest.approx(float(losses.total_variation(F)), rel=1e-6)
+    same(
+        gpu.total_variation_backward(to(F), 2.0, to(g)),
+        g + 2 * losses.total_variation_backward(F),
+    )
+
+
+@typed
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_preparation_and_back(rng, dtype, order):
+    pixels, mean, scale = rng.uniform(0, 255, (5, 4, 3)), (1.0, 2.0, 3.0), (0.5, 0.25, 2.0)
+    found = gpu.preprocess(to(pixels), order, mean, scale, np.dtype(dtype))
+    same(found, images.preprocess(pixels, order, mean, scale, dtype))
+    g = rng.standard_normal(pixels.shape).astype(dtype)
+    expected = images.preprocess_backward(g, order, scale)
+    same(gpu.preprocess_backward(to(g), order, scale), expected.astype(np.float64), 1e-6)
