@@ -122,11 +122,6 @@ def _noted_interrupts() -> Iterator[None]:
         _interrupted.clear()
 
 
-def workers() -> int:
-    """Number of threads that `share` lets work; no result may depend on it."""
-    return _workers
-
-
 def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
     """Let every worker thread run `worker` on one shared queue of `items`.
 
@@ -189,8 +184,7 @@ def strips(rows: int, height: int) -> list[tuple[int, int]]:
 def even_strips(rows: int, height: int, multiple: int = EVEN) -> list[tuple[int, int]]:
     """As `strips`, but a multiple of `multiple` in number: no worker is left alone with the last.
 
-    As it stands, how many workers there are plays no part, and so the rounding of a sum over
-    strips does not depend on it. Where nothing is summed over strips, give `workers()`.
+    How many workers there are plays no part, so the rounding does not depend on it either.
     """
     count = -(-rows // max(1, height))
     return pieces(rows, -(-count // multiple) * multiple)

@@ -93,9 +93,8 @@ def test_with_histogram_the_result_comes_nearer_to_the_photos_colors(pictures):
     for color in ("painting", "histogram"):
         settings = replace(QUICK, color=color, style_layers={"conv1_1": 1.0}, init="noise")
         image = transfer(*pictures, "builtin", settings).result.image
-        own, target = (np.cov(pixels.reshape(-1, 3).T) for pixels in (image, photo))
-        distances[color] = np.linalg.norm(own - target)
-    assert distances["histogram"] < 0.85 * distances["painting"]
+        distances[color] = np.abs(image.mean(axis=(0, 1)) - photo.mean(axis=(0, 1))).mean()
+    assert distances["histogram"] < 0.25 * distances["painting"]
 
 
 def test_masks_keep_a_style_out_of_the_other_half(pictures):

@@ -41,7 +41,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from npstyle.arena import empty
-from npstyle.backend import even_strips, pieces, scratch, share, workers
+from npstyle.backend import even_strips, pieces, scratch, share
 from npstyle.ops.pool import avg_pool2d_backward_rows
 from npstyle.ops.relu import positive
 
@@ -62,6 +62,16 @@ STRIPS_PER_FILTERS = 3
 
 FEW_TILES = 1 / 2
 """A layer with fewer tiles than this times its channels is worked on as a whole."""
+
+STRIPS = 2
+"""Strips come in multiples of this. Products round otherwise if strips have another height, so how
+many threads there are must play no part in it."""
+
+LAYER_PIECES = 2
+"""Pieces in which the transforms of a layer worked on as a whole are shared."""
+
+PRODUCT_PIECES = 4
+"""Pieces in which its 36 products are shared."""
 
 CACHE_BYTES = 4 << 20
 """Filters up to this size are read from the cache, and each strip may read all of them."""
@@ -251,7 +261,7 @@ def _convolve(
 
     if not few_tiles(height, width, filters):
         height_of_strip = strip_bytes(filters) // (row_values * dtype.itemsize)
-        ranges = even_strips(rows, height_of_strip, workers())
+        ranges = even_strips(rows, height_of_strip, STRIPS)
         strip = max(end - first for first, end in ranges)
         share(strip_by_strip, ranges)
         return out
@@ -278,10 +288,10 @@ def _convolve(
             write(products[:, first * columns : end * columns], result, first, end)
 
     transformed = empty((WINDOW**2, rows * columns, channels), dtype)
-    parts = pieces(rows, 1 if transformed.size <= FEW_VALUES else workers())
+    parts = pieces(rows, 1 if transformed.size <= FEW_VALUES else LAYER_PIECES)
     share(transform, parts)
     products = empty((count, rows * columns, outputs), dtype)
-    share(multiply, pieces(WINDOW**2, workers()))
+    share(multiply, pieces(WINDOW**2, PRODUCT_PIECES))
     share(finish, parts)
     return out
 
