@@ -122,6 +122,11 @@ def _noted_interrupts() -> Iterator[None]:
         _interrupted.clear()
 
 
+def on_gpu(array: Any) -> bool:
+    """Whether an array lies on a card: then it speaks CUDA's array interface, as CuPy's do."""
+    return hasattr(array, "__cuda_array_interface__")
+
+
 def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
     """Let every worker thread run `worker` on one shared queue of `items`.
 

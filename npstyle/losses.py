@@ -37,7 +37,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.backend import pieces_of, share
+from npstyle.backend import on_gpu, pieces_of, share
+from npstyle.ops import gpu
 from npstyle.ops.gram import gram, gram_backward
 
 Array = NDArray[Any]
@@ -58,6 +59,8 @@ def content_loss(activation: Array, target: Array) -> Any:
     scalar
         Summed in float64 or better.
     """
+    if on_gpu(activation):
+        return gpu.sum_of_squares(activation, target, 1 / 2)
     return _sum_of_squares(activation - target) / 2
 
 
@@ -79,6 +82,8 @@ def content_loss_backward(
     -------
     array (height, width, channels)
     """
+    if on_gpu(activation):
+        return gpu.content_loss_backward(activation, target, weight, upstream)
     out = np.zeros_like(activation) if upstream is None else upstream
     factor = activation.dtype.type(weight)
 
@@ -126,6 +131,8 @@ def style_loss(activation_gram: Array, target_gram: Array) -> Any:
     scalar
         Summed in float64 or better.
     """
+    if on_gpu(activation_gram):
+        return gpu.sum_of_squares(activation_gram, target_gram, 1 / (4 * len(activation_gram) ** 2))
     channels = len(activation_gram)
     return _sum_of_squares(activation_gram - target_gram) / (4 * channels**2)
 
@@ -155,6 +162,10 @@ def style_loss_backward(
     -------
     array (height, width, channels)
     """
+    if on_gpu(activation):
+        return gpu.style_loss_backward(
+            activation, activation_gram, target_gram, weight, upstream, weights
+        )
     height, width, channels = activation.shape
     factor = weight / (2 * channels**2)
     if weights is None:
@@ -176,11 +187,15 @@ def total_variation(image: Array) -> Any:
     scalar
         Summed in float64 or better.
     """
+    if on_gpu(image):
+        return gpu.total_variation(image)
     return _sum_of_squares(np.diff(image, axis=1)) + _sum_of_squares(np.diff(image, axis=0))
 
 
 def total_variation_backward(image: Array) -> Array:
     """Derivative of `total_variation`: every difference pulls its two pixels together."""
+    if on_gpu(image):
+        return gpu.total_variation_backward(image)
     gradient = np.zeros_like(image)
     to_right = 2 * np.diff(image, axis=1)
     gradient[:, 1:] += to_right

@@ -13,6 +13,7 @@ import numpy as np
 from npstyle.network import Conv, FastConv, Network, Pool, Relu, shapes
 from npstyle.ops import winograd
 from npstyle.ops.conv import STRIP_BYTES
+from npstyle.ops.sizes import tile_count
 from npstyle.passes import is_made_again, stays
 from npstyle.presets import Settings
 
@@ -110,6 +111,6 @@ def _whole_layer_bytes(layer: FastConv, height: int, width: int) -> int:
     """The transformed tiles and the products of a layer that is worked on as a whole."""
     if not winograd.few_tiles(height, width, layer.filters):
         return 0
-    tiles = math.prod(winograd.tile_count(height, width))
+    tiles = math.prod(tile_count(height, width))
     values: int = winograd.WINDOW**2 * tiles * sum(layer.filters.shape[1:])
     return values * layer.filters.itemsize

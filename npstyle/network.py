@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npstyle.architecture import ConvSpec, PoolSpec
+from npstyle.backend import on_gpu
 from npstyle.errors import InputError
-from npstyle.ops.conv import output_size
-from npstyle.ops.pool import pooled_size
+from npstyle.ops import gpu
+from npstyle.ops.sizes import output_size, pooled_size
 from npstyle.ops.winograd import transform_filters
 from npstyle.weights import Weights, default_weights, find_weights, load_weights
 
@@ -92,6 +93,13 @@ class Network:
     def dtype(self) -> np.dtype[Any]:
         """The float type the weights are kept in; a picture is brought to it."""
         return next(layer.bias.dtype for layer in self.layers if isinstance(layer, Conv | FastConv))
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether its numbers are on a GPU, and its activations will be."""
+        return any(
+            on_gpu(layer.bias) for layer in self.layers if isinstance(layer, Conv | FastConv)
+        )
 
     def activations(self) -> dict[int, str]:
         """Name of each activation, by the index of the layer that it comes out of."""
@@ -236,6 +244,22 @@ def _suits_winograd(layer: Conv) -> bool:
     kernel, channels = layer.weight.shape[:2], layer.weight.shape[2:]
     wide = channels[0] * channels[1] >= WIDE
     return (*kernel, layer.stride, layer.padding) == (3, 3, 1, 1) and wide
+
+
+def to_device(network: Network) -> Network:
+    """The same network with its numbers on the GPU; after `configure` and `accelerate`."""
+    layers: list[Layer] = []
+    for layer in network.layers:
+        match layer:
+            case Conv():
+                weight, bias = gpu.to_device(layer.weight), gpu.to_device(layer.bias)
+                layers.append(replace(layer, weight=weight, bias=bias))
+            case FastConv():
+                filters, bias = gpu.to_device(layer.filters), gpu.to_device(layer.bias)
+                layers.append(replace(layer, filters=filters, bias=bias))
+            case _:
+                layers.append(layer)
+    return replace(network, layers=tuple(layers))
 
 
 def load_network(name: str | Path | None = None) -> Network:

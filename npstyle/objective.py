@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.arena import Arena
+from npstyle.backend import on_gpu
 from npstyle.errors import InputError
 from npstyle.guides import Region, Source, carry_down
 from npstyle.image import preprocess, preprocess_backward
@@ -32,6 +33,7 @@ from npstyle.losses import (
 )
 from npstyle.memory import evaluation_bytes
 from npstyle.network import Network
+from npstyle.ops import gpu
 from npstyle.passes import LossGradient, Tape, backward, forward
 from npstyle.presets import Scaling, Settings
 
@@ -132,7 +134,10 @@ class StyleObjective:
 
     def _guides(self, mask: Array | None, style: Collection[str]) -> dict[str, Array]:
         """The weights of the positions at each layer; none without a mask."""
-        return {} if mask is None else carry_down(self.network, style, mask)
+        if mask is None:
+            return {}
+        weights = carry_down(self.network, style, mask)
+        return {name: self._placed(weight) for name, weight in weights.items()}
 
     def _style_target(self, region: Region, style: Collection[str]) -> dict[str, Array]:
         """The blended Gram matrices of a region's paintings."""
@@ -150,10 +155,15 @@ class StyleObjective:
         self, pixels: Array, wanted: Mapping[str, Callable[[Array], T]]
     ) -> tuple[dict[str, T], Tape]:
         network = self.network
-        image = preprocess(
-            pixels, network.channel_order, network.mean, network.scale, network.dtype
+        fed = gpu.preprocess if network.is_on_gpu else preprocess
+        image = fed(
+            self._placed(pixels), network.channel_order, network.mean, network.scale, network.dtype
         )
         return forward(network, image, wanted)
+
+    def _placed(self, array: Array) -> Array:
+        """The array where the network is: on the GPU, or as it is."""
+        return gpu.to_device(array) if self.network.is_on_gpu else array
 
     def __call__(self, pixels: Array) -> Evaluation:
         """Evaluate f and df/dx.
@@ -161,26 +171,30 @@ class StyleObjective:
         Parameters
         ----------
         pixels : array (height, width, 3), RGB, 0..255
-            x, of the photo's size.
+            x, of the photo's size. With the network on a GPU it may be there, too.
 
         Returns
         -------
         Evaluation
-            (loss, gradient, parts).
+            (loss, gradient, parts); the gradient is where the pixels were.
 
         Raises
         ------
         ValueError
             If the picture has another size than the photo.
         """
+        network, placed = self.network, self._placed(pixels)
         with self.arena.lent():
-            parts, losses, tape = self._run(pixels)
-            image_gradient = backward(self.network, tape, losses)
-        gradient = preprocess_backward(
-            image_gradient, self.network.channel_order, self.network.scale
-        ).astype(np.float64)
+            parts, losses, tape = self._run(placed)
+            image_gradient = backward(network, tape, losses)
+        fed_backward = gpu.preprocess_backward if network.is_on_gpu else preprocess_backward
+        gradient = fed_backward(image_gradient, network.channel_order, network.scale).astype(
+            np.float64, copy=False
+        )
         if self.tv_weight:
-            gradient += self.tv_weight * total_variation_backward(pixels)
+            gradient += self.tv_weight * total_variation_backward(placed)
+        if network.is_on_gpu and not on_gpu(pixels):
+            gradient = gpu.to_host(gradient)
         return Evaluation(sum(parts.values()), gradient, parts)
 
     def value(self, pixels: Array) -> tuple[float, Tape]:

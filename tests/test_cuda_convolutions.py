@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from npstyle.ops import cuda
-from npstyle.ops.conv import conv2d, conv2d_backward, output_size
+from npstyle.ops.conv import conv2d, conv2d_backward
 from npstyle.ops.pool import avg_pool2d_backward
 from npstyle.ops.relu import relu
+from npstyle.ops.sizes import output_size
 from npstyle.ops.winograd import transform_filters, winograd_conv2d_backward
 from tests.cuda import shim
 from tests.cuda.routes import tensor_conv, winograd

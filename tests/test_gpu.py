@@ -4,13 +4,18 @@ Where CuPy finds a card, on the card; elsewhere with tests/cuda/cupy.py in CuPy'
 the same kernels on the CPU.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from npstyle import image as images
 from npstyle import losses
+from npstyle.network import accelerate, configure, to_device
+from npstyle.objective import build_objective
 from npstyle.ops import conv, gpu, pad, pool, relu, winograd
 from npstyle.ops import gram as grams
+from npstyle.presets import PRESETS as PRESETS_BY_NAME
 from tests.cuda import cupy as stand_in
 from tests.cuda import shim
 
@@ -42,15 +47,15 @@ def to(array):
     """A copy on the card."""
     if array is None:
         return None
-    return np.array(array) if CUPY is None else CUPY.asarray(array)
+    return (CUPY or stand_in).asarray(array)
 
 
 def back(array):
-    return array if CUPY is None else CUPY.asnumpy(array)
+    return (CUPY or stand_in).asnumpy(array)
 
 
 def same(found, expected, tolerance=None):
-    found, expected = np.asarray(back(found)), np.asarray(expected)
+    found, expected = back(found), np.asarray(expected)
     assert found.shape == expected.shape
     assert found.dtype == expected.dtype
     tolerance = tolerance or (1e-12 if found.dtype == np.float64 else 3e-6)
@@ -171,3 +176,32 @@ def test_preparation_and_back(rng, dtype, order):
     g = rng.standard_normal(pixels.shape).astype(dtype)
     expected = images.preprocess_backward(g, order, scale)
     same(gpu.preprocess_backward(to(g), order, scale), expected.astype(np.float64), 1e-6)
+
+
+PRESETS = [("gatys", "avg"), ("paper", "max"), ("neural-style", "l2")]
+
+
+@pytest.mark.parametrize("route", ["plain", "fast"])
+@pytest.mark.parametrize(("preset", "pooling"), PRESETS)
+@pytest.mark.parametrize("edges", ["zero", "replicate"])
+def test_the_objective_on_the_card_is_that_of_numpy(
+    rng, small_network, monkeypatch, route, preset, pooling, edges
+):
+    monkeypatch.setattr("npstyle.network.WIDE", 1)
+    network = configure(small_network, pooling, np.float32, edges)
+    settings = replace(
+        PRESETS_BY_NAME[preset], content_layers={"conv2_1": 1.0}, style_layers={"conv1_1": 1.0}
+    )
+    if route == "fast":
+        network = accelerate(network, ["conv2_1"])
+    photo, painting, pixels = (rng.uniform(0, 255, (12, 15, 3)) for _ in range(3))
+    expected = build_objective(network, photo, painting, settings)(pixels)
+    objective = build_objective(to_device(network), photo, painting, settings)
+    found = objective(pixels)
+    assert type(found.gradient) is np.ndarray
+    assert found.parts == pytest.approx(expected.parts, rel=1e-5)
+    assert np.linalg.norm(found.gradient - expected.gradient) <= 1e-5 * np.linalg.norm(
+        expected.gradient
+    )
+    on_card = objective(to(pixels))
+    assert np.array_equal(back(on_card.gradient), found.gradient)

@@ -35,7 +35,8 @@ from npstyle import backend
 from npstyle.network import Conv, FastConv, Network, accelerate, load_network, shapes
 from npstyle.objective import Evaluation, build_objective
 from npstyle.ops.conv import conv2d, conv2d_backward
-from npstyle.ops.winograd import WINDOW, tile_count, winograd_conv2d, winograd_conv2d_backward
+from npstyle.ops.sizes import tile_count
+from npstyle.ops.winograd import WINDOW, winograd_conv2d, winograd_conv2d_backward
 from npstyle.optimizers import optimize
 
 try:

@@ -37,7 +37,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.arena import empty
-from npstyle.backend import pieces, scratch, share, strips
+from npstyle.backend import on_gpu, pieces, scratch, share, strips
+from npstyle.ops import gpu
+from npstyle.ops.sizes import output_size
 
 Array = NDArray[Any]
 
@@ -79,6 +81,8 @@ def conv2d(
     ValueError
         If the channels disagree or the kernel is larger than the padded image.
     """
+    if on_gpu(image):
+        return gpu.conv2d(image, weight, bias, stride, padding)
     _check(image, weight, stride)
     size = output_size(image.shape, weight.shape, stride, padding)
     return _correlate(image, weight, bias, stride, (padding, padding), size)
@@ -105,6 +109,8 @@ def conv2d_backward(
     array (height, width, channels in)
         dL/dX.
     """
+    if on_gpu(gradient):
+        return gpu.conv2d_backward(gradient, weight, image_shape, stride, padding)
     turned = weight[::-1, ::-1].transpose(0, 1, 3, 2)
     kernel_height, kernel_width = weight.shape[:2]
     start = (kernel_height - 1 - padding, kernel_width - 1 - padding)
@@ -159,21 +165,6 @@ def conv2d_backward_weights(
     share(multiply, enumerate(parts))
     weight_gradient = partial.sum(axis=0).reshape(*kernel_size, channels, filters)
     return weight_gradient, gradient.sum(axis=(0, 1))
-
-
-def output_size(
-    image_shape: tuple[int, ...], weight_shape: tuple[int, ...], stride: int, padding: int
-) -> tuple[int, int]:
-    """Height and width of what `conv2d` returns for these shapes."""
-    height, width = (
-        (image_shape[axis] + 2 * padding - weight_shape[axis]) // stride + 1 for axis in (0, 1)
-    )
-    if height < 1 or width < 1:
-        raise ValueError(
-            f"conv2d: the kernel {tuple(weight_shape[:2])} is larger than the image "
-            f"{tuple(image_shape[:2])} with padding {padding}; use a larger image"
-        )
-    return height, width
 
 
 def _check(image: Array, weight: Array, stride: int) -> None:

@@ -17,9 +17,7 @@ from typing import Any
 import numpy as np
 
 from npstyle.ops import cuda
-from npstyle.ops.conv import output_size
-from npstyle.ops.pool import pooled_size
-from npstyle.ops.winograd import tile_count
+from npstyle.ops.sizes import output_size, pooled_size, tile_count
 
 Array = Any
 """An array of CuPy."""
@@ -31,6 +29,17 @@ NULL = np.uint64(0)
 def cupy() -> Any:
     """CuPy, an extra of the package: imported where it is used, and only there."""
     return import_module("cupy")
+
+
+def to_device(array: Any) -> Array:
+    """A copy of NumPy's array on the card; what is there already is left as it is."""
+    return cupy().asarray(array)
+
+
+def to_host(array: Array) -> np.ndarray[Any, Any]:
+    """A copy of a card's array in the host's memory."""
+    copied: np.ndarray[Any, Any] = cupy().asnumpy(array)
+    return copied
 
 
 @cache
@@ -238,10 +247,11 @@ def replicate_backward(gradient: Array, padding: int) -> Array:
     return out
 
 
-def gram(activation: Array) -> Array:
-    """F^T F, summed over the positions."""
+def gram(activation: Array, weights: Array | None = None) -> Array:
+    """F^T F, summed over the positions; with `weights` (height, width), F^T diag(w) F."""
     positions = activation.reshape(-1, activation.shape[-1])
-    return cupy().matmul(positions.T, positions)
+    weighed = positions if weights is None else positions * weights.reshape(-1, 1)
+    return cupy().matmul(weighed.T, positions)
 
 
 def style_loss_backward(

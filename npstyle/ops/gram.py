@@ -32,7 +32,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.backend import even_strips, scratch, share
+from npstyle.backend import even_strips, on_gpu, scratch, share
+from npstyle.ops import gpu
 
 STRIP_POSITIONS = 1 << 10
 """Positions multiplied at a time, a piece of work for one thread."""
@@ -56,6 +57,8 @@ def gram(activation: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArr
     array (channels, channels)
         G, in the same dtype.
     """
+    if on_gpu(activation):
+        return gpu.gram(activation, weights)
     positions = activation.reshape(-1, activation.shape[-1])
     ranges = even_strips(len(positions), STRIP_POSITIONS)
     channels = positions.shape[1]

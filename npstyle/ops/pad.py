@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle.backend import on_gpu
+from npstyle.ops import gpu
+
 
 def replicate(image: NDArray[Any], padding: int) -> NDArray[Any]:
     """Continue an image beyond its edges.
@@ -32,6 +35,8 @@ def replicate(image: NDArray[Any], padding: int) -> NDArray[Any]:
     -------
     array (height + 2 p, width + 2 p, channels)
     """
+    if on_gpu(image):
+        return gpu.replicate(image, padding)
     return np.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode="edge")
 
 
@@ -50,6 +55,8 @@ def replicate_backward(gradient: NDArray[Any], padding: int) -> NDArray[Any]:
     array (height, width, channels)
         dL/dX.
     """
+    if on_gpu(gradient):
+        return gpu.replicate_backward(gradient, padding)
     p = padding
     height, width = gradient.shape[0] - 2 * p, gradient.shape[1] - 2 * p
     rows = gradient[p : p + height].copy()

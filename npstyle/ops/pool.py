@@ -32,7 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.arena import empty
-from npstyle.backend import SMALL, share, strips
+from npstyle.backend import SMALL, on_gpu, share, strips
+from npstyle.ops import gpu
+from npstyle.ops.sizes import pooled_size
 
 Array = NDArray[Any]
 
@@ -61,6 +63,8 @@ def avg_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
     ValueError
         If the window is larger than the image.
     """
+    if on_gpu(image):
+        return gpu.pool2d("avg", image, size, stride)
     stride = stride or size
     windows = list(_windows(image, size, stride))
     total = empty(windows[0].shape, image.dtype)
@@ -97,6 +101,8 @@ def avg_pool2d_backward(
     array (height, width, channels)
         dL/dX.
     """
+    if on_gpu(gradient):
+        return gpu.pool2d_backward("avg", gradient, image_shape, size=size, stride=stride)
     stride = stride or size
     tiled = stride == size and all(n % size == 0 for n in image_shape[:2])
     image_gradient = empty(image_shape, gradient.dtype)
@@ -145,6 +151,8 @@ def avg_pool2d_backward_rows(gradient: Array, out: Array, first: int, size: int)
 
 def max_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
     """Take the maximum of each window; parameters and result as in `avg_pool2d`."""
+    if on_gpu(image):
+        return gpu.pool2d("max", image, size, stride)
     stride = stride or size
     largest: Array | None = None
     for window in _windows(image, size, stride):
@@ -177,6 +185,8 @@ def max_pool2d_backward(
     array (height, width, channels)
         dL/dX.
     """
+    if on_gpu(gradient):
+        return gpu.pool2d_backward("max", gradient, image.shape, image, pooled, size, stride)
     stride = stride or size
     image_gradient = empty(image.shape, gradient.dtype)
     image_gradient[:] = 0
@@ -202,6 +212,8 @@ def max_pool2d_winners(image: Array, size: int = 2, stride: int | None = None) -
 
 def l2_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
     """Take the root mean square of each window; parameters and result as in `avg_pool2d`."""
+    if on_gpu(image):
+        return gpu.pool2d("l2", image, size, stride)
     stride = stride or size
     windows = list(_windows(image, size, stride))
     total = empty(windows[0].shape, image.dtype)
@@ -230,23 +242,14 @@ def l2_pool2d_backward(
     array (height, width, channels)
         dL/dX.
     """
+    if on_gpu(gradient):
+        return gpu.pool2d_backward("l2", gradient, image.shape, image, pooled, size, stride)
     stride = stride or size
     slope = np.zeros_like(gradient)
     np.divide(gradient, pooled, out=slope, where=pooled > 0)
     image_gradient = avg_pool2d_backward(slope, image.shape, size, stride)
     image_gradient *= image
     return image_gradient
-
-
-def pooled_size(image_shape: tuple[int, ...], size: int, stride: int) -> tuple[int, int]:
-    """Height and width after pooling an image of this shape."""
-    height, width = ((image_shape[axis] - size) // stride + 1 for axis in (0, 1))
-    if height < 1 or width < 1:
-        raise ValueError(
-            f"pooling: the window {size}x{size} is larger than the image "
-            f"{tuple(image_shape[:2])}; use a larger image"
-        )
-    return height, width
 
 
 def _windows(image: Array, size: int, stride: int) -> Iterator[Array]:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.arena import empty
-from npstyle.backend import pieces_of, share
+from npstyle.backend import on_gpu, pieces_of, share
+from npstyle.ops import gpu
 
 
 def relu(pre_activation: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -33,6 +34,8 @@ def relu(pre_activation: NDArray[Any], out: NDArray[Any] | None = None) -> NDArr
     array
         F, of the same shape and dtype.
     """
+    if on_gpu(pre_activation):
+        return gpu.relu(pre_activation, out)
     if out is None:
         out = empty(pre_activation.shape, pre_activation.dtype)
 
@@ -57,6 +60,8 @@ def active(activation: NDArray[Any]) -> NDArray[np.bool_]:
     array of bool, of the same shape
         `relu_backward` takes it in the activation's place.
     """
+    if on_gpu(activation):
+        return gpu.active(activation)
     out = empty(activation.shape, np.bool_)
 
     def compare(queue: Iterator[tuple[int, int]]) -> None:
@@ -91,6 +96,8 @@ def relu_backward(
     array
         dL/dZ.
     """
+    if on_gpu(gradient):
+        return gpu.relu_backward(gradient, activation, out)
     if out is None:
         out = empty(gradient.shape, gradient.dtype)
 

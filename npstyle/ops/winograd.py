@@ -41,15 +41,14 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from npstyle.arena import empty
-from npstyle.backend import even_strips, pieces, scratch, share
+from npstyle.backend import even_strips, on_gpu, pieces, scratch, share
+from npstyle.ops import gpu
 from npstyle.ops.pool import avg_pool2d_backward_rows
 from npstyle.ops.relu import positive
+from npstyle.ops.sizes import TILE, tile_count
 
 Array = NDArray[Any]
 Fill = Callable[[Array, int, int], None]
-
-TILE = 4
-"""Outputs per tile and side."""
 
 WINDOW = 6
 """Inputs per tile and side."""
@@ -153,6 +152,8 @@ def winograd_conv2d(
     -------
     array (height, width, channels out)
     """
+    if on_gpu(image):
+        return gpu.winograd_conv2d(image, filters, bias, rectify=rectify)
     from_tiles = FROM_TILES
     if bias is not None:  # one more product, which is 1 times the bias for every output
         from_tiles = np.hstack([FROM_TILES, np.ones((TILE**2, 1))])
@@ -187,6 +188,8 @@ def winograd_conv2d_backward(
     array (height, width, channels in)
         dL/dX.
     """
+    if on_gpu(gradient):
+        return gpu.winograd_conv2d_backward(gradient, filters, activation, pooling)
     to_tiles, from_tiles = TO_TILES[:, ::-1], FROM_TILES[::-1]
     turned = filters.transpose(0, 2, 1)
     shape = gradient.shape if activation is None else activation.shape
@@ -207,11 +210,6 @@ def winograd_conv2d_backward(
 def strip_bytes(filters: Array) -> int:
     """Memory that a strip's transformed tiles should fill; its products fill as much again."""
     return max(STRIP_BYTES, int(filters.nbytes // STRIPS_PER_FILTERS))
-
-
-def tile_count(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of tiles that cover an image of this size."""
-    return -(-height // TILE), -(-width // TILE)
 
 
 def few_tiles(height: int, width: int, filters: Array) -> bool:

@@ -16,10 +16,25 @@ NUMBERS |= {np.dtype(np.float64): "d"}
 matmul = np.matmul
 
 
+class DeviceArray(np.ndarray):
+    """What lies on the card: it says so, as CuPy's arrays do."""
+
+    __cuda_array_interface__ = None
+
+
 def empty(shape, dtype):
-    array = np.empty(shape, dtype)
+    array = np.empty(shape, dtype).view(DeviceArray)
     array.fill(np.nan if array.dtype.kind == "f" else 1)
     return array
+
+
+def asarray(array):
+    return array if isinstance(array, DeviceArray) else np.array(array).view(DeviceArray)
+
+
+def asnumpy(array):
+    assert isinstance(array, DeviceArray)
+    return np.array(array, subok=False)
 
 
 class RawModule:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from npstyle.ops import cuda
-from npstyle.ops.winograd import tile_count
+from npstyle.ops.sizes import tile_count
 from tests.cuda.shim import Out, run
 
 
