@@ -17,7 +17,7 @@ import pytest
 
 from npstyle.ops import cuda
 
-ARCHITECTURES = (70, 75, 80, 86, 89, 90, 120)
+ARCHITECTURES = (70, 80, 86, 89, 90, 120)
 
 SPILLS = {}
 """Kernels that may spill, each with the reason; none does."""

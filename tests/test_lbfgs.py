@@ -58,7 +58,7 @@ def test_it_goes_scipys_way(rng, function):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_of_a_picture_it_makes_the_same_within_two_percent(seed):
-    photo, painting = draw_photo(48, 64, seed), draw_painting(48, 64, seed)
+    photo, painting = draw_photo(32, 40, seed), draw_painting(32, 40, seed)
     settings = Settings()
     network = configure(load_network("builtin"), "avg", np.float64)
     objective = build_objective(network, photo, painting, settings)

@@ -14,7 +14,7 @@ from npstyle.optimizers import vectors_held
 from npstyle.passes import forward
 from npstyle.presets import Settings
 
-SIZE = (384, 512)
+SIZE = (240, 320)
 
 
 def peak_of(function):

@@ -39,13 +39,20 @@ def compare(network, settings, photo, painting, picture, dtype, fast=False):
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize(("dtype", "bound"), [(np.float64, 1e-10), (np.float32, 1e-4)])
-def test_loss_and_gradient_on_the_builtin_network(rng, preset, pooling, dtype, bound):
+@pytest.mark.parametrize(
+    ("dtype", "bound", "gradient_bound"),
+    # In a small picture a single gate that rounding turns moves the gradient by half a per cent.
+    [(np.float64, 1e-10, 1e-10), (np.float32, 1e-5, 2e-2)],
+)
+def test_loss_and_gradient_on_the_builtin_network(
+    rng, preset, pooling, dtype, bound, gradient_bound
+):
     settings = replace(PRESETS[preset], pooling=pooling)
     photo, painting = draw_photo(51, 66), draw_painting(45, 60)
     picture = rng.uniform(0, 255, photo.shape)
-    errors = compare(load_network("builtin"), settings, photo, painting, picture, dtype)
-    assert max(errors) <= bound
+    loss, gradient = compare(load_network("builtin"), settings, photo, painting, picture, dtype)
+    assert loss <= bound
+    assert gradient <= gradient_bound
 
 
 def test_loss_and_gradient_with_replicated_edges(rng):
