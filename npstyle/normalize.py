@@ -51,7 +51,7 @@ def mean_activations(network: Network, images: Iterable[Array]) -> dict[str, Arr
     sums: dict[str, Any] = dict.fromkeys(names, 0.0)
     positions = dict.fromkeys(names, 0)
     for image in images:
-        taken = _look(fast, image, names, lambda F: (_sum(F), F.shape[0] * F.shape[1]))
+        taken = look(fast, image, names, lambda F: (_sum(F), F.shape[0] * F.shape[1]))
         for name, (added, count) in taken.items():
             sums[name] = sums[name] + added
             positions[name] += count
@@ -109,7 +109,7 @@ def check_normalized(
         configure(network_from_weights(w), "avg", np.float64) for w in (weights, normalized)
     ]
     names = list(means)
-    before, after = (_look(n, image, names, lambda F: F) for n in networks)
+    before, after = (look(n, image, names, lambda F: F) for n in networks)
     worst = 0.0
     for name, mean in means.items():
         expected = before[name] / _factor(mean)
@@ -123,7 +123,7 @@ def check_normalized(
     return worst
 
 
-def _look(
+def look(
     network: Network, image: Array, names: list[str], take: Callable[[Array], Any]
 ) -> dict[str, Any]:
     """What `take` makes of each activation of an image."""

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.errors import InputError
-from npstyle.image import preprocess
 from npstyle.network import Conv, configure, network_from_weights
-from npstyle.passes import forward
+from npstyle.normalize import look
 from npstyle.weights import Weights
 
 Array = NDArray[Any]
@@ -55,11 +54,7 @@ def mean_activations(weights: Weights) -> dict[str, float]:
     network = configure(network_from_weights(weights), "avg", np.float64)
     names = [layer.name for layer in network.layers if isinstance(layer, Conv)]
     wanted = [name for name in names if name in network.activations().values()]
-    image = preprocess(
-        draw_picture(), network.channel_order, network.mean, network.scale, np.float64
-    )
-    taken, _ = forward(network, image, dict.fromkeys(wanted, lambda F: float(F.mean())))
-    return taken
+    return look(network, draw_picture(), wanted, lambda F: float(F.mean()))
 
 
 def with_check(weights: Weights) -> Weights:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from npstyle.architecture import ConvSpec, vgg_table
 from npstyle.image import Pixels, preprocess
+from npstyle.losses import mean_gram
 from npstyle.network import Conv, Network, accelerate
 from npstyle.ops.conv import conv2d
 from npstyle.passes import forward
@@ -58,7 +59,7 @@ def fit_layers(teacher: Network, tensors: Tensors, crops: Sequence[Pixels], firs
     moments: dict[str, Any] = dict.fromkeys(names, 0.0)
     fast = accelerate(teacher, names)
     for image in images:
-        for name, C in forward(fast, image, dict.fromkeys(names, gram))[0].items():
+        for name, C in forward(fast, image, dict.fromkeys(names, mean_gram))[0].items():
             moments[name] = moments[name] + C
     inputs = [student_forward(LAYERS[: start_of(first)], tensors, image)[1][-1] for image in images]
     for index in range(start_of(first), len(LAYERS)):
@@ -80,12 +81,6 @@ def fit_layers(teacher: Network, tensors: Tensors, crops: Sequence[Pixels], firs
 def start_of(name: str) -> int:
     """Index of the layer of this name."""
     return next(index for index, layer in enumerate(LAYERS) if layer.name == name)
-
-
-def gram(activation: Array) -> Array:
-    """F^T F of an activation (height, width, channels), per position."""
-    F = activation.reshape(-1, activation.shape[-1])
-    return (F.T @ F) / len(F)
 
 
 def teacher_input(teacher: Network, image: Array, index: int) -> Array:

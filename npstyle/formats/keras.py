@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 
 from npstyle.errors import InputError
 from npstyle.formats.found import CAFFE, OXFORD_LICENSE, Found
+from npstyle.weights import MAX_RATIO
 
 Array = NDArray[Any]
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-MAX_RATIO = 20
-"""More than this no compression makes of weights; a file that declares more is a bomb."""
 
 
 def read_keras(source: Path) -> Found:

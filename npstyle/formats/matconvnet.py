@@ -22,14 +22,12 @@ from numpy.typing import NDArray
 
 from npstyle.errors import InputError
 from npstyle.formats.found import OXFORD_LICENSE, Found, Preparation
+from npstyle.weights import MAX_RATIO
 
 Array = NDArray[Any]
 
 MAT_SIGNATURE = b"MATLAB 5.0 MAT-file"
 MAT_HDF5_SIGNATURE = b"MATLAB 7.3 MAT-file"
-
-MAX_RATIO = 20
-"""More than this compression makes of no weights; a file that declares more is a bomb."""
 
 SLACK = 1 << 20
 """What a file may declare beyond that: the small ones compress better."""
