@@ -18,8 +18,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -29,6 +29,7 @@ import psutil
 from numpy.typing import DTypeLike, NDArray
 from threadpoolctl import threadpool_limits
 
+from npstyle.crew import Crew
 from npstyle.errors import InputError
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ PIECES = 16
 SMALL = 1 << 19
 """Entries up to which a thread alone is done before a second one has woken up."""
 
-_pool: ThreadPoolExecutor | None = None
+_crew: Crew | None = None
 _workers = 1
 _interrupted = threading.Event()
 _scratch = threading.local()
@@ -96,16 +97,16 @@ def threads(count: int) -> Iterator[None]:
     InputError
         If `count` is less than 1.
     """
-    global _pool, _workers
+    global _crew, _workers
     count = thread_count(count)
-    before = _pool, _workers
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count, "npstyle") as pool:
-        _pool, _workers = pool, count
+    before = _crew, _workers
+    with threadpool_limits(1, user_api="blas"), closing(Crew(count - 1)) as crew:
+        _crew, _workers = crew, count
         try:
             with _noted_interrupts():
                 yield
         finally:
-            _pool, _workers = before
+            _crew, _workers = before
 
 
 @contextmanager
@@ -149,23 +150,14 @@ def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
     """
     items = list(items)
     queue = _Queue(items)
-    helpers = []
-    if _pool is not None:
-        count = min(_workers, len(items)) - 1
-        helpers = [_pool.submit(_work, [worker], queue) for _ in range(count)]
-    try:
+    with ExitStack() as calls:
+        if _crew is not None:
+            for _ in range(min(_workers, len(items)) - 1):
+                calls.callback(_crew.call(partial(worker, queue)).settle)
         worker(queue)
-    finally:
-        for helper in helpers:
-            helper.result()
     if _interrupted.is_set():
         _interrupted.clear()
         raise KeyboardInterrupt
-
-
-def _work(worker: list[Callable[[Iterator[T]], None]], queue: Iterator[T]) -> None:
-    """Work, and forget the worker, and with it its arrays, before the pool says it has finished."""
-    worker.pop()(queue)
 
 
 def scratch(values: int, dtype: DTypeLike) -> NDArray[Any]:

@@ -128,7 +128,7 @@ print(before - psutil.Process().memory_info().rss)
     assert given_back["asked"] > 0.9 * 8 * (1 << 21) > given_back["not"]
 
 
-def test_the_pool_forgets_a_worker_before_share_returns():
+def test_the_crew_forgets_a_worker_before_share_returns():
     for _ in range(200):
         array = np.zeros(10)
         alive = weakref.ref(array)

@@ -36,10 +36,10 @@ from npstyle.backend import even_strips, on_gpu, scratch, share
 from npstyle.ops import gpu
 
 STRIP_POSITIONS = 1 << 10
-"""Positions multiplied at a time, a piece of work for one thread."""
+"""Positions multiplied at a time at least, a piece of work for one thread."""
 
 STRIP_VALUES = 1 << 16
-"""Entries of F multiplied at a time backward: with few channels, more positions."""
+"""Entries of F multiplied at a time at least: with few channels, more positions."""
 
 
 def gram(activation: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -60,8 +60,8 @@ def gram(activation: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArr
     if on_gpu(activation):
         return gpu.gram(activation, weights)
     positions = activation.reshape(-1, activation.shape[-1])
-    ranges = even_strips(len(positions), STRIP_POSITIONS)
     channels = positions.shape[1]
+    ranges = _ranges(len(positions), channels)
     partial = np.empty((len(ranges), channels, channels), activation.dtype)
     column = _column(weights, activation.dtype)
 
@@ -122,9 +122,12 @@ def gram_backward(
                 product *= strip > 0
             out[first:end] += product
 
-    at_once = max(STRIP_POSITIONS, STRIP_VALUES // positions.shape[1])
-    share(multiply, even_strips(len(positions), at_once))
+    share(multiply, _ranges(*positions.shape))
     return sums
+
+
+def _ranges(positions: int, channels: int) -> list[tuple[int, int]]:
+    return even_strips(positions, max(STRIP_POSITIONS, STRIP_VALUES // channels))
 
 
 def _column(weights: NDArray[Any] | None, dtype: np.dtype[Any]) -> NDArray[Any] | None:
