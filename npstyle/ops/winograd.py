@@ -13,12 +13,15 @@ products, one for each entry k of the transformed tile, with T tiles as rows:
     M_k = V_k U_k,     V_k: T x channels in,     U_k: channels in x channels out
 
 The filters' part U = G g G^T does not depend on the picture and is made once (`transform_filters`).
-The transforms of tiles are matrix products, too: with the entries of a tile in one column,
+The transforms of tiles are matrix products, too. Sums and differences would need fewer operations,
+but each is a pass over the memory, and a product is one. B^T d B is two products: d B for whole
+rows of the picture, of which neighbours share two, then B^T for six of these rows at a time, which
+lie where they are. On the way out everything goes to a place of its own, and one product is best:
+with the entries of a tile in one column,
 
-    vec(B^T d B) = (B^T x B^T) vec(d),     vec(A^T m A) = (A^T x A^T) vec(m)     (x: Kronecker)
+    vec(A^T m A) = (A^T x A^T) vec(m)     (x: Kronecker)
 
-a matrix of 36 x 36 and one of 16 x 36 for all tiles and channels at once. Sums and differences
-would need fewer operations, but each is a pass over the memory, and a product is one.
+a matrix of 16 x 36 for all tiles and channels at once.
 
 Derivative
 ----------
@@ -109,7 +112,6 @@ def _matrices() -> tuple[Array, Array, Array]:
 
 
 A, B, G = _matrices()
-TO_TILES = np.kron(B.T, B.T)
 FROM_TILES = np.kron(A.T, A.T)
 
 
@@ -161,7 +163,7 @@ def winograd_conv2d(
     def fill(out: Array, first: int, end: int) -> None:
         out[:] = image[first:end]
 
-    return _convolve(fill, image.shape, image.dtype, filters, bias, rectify, TO_TILES, from_tiles)
+    return _convolve(fill, image.shape, image.dtype, filters, bias, rectify, B.T, from_tiles)
 
 
 def winograd_conv2d_backward(
@@ -190,7 +192,7 @@ def winograd_conv2d_backward(
     """
     if on_gpu(gradient):
         return gpu.winograd_conv2d_backward(gradient, filters, activation, pooling)
-    to_tiles, from_tiles = TO_TILES[:, ::-1], FROM_TILES[::-1]
+    to_tiles, from_tiles = B.T[:, ::-1], FROM_TILES[::-1]
     turned = filters.transpose(0, 2, 1)
     shape = gradient.shape if activation is None else activation.shape
 
@@ -249,13 +251,11 @@ def _convolve(
         first_half, second_half = scratch(2 * half, dtype).reshape(2, half)
         for first, end in queue:
             tiles = (end - first) * columns
-            windows = _part(first_half, WINDOW**2, tiles, channels)
-            transformed = _part(second_half, WINDOW**2, tiles, channels)
-            _read(windows, second_half, fill, shape, first, end)
-            np.matmul(to_tiles, _flat(windows), out=_flat(transformed))
-            products = _part(first_half, count, tiles, outputs)
+            transformed = _front(first_half, (WINDOW**2, tiles, channels))
+            _transform(transformed, first_half, second_half, to_tiles, fill, shape, first, end)
+            products = _front(second_half, (count, tiles, outputs))
             np.matmul(transformed, filters, out=products[: WINDOW**2])
-            write(products, _part(second_half, TILE**2, tiles, outputs), first, end)
+            write(products, _front(first_half, (TILE**2, tiles, outputs)), first, end)
 
     if not few_tiles(height, width, filters):
         height_of_strip = strip_bytes(filters) // (row_values * dtype.itemsize)
@@ -270,10 +270,8 @@ def _convolve(
     def transform(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
             tiles = transformed[:, first * columns : end * columns]
-            windows, spare = scratch(2 * tiles.size, dtype).reshape(2, -1)
-            windows = windows.reshape(tiles.shape)
-            _read(windows, spare, fill, shape, first, end)
-            np.matmul(to_tiles, _flat(windows), out=_flat(tiles))
+            first_half, second_half = scratch(2 * tiles.size, dtype).reshape(2, -1)
+            _transform(tiles, first_half, second_half, to_tiles, fill, shape, first, end)
 
     def multiply(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
@@ -295,26 +293,56 @@ def _convolve(
 
 
 def _flat(tiles: Array) -> Array:
-    """View (count, tiles, channels) as the matrix (count, tiles x channels)."""
+    """View (count, ..., channels) as the matrix (count, ... x channels)."""
     return tiles.reshape(len(tiles), -1)
 
 
-def _part(flat: Array, count: int, tiles: int, channels: int) -> Array:
-    """The front of a flat array as (count, tiles, channels)."""
-    return flat[: count * tiles * channels].reshape(count, tiles, channels)
+def _front(flat: Array, shape: tuple[int, ...]) -> Array:
+    """The front of a flat array in this shape."""
+    return flat[: math.prod(shape)].reshape(shape)
 
 
-def _read(
-    windows: Array, spare: Array, fill: Fill, shape: tuple[int, ...], first: int, end: int
+def _transform(
+    out: Array,
+    one: Array,
+    other: Array,
+    to_tiles: Array,
+    fill: Fill,
+    shape: tuple[int, ...],
+    first: int,
+    end: int,
 ) -> None:
-    """Write the 6x6 pixels of each tile of the tile rows first..end; zeros outside the image.
+    """Write B^T d B of each tile of the tile rows first..end; zeros outside the image.
 
-    windows: (36, tiles, channels); spare: flat, as large, for the rows before they are cut up.
+    out: (36, tiles, channels), which may begin where `one` does; one, other: flat, each as large as
+    `out`, for the steps on the way there; to_tiles: B^T.
     """
     height, width, channels = shape
-    columns = tile_count(height, width)[1]
-    padded_shape = TILE * (end - first) + 2, TILE * columns + 2, channels
-    padded = spare[: math.prod(padded_shape)].reshape(padded_shape)
+    columns, tile_rows = tile_count(height, width)[1], end - first
+    rows = TILE * tile_rows + 2
+    padded = _front(other, (rows, TILE * columns + 2, channels))
+    _read(padded, fill, height, width, first, end)
+
+    # d B: entry l of every tile, for each row of pixels
+    windows = _front(one, (WINDOW, rows, columns, channels))
+    windows[:] = _windows(padded, columns)
+    across = _front(other, (WINDOW, rows, columns, channels))
+    np.matmul(to_tiles, _flat(windows), out=_flat(across))
+
+    # B^T (d B): for each l and each row of tiles, six rows become entries k
+    entry, row = across.strides[:2]
+    six_rows = as_strided(
+        across,
+        (WINDOW, tile_rows, WINDOW, columns * channels),
+        (entry, TILE * row, row, across.itemsize),
+        writeable=False,
+    )
+    tiles = out.reshape(WINDOW, WINDOW, tile_rows, columns * channels)
+    np.matmul(to_tiles, six_rows, out=tiles.transpose(1, 2, 0, 3))
+
+
+def _read(padded: Array, fill: Fill, height: int, width: int, first: int, end: int) -> None:
+    """Fill the rows of pixels under the tile rows first..end, and zeros around the image."""
     padded[:, 0] = 0
     padded[:, width + 1 :] = 0
     top, bottom = TILE * first - 1, TILE * end + 1
@@ -322,18 +350,15 @@ def _read(
     padded[: start - top] = 0
     fill(padded[start - top : stop - top, 1 : width + 1], start, stop)
     padded[stop - top : bottom - top] = 0
-    windows.reshape(WINDOW, WINDOW, end - first, columns, channels)[:] = _windows(
-        padded, end - first, columns
-    )
 
 
-def _windows(padded: Array, rows: int, columns: int) -> Array:
-    """View (6, 6, rows, columns, channels): entry (k, l) of every tile."""
+def _windows(padded: Array, columns: int) -> Array:
+    """View (6, rows, columns, channels): in each row, entry l of every tile."""
     row, column, channel = padded.strides
     return as_strided(
         padded,
-        (WINDOW, WINDOW, rows, columns, padded.shape[2]),
-        (row, column, TILE * row, TILE * column, channel),
+        (WINDOW, len(padded), columns, padded.shape[2]),
+        (column, row, TILE * column, channel),
         writeable=False,
     )
 
