@@ -378,5 +378,7 @@ def preprocess_backward(gradient: Array, channel_order: str, scale: Sequence[flo
     -------
     array (height, width, 3), RGB
     """
-    scaled = gradient * np.array(scale)
+    scaled = np.empty(gradient.shape)
+    for channel in range(3):
+        np.multiply(gradient[..., channel], scale[channel], out=scaled[..., channel], dtype=float)
     return scaled[..., ::-1] if channel_order == "BGR" else scaled

@@ -238,8 +238,7 @@ def _convolve(network: Network, index: int, image: Array) -> Array:
     padding = layer.padding
     if _continues_edges(network, index):
         image, padding = replicate(image, padding), 0
-    result = conv2d(image, layer.weight, layer.bias, layer.stride, padding)
-    return relu(result, out=result) if rectify else result
+    return conv2d(image, layer.weight, layer.bias, layer.stride, padding, rectify=rectify)
 
 
 def _continues_edges(network: Network, index: int) -> bool:

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.arena import empty
-from npstyle.backend import on_gpu, pieces, scratch, share, strips
+from npstyle.backend import even_strips, on_gpu, pieces, scratch, share, strips
 from npstyle.ops import gpu
 from npstyle.ops.sizes import output_size
 
@@ -54,7 +54,13 @@ PARTIAL_SUMS = 8
 
 
 def conv2d(
-    image: Array, weight: Array, bias: Array | None = None, stride: int = 1, padding: int = 0
+    image: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: int = 1,
+    padding: int = 0,
+    *,
+    rectify: bool = False,
 ) -> Array:
     """Convolve an image with a bank of filters.
 
@@ -70,6 +76,8 @@ def conv2d(
         Step between neighbouring outputs, in pixels.
     padding : int
         Rows and columns of zeros on each side of the image.
+    rectify : bool
+        Apply the ReLU to the result.
 
     Returns
     -------
@@ -82,10 +90,11 @@ def conv2d(
         If the channels disagree or the kernel is larger than the padded image.
     """
     if on_gpu(image):
-        return gpu.conv2d(image, weight, bias, stride, padding)
+        out = gpu.conv2d(image, weight, bias, stride, padding)
+        return gpu.relu(out, out) if rectify else out
     _check(image, weight, stride)
     size = output_size(image.shape, weight.shape, stride, padding)
-    return _correlate(image, weight, bias, stride, (padding, padding), size)
+    return _correlate(image, weight, bias, stride, (padding, padding), size, rectify)
 
 
 def conv2d_backward(
@@ -185,35 +194,44 @@ def _correlate(
     stride: int,
     padding: tuple[int, int],
     size: tuple[int, int],
+    rectify: bool = False,
 ) -> Array:
-    """Z = C W + b, strip by strip, for an output of `size` = (height, width).
+    """Z = C W + b, or max(Z, 0), strip by strip, for an output of `size` = (height, width).
 
     `padding` = (top, left) says where the window starts; it may be negative, which crops.
     """
     *kernel_size, channels, filters = weight.shape
     dtype = np.result_type(image, weight) if bias is None else np.result_type(image, weight, bias)
+    few = channels < FEW_CHANNELS
     matrix = np.ascontiguousarray(weight).reshape(-1, filters)
+    if few and bias is not None:  # one more tap, which is 1 everywhere
+        matrix = np.vstack([matrix, bias])
     out = empty((*size, filters), dtype)
     rows = _strip_rows(size[1], (weight.shape[0], weight.shape[1]), channels, out.itemsize)
+    taps = weight.size // filters
 
     def multiply(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
             positions = (end - first) * size[1]
             flat = scratch(positions * len(matrix), dtype)
-            if channels < FEW_CHANNELS:
+            if few:
                 # Written tap by tap, not position by position: long runs instead of short ones.
-                taps = flat.reshape(*kernel_size, channels, end - first, size[1])
-                columns, C = taps.transpose(3, 4, 0, 1, 2), flat.reshape(-1, positions).T
+                every = flat.reshape(-1, positions)
+                every[taps:] = 1
+                columns = every[:taps].reshape(*kernel_size, channels, end - first, size[1])
+                columns, C = columns.transpose(3, 4, 0, 1, 2), every.T
             else:
                 columns = flat.reshape(end - first, size[1], *kernel_size, channels)
                 C = flat.reshape(positions, -1)
             _fill_columns(columns, image, first, stride, padding)
             product = out[first:end].reshape(-1, filters)
             np.matmul(C, matrix, out=product)
-            if bias is not None:
+            if bias is not None and not few:
                 product += bias
+            if rectify:
+                np.maximum(product, 0, out=product)
 
-    share(multiply, strips(size[0], rows))
+    share(multiply, even_strips(size[0], rows))
     return out
 
 
@@ -256,7 +274,7 @@ def _correlate_to_few(
                             x_first + shift_x : x_end + shift_x,
                         ]
 
-    share(work, strips(size[0], rows))
+    share(work, even_strips(size[0], rows))
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
