@@ -1,4 +1,10 @@
+import os
 from pathlib import Path
+
+# Tests run side by side. The threads of two BLAS libraries on the same cores would wait for one
+# another, and the libraries read this when they are loaded.
+for library in ("OPENBLAS", "MKL", "OMP"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
