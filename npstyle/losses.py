@@ -28,7 +28,9 @@ Total variation (not in the paper; on the pixels X of the image itself)
     dT/dX[y, x] = 2 (its left difference - its right one + its upper one - its lower one)
 
 "where F > 0": the derivative of the ReLU at exactly 0 is taken as 0 (see `npstyle.ops.relu`).
-The gate belongs to the ReLU under the loss; the paper prints it with the loss, and so do we.
+The gate belongs to the ReLU under the loss; the paper prints it with the loss, and so do we. A
+backward pass that goes on through that ReLU gates the sum of all derivatives there anyway, and may
+leave the loss's own gate out (`gated=False`).
 """
 
 from collections.abc import Iterator
@@ -65,7 +67,12 @@ def content_loss(activation: Array, target: Array) -> Any:
 
 
 def content_loss_backward(
-    activation: Array, target: Array, weight: float = 1.0, upstream: Array | None = None
+    activation: Array,
+    target: Array,
+    weight: float = 1.0,
+    upstream: Array | None = None,
+    *,
+    gated: bool = True,
 ) -> Array:
     """Weigh dL/dF = F - P where F > 0, else 0, and add it to what arrives from deeper layers.
 
@@ -77,6 +84,8 @@ def content_loss_backward(
         What the loss is multiplied by in a sum of losses.
     upstream : array (height, width, channels), optional
         What the derivative is added to; it is written over.
+    gated : bool
+        False if the caller gates the sum afterwards. (On a GPU the gate is part of the kernel.)
 
     Returns
     -------
@@ -90,7 +99,8 @@ def content_loss_backward(
     def work(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
             F, P = activation[first:end], target[first:end]
-            out[first:end] += factor * (F - P) * (F > 0)
+            slope = factor * (F - P)
+            out[first:end] += slope * (F > 0) if gated else slope
 
     share(work, pieces_of(out))
     return out
@@ -144,6 +154,8 @@ def style_loss_backward(
     weight: float = 1.0,
     upstream: Array | None = None,
     weights: Array | None = None,
+    *,
+    gated: bool = True,
 ) -> Array:
     """Weigh dE/dF = 1/(N^2 M) (G' - A') F where F > 0, else 0, and add it to `upstream`.
 
@@ -153,7 +165,7 @@ def style_loss_backward(
         F.
     activation_gram, target_gram : arrays (channels, channels)
         As in `style_loss`.
-    weight, upstream
+    weight, upstream, gated
         As in `content_loss_backward`.
     weights : array (height, width), optional
         w, as in `mean_gram`; they take the place of 1 / M.
@@ -171,7 +183,7 @@ def style_loss_backward(
     if weights is None:
         factor /= height * width
     slope = (activation_gram - target_gram) * activation_gram.dtype.type(factor)
-    return gram_backward(slope, activation, weights=weights, gated=True, upstream=upstream)
+    return gram_backward(slope, activation, weights=weights, gated=gated, upstream=upstream)
 
 
 def total_variation(image: Array) -> Any:

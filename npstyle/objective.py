@@ -237,13 +237,24 @@ class StyleObjective:
     def _add_derivatives(
         self, name: str, grams: list[Array], activation: Array, gradient: Array | None
     ) -> Array:
-        """Add the derivatives of the same terms to what arrives from deeper layers."""
+        """Add the derivatives of the same terms to what arrives from deeper layers.
+
+        All activations come out of a ReLU, or of pooling behind one: it gates their sum.
+        """
         if name in self.content_targets:
             target = self.content_targets[name]
-            gradient = content_loss_backward(activation, target, self.alpha[name], gradient)
+            gradient = content_loss_backward(
+                activation, target, self.alpha[name], gradient, gated=False
+            )
         for gram, targets, guides in zip(grams, self.style_targets, self.guides, strict=False):
             gradient = style_loss_backward(
-                activation, gram, targets[name], self.beta[name], gradient, guides.get(name)
+                activation,
+                gram,
+                targets[name],
+                self.beta[name],
+                gradient,
+                guides.get(name),
+                gated=False,
             )
         assert gradient is not None  # every activation that is wanted has a loss
         return gradient
