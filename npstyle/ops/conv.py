@@ -206,6 +206,8 @@ def _correlate(
     matrix = np.ascontiguousarray(weight).reshape(-1, filters)
     if few and bias is not None:  # one more tap, which is 1 everywhere
         matrix = np.vstack([matrix, bias])
+    if few:  # one plane per channel, so that its rows are read at one go
+        image = np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0)
     out = empty((*size, filters), dtype)
     rows = _strip_rows(size[1], (weight.shape[0], weight.shape[1]), channels, out.itemsize)
     taps = weight.size // filters
@@ -275,7 +277,7 @@ def _correlate_to_few(
                         ]
 
     share(work, even_strips(size[0], rows))
-    return np.ascontiguousarray(planes.transpose(1, 2, 0))
+    return planes.transpose(1, 2, 0)
 
 
 def _strip_rows(width: int, kernel_size: tuple[int, int], channels: int, itemsize: int) -> int:
