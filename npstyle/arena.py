@@ -9,9 +9,11 @@ free again as soon as nobody looks at the array any more.
 While an arena is `lent`, the engine's functions take the arrays that they return from it.
 """
 
+import math
 import mmap
 import sys
 import weakref
+from bisect import insort
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+Part = tuple[int, int]
+"""First byte and end."""
 
 ALIGNMENT = 64
 """Bytes of a line of the cache; arrays begin at multiples."""
@@ -40,27 +45,29 @@ class Arena:
         self._memory = mmap.mmap(-1, max(size, ALIGNMENT))
         if sys.platform == "linux":
             self._memory.madvise(mmap.MADV_HUGEPAGE)
-        self._taken: list[tuple[int, int]] = []  # (first, end), in order
-        self._released: deque[tuple[int, int]] = deque()  # by any thread, at any time
+        self._taken: list[Part] = []  # in order
+        self._watched: dict[Part, weakref.ref[NDArray[np.uint8]]] = {}
+        self._released: deque[Part] = deque()  # by any thread, at any time
         self.used = 0
         """Bytes from the beginning to the highest end that an array has had."""
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An array with any content; to be called by one thread at a time."""
         while self._released:
-            self._taken.remove(self._released.popleft())
-        values = int(np.prod(shape))
-        size = values * np.dtype(dtype).itemsize
+            free = self._released.popleft()
+            self._taken.remove(free)
+            del self._watched[free]
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         first = self._lowest_gap(size)
         if size == 0 or first + size > len(self._memory):
             return np.empty(shape, dtype)
         part = first, first + size
-        self._taken.append(part)
-        self._taken.sort()
+        insort(self._taken, part)
         self.used = max(self.used, part[1])
         # Every view of an array holds on to the array at the bottom, and that is this one.
         owner = np.frombuffer(self._memory, np.uint8, size, first)
-        weakref.finalize(owner, self._released.append, part).atexit = False
+        released = self._released  # not the arena itself: it may go before its arrays do
+        self._watched[part] = weakref.ref(owner, lambda _: released.append(part))
         return owner.view(dtype).reshape(shape)
 
     def _lowest_gap(self, size: int) -> int:
