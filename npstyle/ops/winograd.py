@@ -361,7 +361,7 @@ def _windows(padded: Array, columns: int) -> Array:
 
 
 def _view(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-    """View of a contiguous array with other strides; NumPy's `as_strided` takes ten times as long.
+    """View of a contiguous array with other strides; NumPy's `as_strided` takes five times as long.
 
     Parts of it may be the same memory: it is for reading only.
     """
