@@ -153,13 +153,17 @@ def parse_job(entries: Mapping[str, Any], folder: Path) -> Job:
     )
 
 
-def run_job(entries: Mapping[str, Any], folder: Path, threads: int | None) -> Outcome:
+def run_job(
+    entries: Mapping[str, Any], folder: Path, threads: int | None, device: str = "auto"
+) -> Outcome:
     """Do one job; whatever is wrong with it becomes its summary."""
     start = time.monotonic()
     try:
         job = parse_job(entries, folder)
         check_output(job.output)
-        done = transfer_pictures(job.pictures, _load(job.network), job.settings, threads=threads)
+        done = transfer_pictures(
+            job.pictures, _load(job.network), job.settings, threads=threads, device=device
+        )
         result = done.result
         if not result.parts:
             return Outcome(f"{job.output}: {result.stopped} at the first evaluation", False)
@@ -181,12 +185,14 @@ def start_worker(stop: Event) -> None:
     _stop = stop
 
 
-def run_unless_stopped(entries: Mapping[str, Any], folder: Path, threads: int | None) -> Outcome:
+def run_unless_stopped(
+    entries: Mapping[str, Any], folder: Path, threads: int | None, device: str = "auto"
+) -> Outcome:
     """Do one job in a process of several; an interrupted one stops the others."""
     assert _stop is not None  # start_worker was called
     if _stop.is_set():
         return Outcome(f"{entries.get('output', 'job')}: interrupted", False, interrupted=True)
-    outcome = run_job(entries, folder, threads)
+    outcome = run_job(entries, folder, threads, device)
     if outcome.interrupted:
         _stop.set()
     return outcome

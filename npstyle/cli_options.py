@@ -83,6 +83,15 @@ Threads = Annotated[
         help="Worker threads. [dim]Default: one per physical core.[/dim]", rich_help_panel=MACHINE
     ),
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda|cuda:N",
+        help="Where to compute. auto: on the first NVIDIA card if it works, else on the CPU. A "
+        "card needs CuPy: npstyle\\[cuda13] or npstyle\\[cuda12].",
+        rich_help_panel=MACHINE,
+    ),
+]
 Dtype = Annotated[
     DtypeChoice, typer.Option(help="Precision of the engine.", rich_help_panel=MACHINE)
 ]

@@ -22,6 +22,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from npstyle.device import Device
     from npstyle.gradcheck import Report
     from npstyle.optimizers import Progress as Iteration
     from npstyle.optimizers import Result
@@ -146,13 +147,23 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
             "          hardly styled, raise --style-weight"
         )
     print(f"route     {_route(plan)}")
-    print(f"device    CPU, {plan.threads} thread{'s' if plan.threads > 1 else ''}")
+    print_device(plan.device, plan.threads)
     print(f"picture   {sizes} from {settings.init}, painting {paintings or 'none'}")
     print(f"preset    {settings.preset}")
     steps = " + ".join(map(str, settings.scale_steps()))
     print(f"search    {steps} iterations of {settings.optimizer}")
     print(f"memory    about {plan.peak_memory / 1e9:.2f} GB")
     print(f"output    {output}", flush=True)
+
+
+def print_device(device: "Device", threads: int = 0) -> None:
+    """Say where a run computes, and why not on a GPU if one would have been taken."""
+    if device.is_gpu:
+        print(f"device    {device}, {device.name}")
+        return
+    print(f"device    CPU{f', {threads} thread' if threads else ''}{'s' if threads > 1 else ''}")
+    if device.missing:
+        print(f"          no GPU: {device.missing}", flush=True)
 
 
 def _route(plan: "Plan") -> str:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from npstyle import backend
 from npstyle.color import put_back_chroma
+from npstyle.device import CPU, Device, find_device, free_memory, held_memory, on_device
 from npstyle.errors import InputError
 from npstyle.image import fit_size, resize
 from npstyle.memory import run_bytes
-from npstyle.network import Network, accelerate, configure, load_network, shapes
+from npstyle.network import Network, accelerate, configure, load_network, shapes, to_device
 from npstyle.objective import build_objective
 from npstyle.optimizers import Progress, Result, optimize, vectors_held
 from npstyle.pictures import Picture, Pictures, Size, check_pictures, load_scale, painting_size
@@ -39,7 +40,9 @@ class Plan:
         Each painting's at the last scale.
     threads : int
     memory : int
-        Memory in bytes that the run will take on top of what the process holds now.
+        Memory in bytes, of the device's, that the run will take on top of what the process holds
+        now.
+    device : Device
     """
 
     network: Network
@@ -48,11 +51,12 @@ class Plan:
     painting_sizes: tuple[Size, ...]
     threads: int
     memory: int
+    device: Device = CPU
 
     @property
     def peak_memory(self) -> int:
-        """Expected peak memory of the whole process, in bytes."""
-        return self.memory + backend.held_memory()
+        """Expected peak memory of the whole process on the device, in bytes."""
+        return self.memory + held_memory(self.device)
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ def transfer(
     content_masks: Sequence[Picture] = (),
     style_masks: Sequence[Picture] = (),
     threads: int | None = None,
+    device: str = "auto",
     state: State | None = None,
     announce: Callable[[Plan], None] | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -120,6 +125,8 @@ def transfer(
         The preset `gatys` if not given; see `npstyle.presets`.
     threads : int, optional
         Worker threads; one per physical core if not given.
+    device : "auto", "cpu", "cuda" or "cuda:N"
+        Where to compute; see `npstyle.device.find_device`. What the search moves stays there.
     state : State, optional
         Where to go on, from an earlier run's `keep` with the same pictures and settings. The
         optimiser's own memory is not in it: it starts anew.
@@ -139,7 +146,8 @@ def transfer(
     Raises
     ------
     InputError
-        If a picture, the network or a setting cannot be used, or memory would not suffice.
+        If a picture, the network, a setting or the device cannot be used, or memory would not
+        suffice.
     """
     paintings = (painting,) if isinstance(painting, str | Path | np.ndarray) else tuple(painting)
     return transfer_pictures(
@@ -147,6 +155,7 @@ def transfer(
         network,
         settings or Settings(),
         threads=threads,
+        device=device,
         state=state,
         announce=announce,
         callback=callback,
@@ -160,6 +169,7 @@ def transfer_pictures(
     settings: Settings,
     *,
     threads: int | None = None,
+    device: str = "auto",
     state: State | None = None,
     announce: Callable[[Plan], None] | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -168,12 +178,14 @@ def transfer_pictures(
     """As `transfer`, with everything that it looks at in one."""
     backend.give_memory_back()
     sizes = check_pictures(pictures, settings)
-    plan = make_plan(_prepared(network, settings), settings, *sizes, threads)
-    if announce is not None:
-        announce(plan)
-    check_memory(plan)
-    with backend.threads(plan.threads):
-        result = _run_scales(plan, pictures, state, callback, keep)
+    found = find_device(device)
+    with on_device(found):
+        plan = make_plan(_prepared(network, settings, found), settings, *sizes, threads, found)
+        if announce is not None:
+            announce(plan)
+        check_memory(plan)
+        with backend.threads(plan.threads):
+            result = _run_scales(plan, pictures, state, callback, keep)
     return Transfer(result, _record(pictures, plan, result))
 
 
@@ -183,6 +195,7 @@ def make_plan(
     photo: Size,
     paintings: Sequence[Size],
     threads: int | None = None,
+    device: Device = CPU,
 ) -> Plan:
     """Count sizes and memory of a run; check that the pictures reach every layer.
 
@@ -195,6 +208,8 @@ def make_plan(
     paintings : sequence of (height, width)
     threads : int, optional
         One per physical core if not given.
+    device : Device
+        Where the network is.
 
     Raises
     ------
@@ -214,12 +229,12 @@ def make_plan(
         run_bytes(network, settings, photo_sizes[-1], painting, threads, vectors)
         for painting in painting_sizes or ((0, 0),)
     )
-    return Plan(network, settings, photo_sizes, painting_sizes, threads, memory)
+    return Plan(network, settings, photo_sizes, painting_sizes, threads, memory, device)
 
 
 def check_memory(plan: Plan) -> None:
     """Raise InputError, naming a size that fits, if the plan needs more memory than there is."""
-    free = backend.available_memory()
+    free = free_memory(plan.device)
     if plan.memory <= free:
         return
     size, smaller = plan.settings.scale_sizes()[-1], plan
@@ -229,7 +244,12 @@ def check_memory(plan: Plan) -> None:
             size = size * 31 // 32
             settings = replace(plan.settings, size=size, scales=(size,))
             smaller = make_plan(
-                plan.network, settings, plan.photo_sizes[-1], plan.painting_sizes, plan.threads
+                plan.network,
+                settings,
+                plan.photo_sizes[-1],
+                plan.painting_sizes,
+                plan.threads,
+                plan.device,
             )
         mend = f"use --size {size} or less"
     except InputError:  # too small for the network: no size is left
@@ -240,14 +260,14 @@ def check_memory(plan: Plan) -> None:
     )
 
 
-def _prepared(network: Network | str | Path | None, settings: Settings) -> Network:
+def _prepared(network: Network | str | Path | None, settings: Settings, device: Device) -> Network:
     """Load a network if it is not loaded yet, and set it up as the settings ask for."""
     if not isinstance(network, Network):
         network = load_network(network)
     network = configure(network, settings.pooling, settings.dtype, settings.edges)
-    if settings.exact:
-        return network
-    return accelerate(network, [*settings.content_layers, *settings.style_layers])
+    if settings.dtype == "float32" and not settings.exact:
+        network = accelerate(network, [*settings.content_layers, *settings.style_layers])
+    return to_device(network) if device.is_gpu else network
 
 
 def _run_scales(
@@ -361,6 +381,7 @@ def _record(pictures: Pictures, plan: Plan, result: Result) -> dict[str, Any]:
         "network_sha256": plan.network.sha256,
         **asdict(plan.settings),
         "threads": plan.threads,
+        "device": f"{plan.device} {plan.device.name}" if plan.device.is_gpu else "cpu",
         "height": result.image.shape[0],
         "width": result.image.shape[1],
         "loss": result.loss,
