@@ -16,7 +16,7 @@ from importlib.util import find_spec
 
 from npstyle import backend
 from npstyle.errors import InputError
-from npstyle.ops import gpu
+from npstyle.ops import card
 
 OLDEST = 70
 """Compute capability from which on the kernels run, as CuPy writes it: 7.0."""
@@ -94,7 +94,7 @@ def _card(number: int) -> Device | str:
     if find_spec("cupy") is None:
         return "CuPy is not installed; `pip install 'npstyle[cuda13]'`, or [cuda12], adds it"
     try:
-        cuda = gpu.cupy().cuda
+        cuda = card.cupy().cuda
         count = cuda.runtime.getDeviceCount()
     except (ImportError, OSError, RuntimeError) as error:
         return _reason(str(error))
@@ -129,7 +129,7 @@ def on_device(device: Device) -> Iterator[None]:
     if not device.is_gpu:
         yield
         return
-    cupy = gpu.cupy()
+    cupy = card.cupy()
     with cupy.cuda.Device(device.number):
         pool = cupy.get_default_memory_pool()
         before = pool.get_limit()
@@ -145,7 +145,7 @@ def free_memory(device: Device) -> int:
     """Bytes of memory that can still be taken where the device computes."""
     if not device.is_gpu:
         return backend.available_memory()
-    cupy = gpu.cupy()
+    cupy = card.cupy()
     with cupy.cuda.Device(device.number):
         free: int = cupy.cuda.Device().mem_info[0] + cupy.get_default_memory_pool().free_bytes()
     return free
@@ -155,7 +155,7 @@ def held_memory(device: Device) -> int:
     """Bytes of that memory that this process holds now; of a card's, what arrays fill."""
     if not device.is_gpu:
         return backend.held_memory()
-    cupy = gpu.cupy()
+    cupy = card.cupy()
     with cupy.cuda.Device(device.number):
         held: int = cupy.get_default_memory_pool().used_bytes()
     return held

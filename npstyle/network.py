@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from npstyle.architecture import ConvSpec, PoolSpec
 from npstyle.backend import on_gpu
 from npstyle.errors import InputError
-from npstyle.ops import gpu
+from npstyle.ops import card
 from npstyle.ops.sizes import output_size, pooled_size
 from npstyle.ops.winograd import transform_filters
 from npstyle.weights import Weights, default_weights, find_weights, load_weights
@@ -252,10 +252,10 @@ def to_device(network: Network) -> Network:
     for layer in network.layers:
         match layer:
             case Conv():
-                weight, bias = gpu.to_device(layer.weight), gpu.to_device(layer.bias)
+                weight, bias = card.to_device(layer.weight), card.to_device(layer.bias)
                 layers.append(replace(layer, weight=weight, bias=bias))
             case FastConv():
-                filters, bias = gpu.to_device(layer.filters), gpu.to_device(layer.bias)
+                filters, bias = card.to_device(layer.filters), card.to_device(layer.bias)
                 layers.append(replace(layer, filters=filters, bias=bias))
             case _:
                 layers.append(layer)

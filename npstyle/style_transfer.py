@@ -17,6 +17,7 @@ from npstyle.image import fit_size, resize
 from npstyle.memory import run_bytes
 from npstyle.network import Network, accelerate, configure, load_network, shapes, to_device
 from npstyle.objective import build_objective
+from npstyle.ops import card
 from npstyle.optimizers import Progress, Result, optimize, vectors_held
 from npstyle.pictures import Picture, Pictures, Size, check_pictures, load_scale, painting_size
 from npstyle.presets import NORMALIZED_STYLE_FACTOR, Settings
@@ -69,13 +70,18 @@ class State:
         Index of the scale it is at.
     iteration : int
         Steps taken at this scale.
-    image : array (height, width, 3), 0..255
-        The picture that is being moved.
+    moved : array (height, width, 3), 0..255
+        The picture that is being moved, where the search has it: maybe on a GPU.
     """
 
     scale: int
     iteration: int
-    image: Array
+    moved: Array
+
+    @property
+    def image(self) -> Array:
+        """The picture that is being moved, on the host."""
+        return card.to_host(self.moved)
 
 
 @dataclass(frozen=True)
@@ -281,7 +287,7 @@ def _run_scales(
     steps = plan.settings.scale_steps()
     now = state or State(0, 0, np.empty(0))  # an empty picture: there is none yet
     if now.iteration >= steps[now.scale] and now.scale + 1 < len(steps):
-        now = State(now.scale + 1, 0, now.image)
+        now = State(now.scale + 1, 0, now.moved)
     counted = sum(steps[: now.scale]) + now.iteration, 0
     result: Result | None = None
     try:
@@ -320,22 +326,23 @@ def _search(
     def report(progress: Progress) -> None:
         if keep is not None:
             taken = start.iteration + progress.iteration
-            keep(State(start.scale, taken, progress.image))
+            keep(State(start.scale, taken, progress.moved))
         if callback is not None:
             whole = replace(
                 progress,
                 iteration=counted[0] + progress.iteration,
                 evaluations=counted[1] + progress.evaluations,
-                image=finished(progress.image),
-                best_image=finished(progress.best_image),
+                finished=finished,
             )
             callback(whole)
 
-    if start.image.size:
+    if start.moved.size:
         image = resize(start.image, photo.shape[:2])
     else:
         image = starting_picture(settings, photo, regions[0].sources[0].pixels if regions else None)
     objective = build_objective(plan.network, photo, regions, _weighed(plan))
+    if plan.device.is_gpu:
+        image = card.to_device(image, np.float64)
     del photo, color_photo, regions  # the objective has taken what it needs
     found = optimize(
         objective,

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,19 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    """CuPy, or its stand-in where there is no card, ready to compile the kernels."""
+    from npstyle.ops import card
+    from tests.cuda.cards import CUPY, stand_in
+
+    card.forget_kernels()
+    if CUPY is None:
+        monkeypatch.setitem(sys.modules, "cupy", stand_in)
+    yield CUPY or stand_in
+    card.forget_kernels()
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def test_auto_takes_the_first_card_and_a_number_the_one_it_names(cards):
 
 def test_without_cupy_nothing_is_imported_and_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("npstyle.device.find_spec", lambda name: None)
-    monkeypatch.setattr("npstyle.ops.gpu.cupy", lambda: pytest.fail("CuPy was imported"))
+    monkeypatch.setattr("npstyle.ops.card.cupy", lambda: pytest.fail("CuPy was imported"))
     device = find_device("auto")
     assert not device.is_gpu
     assert "npstyle[cuda13]" in device.missing
@@ -85,7 +85,7 @@ def test_a_card_that_is_too_old_is_refused(cards):
 
 def test_a_cupy_that_cannot_be_imported_is_told(monkeypatch):
     monkeypatch.setattr("npstyle.device.find_spec", lambda name: importlib.util.find_spec("json"))
-    monkeypatch.setattr("npstyle.ops.gpu.cupy", failing(ImportError("libcuda.so.1: not found")))
+    monkeypatch.setattr("npstyle.ops.card.cupy", failing(ImportError("libcuda.so.1: not found")))
     assert "libcuda.so.1" in find_device("auto").missing
 
 

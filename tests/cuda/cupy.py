@@ -88,8 +88,11 @@ def empty(shape, dtype):
     return array
 
 
-def asarray(array):
-    return array if isinstance(array, DeviceArray) else np.array(array).view(DeviceArray)
+def asarray(array, dtype=None, order=None):
+    placed = isinstance(array, DeviceArray) and dtype in (None, array.dtype)
+    if placed and (order != "C" or array.flags.c_contiguous):
+        return array
+    return np.array(array, dtype, order=order or "K", subok=False).view(DeviceArray)
 
 
 def asnumpy(array):
