@@ -30,7 +30,7 @@ from npstyle.errors import InputError
 from npstyle.image import check_output, save_image
 from npstyle.network import Edges, Network, Pooling, load_network
 from npstyle.pictures import Pictures
-from npstyle.presets import PRESETS, Optimizer, Scaling, Settings, parse_layers
+from npstyle.presets import PRESETS, Optimizer, Precision, Scaling, Settings, parse_layers
 from npstyle.style_transfer import transfer_pictures
 
 PICTURES = ("photo", "painting", "content_mask", "style_mask")
@@ -45,6 +45,7 @@ CHOICES = {
     "scaling": get_args(Scaling),
     "optimizer": get_args(Optimizer),
     "dtype": ("float32", "float64"),
+    "precision": get_args(Precision),
 }
 """What the settings that are words may be."""
 

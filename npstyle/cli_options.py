@@ -32,6 +32,14 @@ class DtypeChoice(StrEnum):
     float64 = "float64"
 
 
+class PrecisionChoice(StrEnum):
+    """What a GPU multiplies in."""
+
+    float32 = "float32"
+    tf32 = "tf32"
+    fp16 = "fp16"
+
+
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -94,6 +102,14 @@ Device = Annotated[
 ]
 Dtype = Annotated[
     DtypeChoice, typer.Option(help="Precision of the engine.", rich_help_panel=MACHINE)
+]
+Precision = Annotated[
+    PrecisionChoice,
+    typer.Option(
+        help="What a GPU multiplies in. tf32 and fp16 keep 11 bits of each number and run on its "
+        "tensor cores; sums are float32.",
+        rich_help_panel=MACHINE,
+    ),
 ]
 Exact = Annotated[
     bool,

@@ -39,6 +39,7 @@ def reconstruct(
     seed: options.Seed = 0,
     threads: options.Threads = None,
     device: options.Device = "auto",
+    precision: options.Precision = options.PrecisionChoice.float32,
     dtype: options.Dtype = options.DtypeChoice.float32,
     exact: options.Exact = False,
     quiet: options.Quiet = False,
@@ -63,6 +64,7 @@ def reconstruct(
         seed=seed,
         dtype=dtype,
         exact=exact,
+        precision=precision,
     )
     pictures, settings = reconstruction(photo, layer, settings)
     output = output or Path(f"{photo.stem}-{layer}.png")
@@ -111,6 +113,7 @@ def texture(
     seed: options.Seed = 0,
     threads: options.Threads = None,
     device: options.Device = "auto",
+    precision: options.Precision = options.PrecisionChoice.float32,
     dtype: options.Dtype = options.DtypeChoice.float32,
     exact: options.Exact = False,
     quiet: options.Quiet = False,
@@ -137,6 +140,7 @@ def texture(
         seed=seed,
         dtype=dtype,
         exact=exact,
+        precision=precision,
     )
     chosen = parse_layers("--layers", layers or STYLE_LAYERS, share=False)
     pictures, settings = prepare(painting, chosen, parse_size(size), settings)
@@ -174,12 +178,13 @@ def figure_content(
     seed: options.Seed = 0,
     threads: options.Threads = None,
     device: options.Device = "auto",
+    precision: options.Precision = options.PrecisionChoice.float32,
     quiet: options.Quiet = False,
 ) -> None:
     """Figure 1, content: a photo from conv1_2, conv2_2, conv3_2, conv4_2, conv5_2, each alone."""
     from npstyle.figures import content_figure
 
-    settings = _settings(size=size, iterations=iterations, seed=seed)
+    settings = _settings(size=size, iterations=iterations, seed=seed, precision=precision)
     _draw(content_figure(photo, settings), output, network, threads, device, quiet)
 
 
@@ -193,12 +198,13 @@ def figure_style(
     seed: options.Seed = 0,
     threads: options.Threads = None,
     device: options.Device = "auto",
+    precision: options.Precision = options.PrecisionChoice.float32,
     quiet: options.Quiet = False,
 ) -> None:
     """Figure 1, style: textures from conv1_1; and conv2_1; ...; up to conv5_1."""
     from npstyle.figures import style_figure
 
-    settings = _settings(size=size, iterations=iterations, seed=seed)
+    settings = _settings(size=size, iterations=iterations, seed=seed, precision=precision)
     _draw(style_figure(painting, settings), output, network, threads, device, quiet)
 
 
@@ -223,13 +229,16 @@ def figure_grid(
     seed: options.Seed = 0,
     threads: options.Threads = None,
     device: options.Device = "auto",
+    precision: options.Precision = options.PrecisionChoice.float32,
     quiet: options.Quiet = False,
 ) -> None:
     """Figure 3: more style layers downwards, more content to the right."""
     from npstyle.figures import RATIOS, grid_figure
     from npstyle.presets import parse_numbers
 
-    settings = _settings(size=size, iterations=iterations, seed=seed, init=init)
+    settings = _settings(
+        size=size, iterations=iterations, seed=seed, init=init, precision=precision
+    )
     columns = parse_numbers("--ratios", ratios or ()) or RATIOS
     _draw(grid_figure(photo, painting, settings, columns), output, network, threads, device, quiet)
 

@@ -167,14 +167,18 @@ def print_device(device: "Device", threads: int = 0) -> None:
 
 
 def _route(plan: "Plan") -> str:
-    """Which convolutions take the fast route, or why none does."""
-    from npstyle.network import Conv, FastConv
+    """Which convolutions take a fast route, or why none does."""
+    from npstyle.network import Convolution, FastConv, TensorConv
 
-    fast, plain = (
-        sum(isinstance(layer, kind) for layer in plan.network.layers) for kind in (FastConv, Conv)
+    every, fast, tensor = (
+        sum(isinstance(layer, kind) for layer in plan.network.layers)
+        for kind in (Convolution, FastConv, TensorConv)
     )
     if fast:
-        return f"Winograd in {fast} of {fast + plain} convolutions, plain sums in the others"
+        return f"Winograd in {fast} of {every} convolutions, plain sums in the others"
+    if tensor:
+        cores = f"tensor cores in {plan.settings.precision}"
+        return f"{cores} in {tensor} of {every} convolutions, plain sums in the others"
     if plan.settings.exact:
         return "plain sums, as --exact asks for"
     if plan.settings.dtype != "float32":

@@ -202,7 +202,7 @@ class StyleObjective:
 
         Parameters and errors are those of a full evaluation.
         """
-        parts, _, tape = self._run(pixels)
+        parts, _, tape = self._run(self._placed(pixels))
         return sum(parts.values()), tape
 
     def _run(self, pixels: Array) -> tuple[dict[str, float], dict[str, LossGradient], Tape]:

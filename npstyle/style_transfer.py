@@ -11,11 +11,27 @@ from numpy.typing import NDArray
 
 from npstyle import backend
 from npstyle.color import put_back_chroma
-from npstyle.device import CPU, Device, find_device, free_memory, held_memory, on_device
+from npstyle.device import (
+    CPU,
+    TENSOR_CORES,
+    Device,
+    find_device,
+    free_memory,
+    held_memory,
+    on_device,
+)
 from npstyle.errors import InputError
 from npstyle.image import fit_size, resize
 from npstyle.memory import run_bytes
-from npstyle.network import Network, accelerate, configure, load_network, shapes, to_device
+from npstyle.network import (
+    Network,
+    accelerate,
+    configure,
+    load_network,
+    shapes,
+    to_device,
+    to_tensor_cores,
+)
 from npstyle.objective import build_objective
 from npstyle.ops import card
 from npstyle.optimizers import Progress, Result, optimize, vectors_held
@@ -271,9 +287,27 @@ def _prepared(network: Network | str | Path | None, settings: Settings, device: 
     if not isinstance(network, Network):
         network = load_network(network)
     network = configure(network, settings.pooling, settings.dtype, settings.edges)
-    if settings.dtype == "float32" and not settings.exact:
-        network = accelerate(network, [*settings.content_layers, *settings.style_layers])
+    wanted = [*settings.content_layers, *settings.style_layers]
+    if settings.precision != "float32":
+        _check_tensor_cores(settings.precision, device)
+        network = to_tensor_cores(network, wanted, settings.precision)
+    elif settings.dtype == "float32" and not settings.exact:
+        network = accelerate(network, wanted)
     return to_device(network) if device.is_gpu else network
+
+
+def _check_tensor_cores(precision: str, device: Device) -> None:
+    """Raise InputError if the device has none that the kernels know."""
+    if not device.is_gpu:
+        reason = f", and there is none: {device.missing}" if device.missing else ""
+        raise InputError(
+            f"--precision {precision}: is for a GPU's tensor cores{reason}; on the CPU leave it out"
+        )
+    if device.capability < TENSOR_CORES:
+        raise InputError(
+            f"--precision {precision}: needs compute capability {TENSOR_CORES / 10} or more, and "
+            f"{device.name} has {device.capability / 10}; leave it out"
+        )
 
 
 def _run_scales(

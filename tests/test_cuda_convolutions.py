@@ -271,7 +271,7 @@ def test_a_split_without_a_chunk_adds_nothing(rng):
     packed[:, 0, :8, :8] = np.ascontiguousarray(taps.transpose(0, 2, 1)).view(np.uint32)
     launch = cuda.tensor_conv("tf32", 8, 16, 8, 8, 0)._replace(grid=(1, 1, 2))
     geometry = (8, 16, 8, 8, 16, 64, 1)
-    parts = run(launch, image, packed, None, None, Out((2, 8, 16, 8)), None, *geometry, 0, 1, 1)
+    parts = run(launch, image, packed, None, None, Out((2, 8, 16, 8)), None, *geometry, 0, None, 1)
     assert relative_error(parts[0], expected) < 1e-6
     assert not parts[1].any()
 

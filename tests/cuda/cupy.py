@@ -70,7 +70,9 @@ def get_default_memory_pool():
 cuda = SimpleNamespace(
     Device=Device,
     runtime=SimpleNamespace(
-        getDeviceCount=lambda: CARDS, getDeviceProperties=lambda number: {"name": b"Stand-in"}
+        getDevice=lambda: Device.current,
+        getDeviceCount=lambda: CARDS,
+        getDeviceProperties=lambda number: {"name": b"Stand-in"},
     ),
     nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
 )
