@@ -8,7 +8,8 @@ nobody's threads fight anybody else's. Outside of `threads` a kernel runs its st
 another, and BLAS uses its own threads.
 
 Ctrl-C is taken between two strips: an exception in the middle of a lock could leave the lock
-broken. So while `threads(n)` is active, SIGINT is noted, and `share` raises KeyboardInterrupt.
+broken. So while `threads(n)` is active, SIGINT is noted, and `share` raises KeyboardInterrupt; who
+shares nothing, because a GPU does the work, asks `raise_if_interrupted` now and then.
 """
 
 import ctypes
@@ -155,6 +156,11 @@ def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
             for _ in range(min(_workers, len(items)) - 1):
                 calls.callback(_crew.call(partial(worker, queue)).settle)
         worker(queue)
+    raise_if_interrupted()
+
+
+def raise_if_interrupted() -> None:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed since `threads(n)` began to note it."""
     if _interrupted.is_set():
         _interrupted.clear()
         raise KeyboardInterrupt

@@ -30,7 +30,7 @@ from npstyle.errors import InputError
 from npstyle.image import check_output, save_image
 from npstyle.network import Edges, Network, Pooling, load_network
 from npstyle.pictures import Pictures
-from npstyle.presets import PRESETS, Optimizer, Scaling, Settings, parse_layers
+from npstyle.presets import PRESETS, Optimizer, Precision, Scaling, Settings, parse_layers
 from npstyle.style_transfer import transfer_pictures
 
 PICTURES = ("photo", "painting", "content_mask", "style_mask")
@@ -45,6 +45,7 @@ CHOICES = {
     "scaling": get_args(Scaling),
     "optimizer": get_args(Optimizer),
     "dtype": ("float32", "float64"),
+    "precision": get_args(Precision),
 }
 """What the settings that are words may be."""
 
@@ -153,13 +154,17 @@ def parse_job(entries: Mapping[str, Any], folder: Path) -> Job:
     )
 
 
-def run_job(entries: Mapping[str, Any], folder: Path, threads: int | None) -> Outcome:
+def run_job(
+    entries: Mapping[str, Any], folder: Path, threads: int | None, device: str = "auto"
+) -> Outcome:
     """Do one job; whatever is wrong with it becomes its summary."""
     start = time.monotonic()
     try:
         job = parse_job(entries, folder)
         check_output(job.output)
-        done = transfer_pictures(job.pictures, _load(job.network), job.settings, threads=threads)
+        done = transfer_pictures(
+            job.pictures, _load(job.network), job.settings, threads=threads, device=device
+        )
         result = done.result
         if not result.parts:
             return Outcome(f"{job.output}: {result.stopped} at the first evaluation", False)
@@ -181,12 +186,14 @@ def start_worker(stop: Event) -> None:
     _stop = stop
 
 
-def run_unless_stopped(entries: Mapping[str, Any], folder: Path, threads: int | None) -> Outcome:
+def run_unless_stopped(
+    entries: Mapping[str, Any], folder: Path, threads: int | None, device: str = "auto"
+) -> Outcome:
     """Do one job in a process of several; an interrupted one stops the others."""
     assert _stop is not None  # start_worker was called
     if _stop.is_set():
         return Outcome(f"{entries.get('output', 'job')}: interrupted", False, interrupted=True)
-    outcome = run_job(entries, folder, threads)
+    outcome = run_job(entries, folder, threads, device)
     if outcome.interrupted:
         _stop.set()
     return outcome

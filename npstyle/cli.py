@@ -56,6 +56,9 @@ def demo(
     network: Annotated[
         str | None, typer.Option(help="A file of weights or a name, as for `transfer`.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")
+    ] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Draw a landscape and a painting by formula, and render one in the style of the other."""
@@ -74,7 +77,7 @@ def demo(
     save_image(photo, draw_photo(max(1, size * 3 // 4), size))
     save_image(painting, draw_painting(max(1, size * 3 // 4), size))
     pictures = Pictures(photo, (painting,))
-    run_and_save(pictures, folder / "styled.png", network, settings, quiet=quiet)
+    run_and_save(pictures, folder / "styled.png", network, settings, device=device, quiet=quiet)
 
 
 @app.command()

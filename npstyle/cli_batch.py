@@ -24,6 +24,7 @@ def batch(
         ),
     ] = 1,
     threads: options.Threads = None,
+    device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
     r"""Do many transfers: photos, paintings and settings from a list, a summary line for each.
@@ -46,11 +47,16 @@ def batch(
     """
     from npstyle.backend import thread_count
     from npstyle.batch import read_jobs
+    from npstyle.console import print_device
+    from npstyle.device import find_device
 
     found = read_jobs(file)
+    place = find_device(device)
+    if not quiet:
+        print_device(place)
     failed = done = 0
     share = max(1, thread_count(threads) // jobs)
-    outcomes = _outcomes(found, file.parent, jobs, share)
+    outcomes = _outcomes(found, file.parent, jobs, share, str(place))
     for done, outcome in enumerate(outcomes, start=1):
         failed += not outcome.succeeded
         if not quiet or not outcome.succeeded:
@@ -66,14 +72,14 @@ def batch(
 
 
 def _outcomes(
-    found: "list[dict[str, Any]]", folder: Path, jobs: int, threads: int
+    found: "list[dict[str, Any]]", folder: Path, jobs: int, threads: int, device: str
 ) -> "Generator[Outcome, None, None]":
     """Outcomes in the order of the list, as soon as they are there."""
     from npstyle.batch import run_job, run_unless_stopped, start_worker
 
     if jobs == 1:
         for entries in found:
-            yield run_job(entries, folder, threads)
+            yield run_job(entries, folder, threads, device)
         return
     import multiprocessing
     import signal
@@ -87,7 +93,9 @@ def _outcomes(
     workers = min(jobs, len(found))
     try:
         with ProcessPoolExecutor(workers, context, start_worker, (stop,)) as pool:
-            futures = [pool.submit(run_unless_stopped, job, folder, threads) for job in found]
+            futures = [
+                pool.submit(run_unless_stopped, job, folder, threads, device) for job in found
+            ]
             for future in futures:
                 yield future.result()
     finally:

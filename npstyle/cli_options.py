@@ -32,6 +32,14 @@ class DtypeChoice(StrEnum):
     float64 = "float64"
 
 
+class PrecisionChoice(StrEnum):
+    """What a GPU multiplies in."""
+
+    float32 = "float32"
+    tf32 = "tf32"
+    fp16 = "fp16"
+
+
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -83,8 +91,25 @@ Threads = Annotated[
         help="Worker threads. [dim]Default: one per physical core.[/dim]", rich_help_panel=MACHINE
     ),
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda|cuda:N",
+        help="Where to compute. auto: on the first NVIDIA card if it works, else on the CPU. A "
+        "card needs CuPy: npstyle\\[cuda13] or npstyle\\[cuda12].",
+        rich_help_panel=MACHINE,
+    ),
+]
 Dtype = Annotated[
     DtypeChoice, typer.Option(help="Precision of the engine.", rich_help_panel=MACHINE)
+]
+Precision = Annotated[
+    PrecisionChoice,
+    typer.Option(
+        help="What a GPU multiplies in. tf32 and fp16 keep 11 bits of each number and run on its "
+        "tensor cores; sums are float32.",
+        rich_help_panel=MACHINE,
+    ),
 ]
 Exact = Annotated[
     bool,

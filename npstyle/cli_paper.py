@@ -38,6 +38,8 @@ def reconstruct(
     optimizer: options.Optimizer = options.OptimizerChoice.lbfgs,
     seed: options.Seed = 0,
     threads: options.Threads = None,
+    device: options.Device = "auto",
+    precision: options.Precision = options.PrecisionChoice.float32,
     dtype: options.Dtype = options.DtypeChoice.float32,
     exact: options.Exact = False,
     quiet: options.Quiet = False,
@@ -62,10 +64,11 @@ def reconstruct(
         seed=seed,
         dtype=dtype,
         exact=exact,
+        precision=precision,
     )
     pictures, settings = reconstruction(photo, layer, settings)
     output = output or Path(f"{photo.stem}-{layer}.png")
-    run_and_save(pictures, output, network, settings, threads=threads, quiet=quiet)
+    run_and_save(pictures, output, network, settings, threads=threads, device=device, quiet=quiet)
 
 
 def texture(
@@ -109,6 +112,8 @@ def texture(
     optimizer: options.Optimizer = options.OptimizerChoice.lbfgs,
     seed: options.Seed = 0,
     threads: options.Threads = None,
+    device: options.Device = "auto",
+    precision: options.Precision = options.PrecisionChoice.float32,
     dtype: options.Dtype = options.DtypeChoice.float32,
     exact: options.Exact = False,
     quiet: options.Quiet = False,
@@ -135,11 +140,12 @@ def texture(
         seed=seed,
         dtype=dtype,
         exact=exact,
+        precision=precision,
     )
     chosen = parse_layers("--layers", layers or STYLE_LAYERS, share=False)
     pictures, settings = prepare(painting, chosen, parse_size(size), settings)
     output = output or Path(f"{painting.stem}-texture.png")
-    run_and_save(pictures, output, network, settings, threads=threads, quiet=quiet)
+    run_and_save(pictures, output, network, settings, threads=threads, device=device, quiet=quiet)
 
 
 def _settings(**given: Any) -> "Settings":
@@ -171,13 +177,15 @@ def figure_content(
     iterations: options.Iterations = None,
     seed: options.Seed = 0,
     threads: options.Threads = None,
+    device: options.Device = "auto",
+    precision: options.Precision = options.PrecisionChoice.float32,
     quiet: options.Quiet = False,
 ) -> None:
     """Figure 1, content: a photo from conv1_2, conv2_2, conv3_2, conv4_2, conv5_2, each alone."""
     from npstyle.figures import content_figure
 
-    settings = _settings(size=size, iterations=iterations, seed=seed)
-    _draw(content_figure(photo, settings), output, network, threads, quiet)
+    settings = _settings(size=size, iterations=iterations, seed=seed, precision=precision)
+    _draw(content_figure(photo, settings), output, network, threads, device, quiet)
 
 
 @figure.command("style")
@@ -189,13 +197,15 @@ def figure_style(
     iterations: options.Iterations = None,
     seed: options.Seed = 0,
     threads: options.Threads = None,
+    device: options.Device = "auto",
+    precision: options.Precision = options.PrecisionChoice.float32,
     quiet: options.Quiet = False,
 ) -> None:
     """Figure 1, style: textures from conv1_1; and conv2_1; ...; up to conv5_1."""
     from npstyle.figures import style_figure
 
-    settings = _settings(size=size, iterations=iterations, seed=seed)
-    _draw(style_figure(painting, settings), output, network, threads, quiet)
+    settings = _settings(size=size, iterations=iterations, seed=seed, precision=precision)
+    _draw(style_figure(painting, settings), output, network, threads, device, quiet)
 
 
 @figure.command("grid")
@@ -218,21 +228,31 @@ def figure_grid(
     ] = "content",
     seed: options.Seed = 0,
     threads: options.Threads = None,
+    device: options.Device = "auto",
+    precision: options.Precision = options.PrecisionChoice.float32,
     quiet: options.Quiet = False,
 ) -> None:
     """Figure 3: more style layers downwards, more content to the right."""
     from npstyle.figures import RATIOS, grid_figure
     from npstyle.presets import parse_numbers
 
-    settings = _settings(size=size, iterations=iterations, seed=seed, init=init)
+    settings = _settings(
+        size=size, iterations=iterations, seed=seed, init=init, precision=precision
+    )
     columns = parse_numbers("--ratios", ratios or ()) or RATIOS
-    _draw(grid_figure(photo, painting, settings, columns), output, network, threads, quiet)
+    _draw(grid_figure(photo, painting, settings, columns), output, network, threads, device, quiet)
 
 
 def _draw(
-    cells: "list[list[Cell]]", folder: Path, name: str | None, threads: int | None, quiet: bool
+    cells: "list[list[Cell]]",
+    folder: Path,
+    name: str | None,
+    threads: int | None,
+    device: str,
+    quiet: bool,
 ) -> None:
     """Run what is missing of a figure, and put it together."""
+    from npstyle.device import find_device
     from npstyle.figures import contact_sheet, run_cell, save_sheet
     from npstyle.network import load_network
     from npstyle.pictures import check_pictures
@@ -245,7 +265,10 @@ def _draw(
             network.depth(layer)
     if folder.is_file() or not folder.absolute().parent.is_dir():
         raise InputError(f"{folder}: no folder can be made there; name another")
+    place = find_device(device)
     folder.mkdir(exist_ok=True)
+    if not quiet:
+        console.print_device(place)
     for k, cell in enumerate(flat, start=1):
         display = console.ProgressDisplay(sum(cell.settings.scale_steps()), quiet)
         if not quiet:
@@ -253,7 +276,7 @@ def _draw(
         display.start()
         try:
             with display:
-                made = run_cell(cell, folder, network, threads, display.update)
+                made = run_cell(cell, folder, network, threads, str(place), display.update)
         except KeyboardInterrupt:
             print(f"npstyle: interrupted; the same command goes on at {cell.name}", file=sys.stderr)
             raise typer.Exit(130) from None

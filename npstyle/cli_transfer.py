@@ -231,6 +231,8 @@ def transfer(
         ),
     ] = None,
     threads: options.Threads = None,
+    device: options.Device = "auto",
+    precision: options.Precision = options.PrecisionChoice.float32,
     dtype: options.Dtype = options.DtypeChoice.float32,
     exact: options.Exact = False,
     quiet: options.Quiet = False,
@@ -287,6 +289,7 @@ def transfer(
         seed=seed,
         dtype=dtype.value,
         exact=exact,
+        precision=precision.value,
         **{option: value for option, value in given.items() if value is not None},
     )
     named = (*(paintings or ()), *(style or ()))
@@ -299,6 +302,7 @@ def transfer(
         network,
         settings,
         threads=threads,
+        device=device,
         save_every=save_every,
         checkpoint=checkpoint,
         resume=resume,

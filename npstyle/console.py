@@ -22,6 +22,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from npstyle.device import Device
     from npstyle.gradcheck import Report
     from npstyle.optimizers import Progress as Iteration
     from npstyle.optimizers import Result
@@ -146,7 +147,7 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
             "          hardly styled, raise --style-weight"
         )
     print(f"route     {_route(plan)}")
-    print(f"device    CPU, {plan.threads} thread{'s' if plan.threads > 1 else ''}")
+    print_device(plan.device, plan.threads)
     print(f"picture   {sizes} from {settings.init}, painting {paintings or 'none'}")
     print(f"preset    {settings.preset}")
     steps = " + ".join(map(str, settings.scale_steps()))
@@ -155,15 +156,29 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
     print(f"output    {output}", flush=True)
 
 
-def _route(plan: "Plan") -> str:
-    """Which convolutions take the fast route, or why none does."""
-    from npstyle.network import Conv, FastConv
+def print_device(device: "Device", threads: int = 0) -> None:
+    """Say where a run computes, and why not on a GPU if one would have been taken."""
+    if device.is_gpu:
+        print(f"device    {device}, {device.name}")
+        return
+    print(f"device    CPU{f', {threads} thread' if threads else ''}{'s' if threads > 1 else ''}")
+    if device.missing:
+        print(f"          no GPU: {device.missing}", flush=True)
 
-    fast, plain = (
-        sum(isinstance(layer, kind) for layer in plan.network.layers) for kind in (FastConv, Conv)
+
+def _route(plan: "Plan") -> str:
+    """Which convolutions take a fast route, or why none does."""
+    from npstyle.network import Convolution, FastConv, TensorConv
+
+    every, fast, tensor = (
+        sum(isinstance(layer, kind) for layer in plan.network.layers)
+        for kind in (Convolution, FastConv, TensorConv)
     )
     if fast:
-        return f"Winograd in {fast} of {fast + plain} convolutions, plain sums in the others"
+        return f"Winograd in {fast} of {every} convolutions, plain sums in the others"
+    if tensor:
+        cores = f"tensor cores in {plan.settings.precision}"
+        return f"{cores} in {tensor} of {every} convolutions, plain sums in the others"
     if plan.settings.exact:
         return "plain sums, as --exact asks for"
     if plan.settings.dtype != "float32":

@@ -119,6 +119,7 @@ def run_cell(
     folder: Path,
     network: Network,
     threads: int | None = None,
+    device: str = "auto",
     callback: Callable[[Progress], None] | None = None,
 ) -> bool:
     """Make a cell's picture in a folder, unless it is there.
@@ -141,7 +142,12 @@ def run_cell(
     if path.is_file() and _mark(path) == mark:
         return False
     done = transfer_pictures(
-        cell.pictures, network, cell.settings, threads=threads, callback=callback
+        cell.pictures,
+        network,
+        cell.settings,
+        threads=threads,
+        device=device,
+        callback=callback,
     )
     if done.result.stopped == "interrupted":
         raise KeyboardInterrupt

@@ -14,6 +14,12 @@ gradient takes two loops and no matrix (Nocedal 1980):
     oldest to newest pair:  b = r_i y_i^T q,     q = q + (a_i - b) s_i
     d = -q
 
+Every q is a sum of s_i, y_i and g, each times a number. So the loops need not touch a picture: they
+work on those numbers, c, and on the inner products of the s_i, y_i and g, the rows of B. After each
+step the products with its s, y and g are new: one pass over B, and one more for d = c B. (Chen,
+Wang and Zhou, "Large-scale L-BFGS using MapReduce", NIPS 2014.) A device would have to be asked for
+4 m inner products one after another otherwise, and waited for each time.
+
 Along d the step is found by `npstyle.line_search`. SciPy's L-BFGS-B without bounds computes the
 same steps in another order of operations, and is the reference; this one moves no picture between
 device and host.
@@ -21,16 +27,20 @@ device and host.
 Source: Nocedal and Wright, "Numerical Optimization" (2006), algorithm 7.4.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from npstyle.backend import on_gpu
 from npstyle.line_search import search
+from npstyle.ops import gpu_search
 
 Array = Any
 """An array of NumPy or of CuPy, of one dimension."""
+
+Numbers = NDArray[np.float64]
 
 EPSILON = 2.2e-16
 """A pair whose y^T s is less than this share of the step's own slope is left out, as SciPy does."""
@@ -50,7 +60,7 @@ def minimize_lbfgs(
     ----------
     function : callable
         x -> (value, gradient); the arrays it is given are not changed afterwards.
-    x : array (n,), float32 or float64, of NumPy or CuPy
+    x : float64 array (n,), of NumPy or CuPy
         Where to start.
     iterations : int
         Steps to take.
@@ -64,49 +74,77 @@ def minimize_lbfgs(
     bool
         Whether all iterations were done; False if no step lowers the function any more.
     """
-    pairs: deque[tuple[Array, Array, float]] = deque(maxlen=corrections)
-    value, gradient = function(x)
+    places = corrections + 1  # one is free, for the pair to come
+    basis = np.zeros_like(x, shape=(2 * places + 1, x.size))  # s_0, ..., y_0, ..., g
+    products = np.zeros((2 * places + 1, 2 * places + 1))
+    kept: list[int] = []  # the places of the pairs, from the oldest to the newest
+    value, basis[-1] = function(x)
+    _multiply(basis, products, 0)
     done = 0
     while done < iterations:
-        direction = -_product(pairs, gradient)
-        slope = _dot(gradient, direction)
+        c = _two_loops(products, kept)
+        slope = float(products[-1] @ c)
+        found = None
         if slope < 0:
-            first = 1.0 if pairs else min(1.0, 1.0 / _dot(direction, direction) ** 0.5)
+            direction = _combined(c, basis)
+            # The very first step has the length 1; SciPy's has, too.
+            first = 1.0 if done else 1.0 / float(products[-1, -1]) ** 0.5
             found = _along(function, x, direction, value, slope, first)
-        else:
-            found = None
         if found is None:
-            if not pairs:
+            if not kept:
                 return False
-            pairs.clear()  # as SciPy: once more, down the gradient
+            kept.clear()  # as SciPy: once more, down the gradient
             continue
-        x_new, value, gradient_new = found
-        s, y = x_new - x, gradient_new - gradient
-        curvature = _dot(s, y)
-        if curvature > EPSILON * -_dot(gradient, s):
-            pairs.append((s, y, 1.0 / curvature))
-        x, gradient = x_new, gradient_new
+        before = value
+        step, x_new, value, gradient = found
+        place = next(k for k in range(places) if k not in kept)
+        np.subtract(x_new, x, out=basis[place])
+        np.subtract(gradient, basis[-1], out=basis[places + place])
+        basis[-1] = gradient
+        _multiply(basis, products, place)
+        if products[place, places + place] > EPSILON * -step * slope:
+            kept = [*kept, place][-corrections:]
+        x = x_new
         done += 1
         if callback is not None:
             callback(x)
-    return True
+        if value >= before:  # rounding hides what is left to win; SciPy stops here, too
+            break
+    return done == iterations
 
 
-def _product(pairs: deque[tuple[Array, Array, float]], gradient: Array) -> Array:
-    """H g by the two loops."""
-    q = gradient.copy()
+def _multiply(basis: Array, products: Numbers, place: int) -> None:
+    """Bring the inner products with the s and y of one place, and with g, up to date."""
+    rows = (place, len(basis) // 2 + place, len(basis) - 1)
+    chosen = list(rows)
+    found = gpu_search.inner_products(basis, rows) if on_gpu(basis) else basis @ basis[chosen].T
+    products[:, rows] = found
+    products[rows, :] = found.T
+
+
+def _two_loops(products: Numbers, kept: Sequence[int]) -> Numbers:
+    """The numbers c that make d = -H g of the rows of B."""
+    places = len(products) // 2
+    q = np.zeros(len(products))
+    q[-1] = 1
     factors = []
-    for s, y, r in reversed(pairs):
-        a = r * _dot(s, q)
-        q -= a * y
+    for s in reversed(kept):
+        y = places + s
+        a = float(products[s] @ q) / products[s, y]
+        q[y] -= a
         factors.append(a)
-    if pairs:
-        s, y, r = pairs[-1]
-        q *= 1.0 / (r * _dot(y, y))
-    for (s, y, r), a in zip(pairs, reversed(factors), strict=True):
-        b = r * _dot(y, q)
-        q += (a - b) * s
-    return q
+    if kept:
+        s, y = kept[-1], places + kept[-1]
+        q *= products[s, y] / products[y, y]
+    for s, a in zip(kept, reversed(factors), strict=True):
+        y = places + s
+        q[s] += a - float(products[y] @ q) / products[s, y]
+    return -q
+
+
+def _combined(c: Numbers, basis: Array) -> Array:
+    """The row of numbers c B."""
+    return gpu_search.combination(c, basis) if on_gpu(basis) else c @ basis
 
 
 def _along(
@@ -116,19 +154,14 @@ def _along(
     value: float,
     slope: float,
     first: float,
-) -> tuple[Array, float, Array] | None:
-    """The point, value and gradient of a good step along the direction; None if there is none."""
+) -> tuple[float, Array, float, Array] | None:
+    """Step, point, value and gradient of a good step along the direction; None if there is none."""
     steps = search(value, slope, first)
     step = next(steps)
     while True:
         point = x + step * direction
         found, gradient = function(point)
         try:
-            step = steps.send((found, _dot(gradient, direction)))
+            step = steps.send((found, float(np.vdot(gradient, direction))))
         except StopIteration as end:
-            return (point, found, gradient) if end.value else None
-
-
-def _dot(a: Array, b: Array) -> float:
-    """a^T b, as a number on the host."""
-    return float(np.vdot(a, b))
+            return (step, point, found, gradient) if end.value else None

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from npstyle.network import Conv, FastConv, Network, Pool, Relu, shapes
+from npstyle.network import Convolution, FastConv, Network, Pool, Relu, shapes
 from npstyle.ops import winograd
 from npstyle.ops.conv import STRIP_BYTES
 from npstyle.ops.sizes import tile_count
@@ -57,7 +57,7 @@ def _walk(network: Network, wanted: Collection[str], size: Size) -> tuple[int, i
             before_is_kept = isinstance(layer, Pool) and layer.mode != "avg"
             kept += array if before_is_kept else 0
             gate = whole = 0
-            if isinstance(layer, Conv | FastConv):  # its gradient passes the gate of its ReLU
+            if isinstance(layer, Convolution):  # its gradient passes the gate of its ReLU
                 gate = array if stays(network, index + 1, depths) else values
             if isinstance(layer, FastConv):
                 whole = _whole_layer_bytes(layer, *shape[:2])

@@ -5,7 +5,7 @@ An activation is named after its convolution and means the values after the ReLU
 layers are run by `npstyle.passes`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,8 @@ from numpy.typing import DTypeLike, NDArray
 from npstyle.architecture import ConvSpec, PoolSpec
 from npstyle.backend import on_gpu
 from npstyle.errors import InputError
-from npstyle.ops import gpu
+from npstyle.ops import card, gpu_tensor
+from npstyle.ops.gpu_tensor import TensorPrecision
 from npstyle.ops.sizes import output_size, pooled_size
 from npstyle.ops.winograd import transform_filters
 from npstyle.weights import Weights, default_weights, find_weights, load_weights
@@ -53,6 +54,22 @@ class FastConv:
 
 
 @dataclass(frozen=True)
+class TensorConv:
+    """A convolution like `FastConv`'s on a GPU's tensor cores.
+
+    `packed` holds the filters for the way forward, and for the way back; what went into them was
+    multiplied by 1 / `out_scale`. See `npstyle.ops.gpu_tensor`.
+    """
+
+    name: str
+    packed: tuple[Array, Array]
+    bias: Array
+    channels: int
+    precision: TensorPrecision
+    out_scale: float
+
+
+@dataclass(frozen=True)
 class Relu:
     """A rectifier."""
 
@@ -69,7 +86,8 @@ class Pool:
     mode: Pooling
 
 
-Layer = Conv | FastConv | Relu | Pool
+Convolution = Conv | FastConv | TensorConv
+Layer = Convolution | Relu | Pool
 
 
 @dataclass(frozen=True)
@@ -92,21 +110,19 @@ class Network:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The float type the weights are kept in; a picture is brought to it."""
-        return next(layer.bias.dtype for layer in self.layers if isinstance(layer, Conv | FastConv))
+        return next(layer.bias.dtype for layer in self.layers if isinstance(layer, Convolution))
 
     @property
     def is_on_gpu(self) -> bool:
         """Whether its numbers are on a GPU, and its activations will be."""
-        return any(
-            on_gpu(layer.bias) for layer in self.layers if isinstance(layer, Conv | FastConv)
-        )
+        return any(on_gpu(layer.bias) for layer in self.layers if isinstance(layer, Convolution))
 
     def activations(self) -> dict[int, str]:
         """Name of each activation, by the index of the layer that it comes out of."""
         names = {}
         for index, layer in enumerate(self.layers):
             before = self.layers[index - 1] if index else None
-            if isinstance(layer, Relu) and isinstance(before, Conv | FastConv):
+            if isinstance(layer, Relu) and isinstance(before, Convolution):
                 names[index] = before.name
             elif isinstance(layer, Pool):
                 names[index] = layer.name
@@ -202,7 +218,7 @@ def configure(
                 layers.append(replace(layer, weight=weight, bias=bias))
             case Pool():
                 layers.append(replace(layer, mode=pooling))
-            case FastConv():
+            case FastConv() | TensorConv():
                 raise InputError(
                     f"network {network.name} has been accelerated already; "
                     "give it as load_network returned it"
@@ -227,20 +243,56 @@ def accelerate(network: Network, wanted: Iterable[str]) -> Network:
     Network
         Equal to `network`, as deep as it goes, up to rounding.
     """
+    return _changed(
+        network, wanted, lambda c: FastConv(c.name, transform_filters(c.weight), c.bias)
+    )
+
+
+def to_tensor_cores(
+    network: Network, wanted: Iterable[str], precision: Literal["tf32", "fp16"]
+) -> Network:
+    """The same network with a GPU's tensor cores for its wide 3x3 convolutions.
+
+    Parameters
+    ----------
+    network : Network
+        In float32.
+    wanted : names of activations
+        Layers deeper than these are left out: they would not run.
+    precision : "tf32" or "fp16"
+        What values are rounded to before they are multiplied; sums are float32.
+
+    Returns
+    -------
+    Network
+        These convolutions are on the GPU; see `to_device` for the others.
+    """
+    kind: TensorPrecision = "float16" if precision == "fp16" else "tf32"
+
+    def packed(layer: Conv) -> TensorConv:
+        filters, out_scale = gpu_tensor.pack_filters(layer.weight, kind)
+        bias, channels = card.to_device(layer.bias), layer.weight.shape[2]
+        return TensorConv(layer.name, filters, bias, channels, kind, out_scale)
+
+    return _changed(network, wanted, packed)
+
+
+def _changed(
+    network: Network, wanted: Iterable[str], change: Callable[[Conv], Convolution]
+) -> Network:
+    """The network as deep as it must be, its wide 3x3 convolutions changed."""
     layers: list[Layer] = []
     for index, layer in enumerate(
         network.layers[: max(map(network.depth, wanted), default=-1) + 1]
     ):
-        zero_edges = index > 0 or network.edges == "zero"  # the fast route knows no others
-        if isinstance(layer, Conv) and _suits_winograd(layer) and zero_edges:
-            layers.append(FastConv(layer.name, transform_filters(layer.weight), layer.bias))
-        else:
-            layers.append(layer)
+        zero_edges = index > 0 or network.edges == "zero"  # the fast routes know no others
+        suits = isinstance(layer, Conv) and _suits_fast_routes(layer) and zero_edges
+        layers.append(change(layer) if suits and isinstance(layer, Conv) else layer)
     return replace(network, layers=tuple(layers))
 
 
-def _suits_winograd(layer: Conv) -> bool:
-    """3x3, and wide enough for the products to outweigh the transforms."""
+def _suits_fast_routes(layer: Conv) -> bool:
+    """3x3, and wide enough for the products to outweigh the rest."""
     kernel, channels = layer.weight.shape[:2], layer.weight.shape[2:]
     wide = channels[0] * channels[1] >= WIDE
     return (*kernel, layer.stride, layer.padding) == (3, 3, 1, 1) and wide
@@ -252,10 +304,10 @@ def to_device(network: Network) -> Network:
     for layer in network.layers:
         match layer:
             case Conv():
-                weight, bias = gpu.to_device(layer.weight), gpu.to_device(layer.bias)
+                weight, bias = card.to_device(layer.weight), card.to_device(layer.bias)
                 layers.append(replace(layer, weight=weight, bias=bias))
             case FastConv():
-                filters, bias = gpu.to_device(layer.filters), gpu.to_device(layer.bias)
+                filters, bias = card.to_device(layer.filters), card.to_device(layer.bias)
                 layers.append(replace(layer, filters=filters, bias=bias))
             case _:
                 layers.append(layer)
@@ -303,8 +355,8 @@ def shapes(
             if isinstance(layer, Conv):
                 size = output_size(shape, layer.weight.shape, layer.stride, layer.padding)
                 shape = (*size, layer.weight.shape[3])
-            elif isinstance(layer, FastConv):
-                shape = (*shape[:2], layer.filters.shape[2])
+            elif isinstance(layer, FastConv | TensorConv):
+                shape = (*shape[:2], len(layer.bias))
             elif isinstance(layer, Pool):
                 shape = (*pooled_size(shape, layer.size, layer.stride), shape[2])
         except ValueError as error:

@@ -33,7 +33,7 @@ from npstyle.losses import (
 )
 from npstyle.memory import evaluation_bytes
 from npstyle.network import Network
-from npstyle.ops import gpu
+from npstyle.ops import card, gpu
 from npstyle.passes import LossGradient, Tape, backward, forward
 from npstyle.presets import Scaling, Settings
 
@@ -163,7 +163,7 @@ class StyleObjective:
 
     def _placed(self, array: Array) -> Array:
         """The array where the network is: on the GPU, or as it is."""
-        return gpu.to_device(array) if self.network.is_on_gpu else array
+        return card.to_device(array) if self.network.is_on_gpu else array
 
     def __call__(self, pixels: Array) -> Evaluation:
         """Evaluate f and df/dx.
@@ -194,7 +194,7 @@ class StyleObjective:
         if self.tv_weight:
             gradient += self.tv_weight * total_variation_backward(placed)
         if network.is_on_gpu and not on_gpu(pixels):
-            gradient = gpu.to_host(gradient)
+            gradient = card.to_host(gradient)
         return Evaluation(sum(parts.values()), gradient, parts)
 
     def value(self, pixels: Array) -> tuple[float, Tape]:
@@ -202,7 +202,7 @@ class StyleObjective:
 
         Parameters and errors are those of a full evaluation.
         """
-        parts, _, tape = self._run(pixels)
+        parts, _, tape = self._run(self._placed(pixels))
         return sum(parts.values()), tape
 
     def _run(self, pixels: Array) -> tuple[dict[str, float], dict[str, LossGradient], Tape]:

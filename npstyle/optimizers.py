@@ -14,6 +14,10 @@ and z may be any number. In a wall's reflection the loss is the same as before t
 is lost or won by leaving the box. At the wall itself f(mirror(z)) has a kink; should the search
 find no way down there, it goes on with the box as bounds.
 
+Where the picture is, the search takes place. A picture on a GPU stays there, and `npstyle.lbfgs`
+takes the steps that SciPy's would take, which would have to be sent every picture and gradient.
+(With the box as bounds it is SciPy's all the same: that is rare, and near the end.)
+
 Adam (Kingma and Ba 2015, Algorithm 1) needs less memory:
 
     m = beta_1 m + (1 - beta_1) g          v = beta_2 v + (1 - beta_2) g^2
@@ -33,7 +37,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, minimize
 
+from npstyle.backend import on_gpu, raise_if_interrupted
+from npstyle.lbfgs import minimize_lbfgs
 from npstyle.objective import Evaluation
+from npstyle.ops import gpu_search
+from npstyle.ops.card import to_host
 from npstyle.presets import ADAM_STEP, Optimizer
 
 Array = NDArray[Any]
@@ -72,18 +80,31 @@ class Progress:
         The objective at `image`.
     parts : dict
         Its weighted terms.
-    image : float64 array (height, width, 3), 0..255
-        The present picture. Copy it if you keep it.
-    best_image : float64 array (height, width, 3), 0..255
+    moved : float64 array (height, width, 3), 0..255
+        The present picture, where the search has it: maybe on a GPU.
+    best_moved : float64 array (height, width, 3), 0..255
         The picture with the lowest loss so far; the present one, unless the last step went up.
+    finished : callable
+        Makes of such a picture, on the host, what is shown.
     """
 
     iteration: int
     evaluations: int
     loss: float
     parts: dict[str, float]
-    image: Array
-    best_image: Array
+    moved: Array
+    best_moved: Array
+    finished: Callable[[Array], Array] = np.asarray
+
+    @property
+    def image(self) -> Array:
+        """The present picture as it is shown. Copy it if you keep it."""
+        return self.finished(to_host(self.moved))
+
+    @property
+    def best_image(self) -> Array:
+        """The picture with the lowest loss so far as it is shown. Copy it if you keep it."""
+        return self.finished(to_host(self.best_moved))
 
 
 Stopped = Literal["iterations", "converged", "interrupted", "not finite"]
@@ -138,6 +159,7 @@ class _Recorder:
 
     def evaluate(self, flat: Array) -> tuple[float, Array]:
         """Loss and gradient, both flat. The picture is kept: it must not be changed any more."""
+        raise_if_interrupted()
         image = flat.reshape(self.shape)
         evaluation = self.objective(image)
         self.evaluations += 1
@@ -181,7 +203,8 @@ def optimize(
     objective : callable
         Pixels (height, width, 3) -> (loss, gradient, parts).
     image : array (height, width, 3), 0..255
-        Where to start; clipped to the box. It is not changed.
+        Where to start; clipped to the box. It is not changed. If it is on a GPU (in float64), so is
+        the search, and the objective is given pictures there.
     iterations : int
         Steps to take; 0 only evaluates. A step of L-BFGS-B costs one evaluation as a rule, now
         and then more.
@@ -196,7 +219,7 @@ def optimize(
     Result
         Also after Ctrl-C (KeyboardInterrupt), which is not raised again: `stopped` says so.
     """
-    start = np.asarray(image, np.float64)
+    start = image if on_gpu(image) else np.asarray(image, np.float64)
     if start.min() < 0 or start.max() > PIXEL_MAX:
         start = np.clip(start, 0, PIXEL_MAX)
     recorder = _Recorder(objective, start, callback)
@@ -214,7 +237,7 @@ def optimize(
     except _NotFiniteError:
         stopped = "not finite"
     return Result(
-        recorder.best_image,
+        to_host(recorder.best_image),
         recorder.best_loss,
         recorder.best_parts,
         recorder.iteration,
@@ -244,7 +267,7 @@ def mirror(z: Array) -> Array:
     array of the same shape
         z itself where it is 0..255; a wave of triangles beyond.
     """
-    return np.abs(_within_a_wave(z))
+    return gpu_search.mirror(z) if on_gpu(z) else np.abs(_within_a_wave(z))
 
 
 def mirror_backward(gradient: Array, z: Array) -> Array:
@@ -261,6 +284,8 @@ def mirror_backward(gradient: Array, z: Array) -> Array:
     array of the same shape
         df/dz. At the walls of the box, the derivative from inside.
     """
+    if on_gpu(z):
+        return gpu_search.mirror_backward(gradient, z)
     return np.where(_within_a_wave(z) < 0, -gradient, gradient)
 
 
@@ -295,10 +320,10 @@ def _lbfgs(recorder: _Recorder, iterations: int) -> Stopped:
     def bounded(x: Array) -> tuple[float, Array]:
         return recorder.evaluate(x.copy())
 
-    for function, bounds in ((mirrored, None), (bounded, Bounds(0.0, PIXEL_MAX))):
+    def scipys(function: Callable[[Array], tuple[float, Array]], bounds: Bounds | None) -> None:
         minimize(
             function,
-            recorder.best_image.ravel(),
+            to_host(recorder.best_image).ravel(),
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
@@ -312,9 +337,20 @@ def _lbfgs(recorder: _Recorder, iterations: int) -> Stopped:
                 "gtol": 0.0,
             },
         )
-        if recorder.iteration >= iterations:
-            return "iterations"
-    return "converged"
+
+    if on_gpu(recorder.best_image):
+        minimize_lbfgs(
+            mirrored,
+            recorder.best_image.ravel(),
+            iterations=iterations,
+            corrections=CORRECTIONS,
+            callback=recorder.step,
+        )
+    else:
+        scipys(mirrored, None)
+    if recorder.iteration < iterations:
+        scipys(bounded, Bounds(0.0, PIXEL_MAX))
+    return "iterations" if recorder.iteration >= iterations else "converged"
 
 
 def _adam(recorder: _Recorder, iterations: int, step: float) -> Stopped:

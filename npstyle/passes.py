@@ -13,9 +13,11 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.network import Conv, FastConv, Network, Pool, Relu, shapes
+from npstyle.network import Conv, Convolution, FastConv, Network, Pool, Relu, TensorConv, shapes
+from npstyle.ops import gpu_tensor
 from npstyle.ops.conv import conv2d, conv2d_backward
 from npstyle.ops.pad import replicate, replicate_backward
 from npstyle.ops.pool import (
@@ -96,7 +98,7 @@ def forward(
         layer = network.layers[index]
         before = image
         match layer:
-            case Conv() | FastConv():
+            case Conv() | FastConv() | TensorConv():
                 image = _convolve(network, index, before)
                 tape.entries.append(before.shape)
             case Relu():
@@ -148,7 +150,7 @@ def backward(network: Network, tape: Tape, losses: dict[str, LossGradient]) -> A
         if gradient is None:
             raise ValueError("backward: forward was asked for no activation, so nothing flows back")
         match layer:
-            case Conv() | FastConv():
+            case Conv() | FastConv() | TensorConv():
                 gradient = _convolve_backward(network, index, gradient, gate, pooling, kept)
                 gate, pooling = None, 1
             case Relu() if _belongs_to_convolution(network, index):
@@ -184,7 +186,7 @@ def is_made_again(network: Network, index: int, depths: Container[int]) -> bool:
     if index != 1 or index not in depths or not _belongs_to_convolution(network, index):
         return False
     first = network.layers[0]
-    return isinstance(first, Conv | FastConv) and len(first.bias) >= MANY_FILTERS
+    return isinstance(first, Convolution) and len(first.bias) >= MANY_FILTERS
 
 
 def stays(network: Network, index: int, depths: Container[int]) -> bool:
@@ -210,7 +212,7 @@ def _belongs_to_convolution(network: Network, index: int) -> bool:
     Forward the convolution returns max(Z, 0); backward it reads dL/dF with the gate of F.
     """
     pair = network.layers[index - 1 : index + 1]
-    return len(pair) == 2 and isinstance(pair[0], Conv | FastConv) and isinstance(pair[1], Relu)
+    return len(pair) == 2 and isinstance(pair[0], Convolution) and isinstance(pair[1], Relu)
 
 
 def _is_spread_by_convolution(network: Network, index: int, depths: Container[int]) -> bool:
@@ -222,7 +224,9 @@ def _is_spread_by_convolution(network: Network, index: int, depths: Container[in
     pool = network.layers[index]
     return (
         index - 1 not in depths
-        and [type(layer) for layer in before] == [FastConv, Relu]
+        and len(before) == 2
+        and isinstance(before[0], FastConv | TensorConv)
+        and isinstance(before[1], Relu)
         and isinstance(pool, Pool)
         and pool.size == pool.stride
     )
@@ -234,6 +238,9 @@ def _convolve(network: Network, index: int, image: Array) -> Array:
     rectify = _belongs_to_convolution(network, index + 1)
     if isinstance(layer, FastConv):
         return winograd_conv2d(image, layer.filters, layer.bias, rectify=rectify)
+    if isinstance(layer, TensorConv):
+        way = layer.packed[0], layer.bias, layer.precision, layer.out_scale
+        return gpu_tensor.conv2d(image, *way, rectify=rectify)
     assert isinstance(layer, Conv)
     padding = layer.padding
     if _continues_edges(network, index):
@@ -258,6 +265,10 @@ def _convolve_backward(
     layer = network.layers[index]
     if isinstance(layer, FastConv):
         return winograd_conv2d_backward(gradient, layer.filters, gate, pooling)
+    if isinstance(layer, TensorConv):
+        gate = gate if gate is None or gate.dtype == np.bool_ else active(gate)
+        way = layer.packed[1], gate, layer.channels, layer.precision, layer.out_scale
+        return gpu_tensor.conv2d_backward(gradient, *way, pooling)
     if gate is not None:
         gradient = relu_backward(gradient, gate, out=gradient)
     assert isinstance(layer, Conv)

@@ -61,6 +61,7 @@ SMALLEST_SCALE = 256
 
 Scaling = Literal["means", "sums"]
 Optimizer = Literal["lbfgs", "adam"]
+Precision = Literal["float32", "tf32", "fp16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,9 @@ class Settings:
         The engine's precision; the optimiser always works in float64.
     exact : bool
         Take the plain sums also in float32, not the fast route that differs by rounding.
+    precision : "float32", "tf32" or "fp16"
+        What a GPU multiplies in, in its wide 3x3 convolutions; tf32 and fp16 (ten bits of fraction)
+        on tensor cores. Sums are float32.
     """
 
     preset: str = "gatys"
@@ -135,6 +139,7 @@ class Settings:
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
     exact: bool = False
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         """Refuse what no run could use.
@@ -163,6 +168,11 @@ class Settings:
             raise InputError(f"--seed {self.seed}: give a whole number of 0 or more")
         if not 0 < self.adam_step < float("inf"):
             raise InputError(f"--adam-step {self.adam_step}: give a number above 0, such as 5")
+        if self.precision != "float32" and (self.exact or self.dtype != "float32"):
+            other = "--exact" if self.exact else f"--dtype {self.dtype}"
+            raise InputError(
+                f"--precision {self.precision}: is not what {other} asks for; leave one of them out"
+            )
         if self.blend and not (min(self.blend) >= 0 and 0 < sum(self.blend) < float("inf")):
             raise InputError(f"--blend {self.blend}: give numbers of 0 or more, one of them above")
         if isinstance(self.scales, tuple):

@@ -11,11 +11,29 @@ from numpy.typing import NDArray
 
 from npstyle import backend
 from npstyle.color import put_back_chroma
+from npstyle.device import (
+    CPU,
+    TENSOR_CORES,
+    Device,
+    find_device,
+    free_memory,
+    held_memory,
+    on_device,
+)
 from npstyle.errors import InputError
 from npstyle.image import fit_size, resize
 from npstyle.memory import run_bytes
-from npstyle.network import Network, accelerate, configure, load_network, shapes
+from npstyle.network import (
+    Network,
+    accelerate,
+    configure,
+    load_network,
+    shapes,
+    to_device,
+    to_tensor_cores,
+)
 from npstyle.objective import build_objective
+from npstyle.ops import card
 from npstyle.optimizers import Progress, Result, optimize, vectors_held
 from npstyle.pictures import Picture, Pictures, Size, check_pictures, load_scale, painting_size
 from npstyle.presets import NORMALIZED_STYLE_FACTOR, Settings
@@ -39,7 +57,9 @@ class Plan:
         Each painting's at the last scale.
     threads : int
     memory : int
-        Memory in bytes that the run will take on top of what the process holds now.
+        Memory in bytes, of the device's, that the run will take on top of what the process holds
+        now.
+    device : Device
     """
 
     network: Network
@@ -48,11 +68,12 @@ class Plan:
     painting_sizes: tuple[Size, ...]
     threads: int
     memory: int
+    device: Device = CPU
 
     @property
     def peak_memory(self) -> int:
-        """Expected peak memory of the whole process, in bytes."""
-        return self.memory + backend.held_memory()
+        """Expected peak memory of the whole process on the device, in bytes."""
+        return self.memory + held_memory(self.device)
 
 
 @dataclass(frozen=True)
@@ -65,13 +86,18 @@ class State:
         Index of the scale it is at.
     iteration : int
         Steps taken at this scale.
-    image : array (height, width, 3), 0..255
-        The picture that is being moved.
+    moved : array (height, width, 3), 0..255
+        The picture that is being moved, where the search has it: maybe on a GPU.
     """
 
     scale: int
     iteration: int
-    image: Array
+    moved: Array
+
+    @property
+    def image(self) -> Array:
+        """The picture that is being moved, on the host."""
+        return card.to_host(self.moved)
 
 
 @dataclass(frozen=True)
@@ -101,6 +127,7 @@ def transfer(
     content_masks: Sequence[Picture] = (),
     style_masks: Sequence[Picture] = (),
     threads: int | None = None,
+    device: str = "auto",
     state: State | None = None,
     announce: Callable[[Plan], None] | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -120,6 +147,8 @@ def transfer(
         The preset `gatys` if not given; see `npstyle.presets`.
     threads : int, optional
         Worker threads; one per physical core if not given.
+    device : "auto", "cpu", "cuda" or "cuda:N"
+        Where to compute; see `npstyle.device.find_device`. What the search moves stays there.
     state : State, optional
         Where to go on, from an earlier run's `keep` with the same pictures and settings. The
         optimiser's own memory is not in it: it starts anew.
@@ -139,7 +168,8 @@ def transfer(
     Raises
     ------
     InputError
-        If a picture, the network or a setting cannot be used, or memory would not suffice.
+        If a picture, the network, a setting or the device cannot be used, or memory would not
+        suffice.
     """
     paintings = (painting,) if isinstance(painting, str | Path | np.ndarray) else tuple(painting)
     return transfer_pictures(
@@ -147,6 +177,7 @@ def transfer(
         network,
         settings or Settings(),
         threads=threads,
+        device=device,
         state=state,
         announce=announce,
         callback=callback,
@@ -160,6 +191,7 @@ def transfer_pictures(
     settings: Settings,
     *,
     threads: int | None = None,
+    device: str = "auto",
     state: State | None = None,
     announce: Callable[[Plan], None] | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -168,12 +200,14 @@ def transfer_pictures(
     """As `transfer`, with everything that it looks at in one."""
     backend.give_memory_back()
     sizes = check_pictures(pictures, settings)
-    plan = make_plan(_prepared(network, settings), settings, *sizes, threads)
-    if announce is not None:
-        announce(plan)
-    check_memory(plan)
-    with backend.threads(plan.threads):
-        result = _run_scales(plan, pictures, state, callback, keep)
+    found = find_device(device)
+    with on_device(found):
+        plan = make_plan(_prepared(network, settings, found), settings, *sizes, threads, found)
+        if announce is not None:
+            announce(plan)
+        check_memory(plan)
+        with backend.threads(plan.threads):
+            result = _run_scales(plan, pictures, state, callback, keep)
     return Transfer(result, _record(pictures, plan, result))
 
 
@@ -183,6 +217,7 @@ def make_plan(
     photo: Size,
     paintings: Sequence[Size],
     threads: int | None = None,
+    device: Device = CPU,
 ) -> Plan:
     """Count sizes and memory of a run; check that the pictures reach every layer.
 
@@ -195,6 +230,8 @@ def make_plan(
     paintings : sequence of (height, width)
     threads : int, optional
         One per physical core if not given.
+    device : Device
+        Where the network is.
 
     Raises
     ------
@@ -214,12 +251,12 @@ def make_plan(
         run_bytes(network, settings, photo_sizes[-1], painting, threads, vectors)
         for painting in painting_sizes or ((0, 0),)
     )
-    return Plan(network, settings, photo_sizes, painting_sizes, threads, memory)
+    return Plan(network, settings, photo_sizes, painting_sizes, threads, memory, device)
 
 
 def check_memory(plan: Plan) -> None:
     """Raise InputError, naming a size that fits, if the plan needs more memory than there is."""
-    free = backend.available_memory()
+    free = free_memory(plan.device)
     if plan.memory <= free:
         return
     size, smaller = plan.settings.scale_sizes()[-1], plan
@@ -229,7 +266,12 @@ def check_memory(plan: Plan) -> None:
             size = size * 31 // 32
             settings = replace(plan.settings, size=size, scales=(size,))
             smaller = make_plan(
-                plan.network, settings, plan.photo_sizes[-1], plan.painting_sizes, plan.threads
+                plan.network,
+                settings,
+                plan.photo_sizes[-1],
+                plan.painting_sizes,
+                plan.threads,
+                plan.device,
             )
         mend = f"use --size {size} or less"
     except InputError:  # too small for the network: no size is left
@@ -240,14 +282,32 @@ def check_memory(plan: Plan) -> None:
     )
 
 
-def _prepared(network: Network | str | Path | None, settings: Settings) -> Network:
+def _prepared(network: Network | str | Path | None, settings: Settings, device: Device) -> Network:
     """Load a network if it is not loaded yet, and set it up as the settings ask for."""
     if not isinstance(network, Network):
         network = load_network(network)
     network = configure(network, settings.pooling, settings.dtype, settings.edges)
-    if settings.exact:
-        return network
-    return accelerate(network, [*settings.content_layers, *settings.style_layers])
+    wanted = [*settings.content_layers, *settings.style_layers]
+    if settings.precision != "float32":
+        _check_tensor_cores(settings.precision, device)
+        network = to_tensor_cores(network, wanted, settings.precision)
+    elif settings.dtype == "float32" and not settings.exact:
+        network = accelerate(network, wanted)
+    return to_device(network) if device.is_gpu else network
+
+
+def _check_tensor_cores(precision: str, device: Device) -> None:
+    """Raise InputError if the device has none that the kernels know."""
+    if not device.is_gpu:
+        reason = f", and there is none: {device.missing}" if device.missing else ""
+        raise InputError(
+            f"--precision {precision}: is for a GPU's tensor cores{reason}; on the CPU leave it out"
+        )
+    if device.capability < TENSOR_CORES:
+        raise InputError(
+            f"--precision {precision}: needs compute capability {TENSOR_CORES / 10} or more, and "
+            f"{device.name} has {device.capability / 10}; leave it out"
+        )
 
 
 def _run_scales(
@@ -261,7 +321,7 @@ def _run_scales(
     steps = plan.settings.scale_steps()
     now = state or State(0, 0, np.empty(0))  # an empty picture: there is none yet
     if now.iteration >= steps[now.scale] and now.scale + 1 < len(steps):
-        now = State(now.scale + 1, 0, now.image)
+        now = State(now.scale + 1, 0, now.moved)
     counted = sum(steps[: now.scale]) + now.iteration, 0
     result: Result | None = None
     try:
@@ -300,22 +360,23 @@ def _search(
     def report(progress: Progress) -> None:
         if keep is not None:
             taken = start.iteration + progress.iteration
-            keep(State(start.scale, taken, progress.image))
+            keep(State(start.scale, taken, progress.moved))
         if callback is not None:
             whole = replace(
                 progress,
                 iteration=counted[0] + progress.iteration,
                 evaluations=counted[1] + progress.evaluations,
-                image=finished(progress.image),
-                best_image=finished(progress.best_image),
+                finished=finished,
             )
             callback(whole)
 
-    if start.image.size:
+    if start.moved.size:
         image = resize(start.image, photo.shape[:2])
     else:
         image = starting_picture(settings, photo, regions[0].sources[0].pixels if regions else None)
     objective = build_objective(plan.network, photo, regions, _weighed(plan))
+    if plan.device.is_gpu:
+        image = card.to_device(image, np.float64)
     del photo, color_photo, regions  # the objective has taken what it needs
     found = optimize(
         objective,
@@ -361,6 +422,7 @@ def _record(pictures: Pictures, plan: Plan, result: Result) -> dict[str, Any]:
         "network_sha256": plan.network.sha256,
         **asdict(plan.settings),
         "threads": plan.threads,
+        "device": f"{plan.device} {plan.device.name}" if plan.device.is_gpu else "cpu",
         "height": result.image.shape[0],
         "width": result.image.shape[1],
         "loss": result.loss,

@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 # Tests run side by side. The threads of two BLAS libraries on the same cores would wait for one
@@ -17,6 +18,19 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    """CuPy, or its stand-in where there is no card, ready to compile the kernels."""
+    from npstyle.ops import card
+    from tests.cuda.cards import CUPY, stand_in
+
+    card.forget_kernels()
+    if CUPY is None:
+        monkeypatch.setitem(sys.modules, "cupy", stand_in)
+    yield CUPY or stand_in
+    card.forget_kernels()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import numpy as np
 from npstyle import backend
 from npstyle.network import Relu, accelerate, configure
 from npstyle.objective import build_objective
+from npstyle.ops.card import to_device, to_host
 from npstyle.passes import forward, rectified
 from tests.numeric import relative_error
 
@@ -58,7 +59,7 @@ def gates(objective, pixels):
     """Where the units of each ReLU are active, by the ReLU's index."""
     _, tape = objective.value(pixels)
     return {
-        index: rectified(objective.network, tape, index) > 0
+        index: to_host(rectified(objective.network, tape, index)) > 0
         for index in range(len(tape.entries))
         if isinstance(objective.network.layers[index], Relu)
     }
@@ -72,13 +73,12 @@ def evaluate_with_gates(objective, pixels, imposed):
         nonlocal others
         taken, tape = forward(network, image, wanted)
         for index, gate in imposed.items():
-            own = rectified(network, tape, index)
+            own = to_host(rectified(network, tape, index))
             others += np.count_nonzero((own > 0) != gate)
-            if own.dtype == bool:
-                tape.entries[index] = gate
-            else:  # an activation: it is moved across 0, but hardly
+            if own.dtype != bool:  # an activation: it is moved across 0, but hardly
                 barely = np.finfo(own.dtype).tiny
-                tape.entries[index] = np.where(gate, np.maximum(own, barely), 0).astype(own.dtype)
+                gate = np.where(gate, np.maximum(own, barely), 0).astype(own.dtype)
+            tape.entries[index] = to_device(gate) if network.is_on_gpu else gate
         return taken, tape
 
     with mock.patch("npstyle.objective.forward", forward_with_gates):

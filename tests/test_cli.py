@@ -46,6 +46,8 @@ def quick(pictures, *options):
         3,
         "--network",
         "builtin",
+        "--device",
+        "cpu",
         *options,
     )
 
@@ -365,6 +367,12 @@ def bad_inputs(folder):
         "too small": ((*run, "--size", 8), "--size"),
         "too large": ((*run, "--size", 60000), "60000"),
         "missing start": ((*run, "--init", folder / "no.png"), "no.png"),
+        "no such device": ((*run, "--device", "gpu"), "--device gpu"),
+        "tensor cores of a CPU": (
+            (*run, "--device", "cpu", "--precision", "tf32"),
+            "--precision tf32: is for a GPU's tensor cores; on the CPU leave it out",
+        ),
+        "no such card": ((*run, "--device", "cuda:7777"), "--device cuda:7777: "),
         "no threads": ((*run, "--threads", 0), "--threads"),
         "no iterations": ((*run, "--iterations", 0), "--iterations"),
         "preset": ((*run, "--preset", "dali"), "dali"),

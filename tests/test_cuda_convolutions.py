@@ -222,7 +222,7 @@ def test_tensor_backward(rng, precision, shape, pooling):
     gate = rng.integers(0, 2, (height, width, filters)).astype(np.uint8)
     gate[0, 0] = 1
     gradient = draw(rng, height // pooling, width // pooling, filters) * np.float32(2.0**-20)
-    scales = (2.0**18, 2.0**-18)  # or float16 would lose most of these digits
+    scale = 2.0**18  # or float16 would lose most of these digits
     for given in (gate, None):
         out = tensor_conv(
             gradient,
@@ -232,7 +232,7 @@ def test_tensor_backward(rng, precision, shape, pooling):
             gate=given,
             pooling=pooling,
             turned=1,
-            scales=scales,
+            scale=scale,
             multiprocessors=multiprocessors,
         )
         passed = rounded(gradient * np.float32(2.0**18), precision) / 2.0**18
@@ -245,6 +245,24 @@ def test_tensor_backward(rng, precision, shape, pooling):
         assert relative_error(out, expected) < 1e-6
 
 
+@pytest.mark.parametrize("count", [1, 300, 5000])
+@pytest.mark.parametrize("size", [1e-30, 3e-7, 1.0, 60000.0, 2.0**100])
+def test_the_scale_brings_the_largest_value_to_one_place(rng, count, size):
+    values = (draw(rng, count) * size).astype(np.float32)
+    launch = cuda.reduction("largest", count)
+    partial = run(launch, values, Out(launch.grid[0]), count)
+    scale = run(cuda.SCALE_UP, partial, Out(1), len(partial))[0]
+    assert np.frexp(scale)[0] == 0.5
+    brought = np.abs(values).max() * scale
+    assert 2.0**10 <= brought < 2.0**11 or scale == 2.0**120
+
+
+def test_nothing_is_scaled_where_all_is_zero_or_something_is_infinite():
+    for value in (0.0, np.inf):
+        partial = np.array([0.0, value], np.float32)
+        assert run(cuda.SCALE_UP, partial, Out(1), 2)[0] == 1
+
+
 def test_a_split_without_a_chunk_adds_nothing(rng):
     image, weight = draw(rng, 8, 16, 8), draw(rng, 3, 3, 8, 8)
     expected = conv2d(rounded(image, "tf32"), rounded(weight, "tf32"), None, 1, 1)
@@ -253,7 +271,7 @@ def test_a_split_without_a_chunk_adds_nothing(rng):
     packed[:, 0, :8, :8] = np.ascontiguousarray(taps.transpose(0, 2, 1)).view(np.uint32)
     launch = cuda.tensor_conv("tf32", 8, 16, 8, 8, 0)._replace(grid=(1, 1, 2))
     geometry = (8, 16, 8, 8, 16, 64, 1)
-    parts = run(launch, image, packed, None, None, Out((2, 8, 16, 8)), None, *geometry, 0, 1, 1)
+    parts = run(launch, image, packed, None, None, Out((2, 8, 16, 8)), None, *geometry, 0, None, 1)
     assert relative_error(parts[0], expected) < 1e-6
     assert not parts[1].any()
 

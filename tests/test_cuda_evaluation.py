@@ -42,7 +42,7 @@ def backward_conv(gradient, layer, route, gate, pooling):
         )
     # A power of two that brings the largest gradient near 1: float16 has no small numbers.
     scale = 2.0 ** -np.floor(np.log2(np.abs(gradient).max()))
-    options = {"gate": gate, "pooling": pooling, "turned": 1, "scales": (scale, 1 / scale)}
+    options = {"gate": gate, "pooling": pooling, "turned": 1, "scale": scale}
     return tensor_conv(gradient, layer.weight, route, shape=gate.shape, **options)
 
 

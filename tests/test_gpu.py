@@ -16,42 +16,9 @@ from npstyle.objective import build_objective
 from npstyle.ops import conv, gpu, pad, pool, relu, winograd
 from npstyle.ops import gram as grams
 from npstyle.presets import PRESETS as PRESETS_BY_NAME
-from tests.cuda import cupy as stand_in
-from tests.cuda import shim
+from tests.cuda.cards import back, needed, to
 
-
-def card():
-    """CuPy, if it is installed and finds a card."""
-    try:
-        import cupy
-
-        return cupy if cupy.cuda.runtime.getDeviceCount() > 0 else None
-    except Exception:  # no CuPy, no driver, no device: all the same here
-        return None
-
-
-CUPY = card()
-pytestmark = pytest.mark.skipif(CUPY is None and shim.GXX is None, reason=shim.REASON)
-
-
-@pytest.fixture(autouse=True)
-def backend(monkeypatch):
-    gpu._module.cache_clear()
-    if CUPY is None:
-        monkeypatch.setattr(gpu, "cupy", lambda: stand_in)
-    yield
-    gpu._module.cache_clear()
-
-
-def to(array):
-    """A copy on the card."""
-    if array is None:
-        return None
-    return (CUPY or stand_in).asarray(array)
-
-
-def back(array):
-    return (CUPY or stand_in).asnumpy(array)
+pytestmark = needed
 
 
 def same(found, expected, tolerance=None):

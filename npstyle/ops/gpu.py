@@ -1,71 +1,18 @@
-"""The kernels on an NVIDIA card: `npstyle.ops.cuda`, compiled and launched through CuPy.
+"""The engine's kernels on an NVIDIA card.
 
 Each function is the twin of the one of the same name beside it (`npstyle.ops.conv.conv2d`, ...):
-the same arguments, on CuPy's arrays. The kernels are compiled for the card at their first use, and
-CuPy keeps what was compiled on disk. Matrix products (Gram matrices and their derivatives) are
-cuBLAS's, by CuPy's matmul.
-
-Arrays must be whole and contiguous, not views into others: the kernels read them four numbers at a
-time. Launches are asynchronous; a number that is taken to the host waits for them.
+the same arguments, on CuPy's arrays. Matrix products (Gram matrices and their derivatives) are
+cuBLAS's. See `npstyle.ops.card` for what arrays must be like.
 """
 
 from collections.abc import Sequence
-from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from npstyle.ops import cuda
+from npstyle.ops.card import Array, empty, launch, matmul
 from npstyle.ops.sizes import output_size, pooled_size, tile_count
-
-Array = Any
-"""An array of CuPy."""
-
-NULL = np.uint64(0)
-"""The pointer of an array that is not wanted."""
-
-
-def cupy() -> Any:
-    """CuPy, an extra of the package: imported where it is used, and only there."""
-    return import_module("cupy")
-
-
-def to_device(array: Any) -> Array:
-    """A copy of NumPy's array on the card; what is there already is left as it is."""
-    return cupy().asarray(array)
-
-
-def to_host(array: Array) -> np.ndarray[Any, Any]:
-    """A copy of a card's array in the host's memory."""
-    copied: np.ndarray[Any, Any] = cupy().asnumpy(array)
-    return copied
-
-
-@cache
-def _module(chapter: str) -> Any:
-    return cupy().RawModule(code=cuda.source(chapter), options=("-std=c++17",))
-
-
-def launch(chapter: str, shape: cuda.Launch, *arguments: Any) -> None:
-    """Launch a kernel.
-
-    Parameters
-    ----------
-    chapter : str
-        The source that it stands in.
-    shape : Launch
-        From `npstyle.ops.cuda`.
-    arguments
-        As in the source: None for an array that is not wanted, int for an `int`; `long long`,
-        `float` and `double` must come as NumPy's int64, float32 and float64.
-    """
-    given = [NULL if a is None else np.int32(a) if isinstance(a, int) else a for a in arguments]
-    _module(chapter).get_function(shape.kernel)(shape.grid, shape.block, tuple(given))
-
-
-def _empty(shape: tuple[int, ...], dtype: Any) -> Array:
-    return cupy().empty(shape, dtype)
 
 
 def _gates(activation: Array | None) -> tuple[Array | None, Array | None]:
@@ -87,7 +34,7 @@ def conv2d(
     """Convolve; with `rectify`, apply the ReLU to the result."""
     size = output_size(image.shape, weight.shape, stride, padding)
     filters = weight.shape[3]
-    out = _empty((*size, filters), image.dtype)
+    out = empty((*size, filters), image.dtype)
     shape = cuda.conv2d(out.dtype.name, *size, filters)
     geometry = (*image.shape, filters, *weight.shape[:2], stride, padding, *size)
     launch("conv", shape, image, weight, bias, out, *geometry, int(rectify))
@@ -103,7 +50,7 @@ def conv2d_backward(
     activation: Array | None = None,
 ) -> Array:
     """Derivative of `conv2d`; with `activation`, also of the ReLU behind it."""
-    out = _empty(image_shape, gradient.dtype)
+    out = empty(image_shape, gradient.dtype)
     shape = cuda.conv2d_backward(out.dtype.name, *image_shape)
     geometry = (*image_shape, weight.shape[3], *weight.shape[:2], stride, padding)
     sizes = gradient.shape[:2]
@@ -136,7 +83,7 @@ def _to_tiles(
 ) -> Array:
     """The transformed tiles (36, tiles, channels)."""
     rows, columns = tile_count(*shape[:2])
-    tiles = _empty((36, rows * columns, shape[2]), np.float32)
+    tiles = empty((36, rows * columns, shape[2]), np.float32)
     launch(
         "winograd",
         cuda.winograd_transform(kernel, rows, columns, shape[2]),
@@ -159,10 +106,10 @@ def _from_tiles(
     """Multiply by the filters (36, in, out), or turned ones, and transform back."""
     height, width, channels = shape
     outputs = filters.shape[1 if turned else 2]
-    products = _empty((36, tiles.shape[1], outputs), np.float32)
+    products = empty((36, tiles.shape[1], outputs), np.float32)
     product = cuda.winograd_product(tiles.shape[1], outputs, turned)
     launch("winograd", product, tiles, filters, products, tiles.shape[1], outputs, channels)
-    out = _empty((height, width, outputs), np.float32)
+    out = empty((height, width, outputs), np.float32)
     rows, columns = tile_count(height, width)
     launch(
         "winograd",
@@ -181,21 +128,21 @@ def _value_by_value(chapter: str, stem: str, like: Array, *arguments: Any) -> No
 
 def relu(pre_activation: Array, out: Array | None = None) -> Array:
     """F = max(Z, 0)."""
-    out = _empty(pre_activation.shape, pre_activation.dtype) if out is None else out
+    out = empty(pre_activation.shape, pre_activation.dtype) if out is None else out
     _value_by_value("relu", "relu", pre_activation, pre_activation, out)
     return out
 
 
 def active(activation: Array) -> Array:
     """F > 0."""
-    gate = _empty(activation.shape, np.bool_)
+    gate = empty(activation.shape, np.bool_)
     _value_by_value("relu", "relu_gate", activation, activation, gate)
     return gate
 
 
 def relu_backward(gradient: Array, activation: Array, out: Array | None = None) -> Array:
     """dL/dZ = dL/dF where F > 0, else 0."""
-    out = _empty(gradient.shape, gradient.dtype) if out is None else out
+    out = empty(gradient.shape, gradient.dtype) if out is None else out
     _value_by_value("relu", "relu_backward", gradient, gradient, *_gates(activation), out)
     return out
 
@@ -204,7 +151,7 @@ def pool2d(mode: str, image: Array, size: int = 2, stride: int | None = None) ->
     """Pool by "avg", "max" or "l2"."""
     stride = stride or size
     sizes = pooled_size(image.shape, size, stride)
-    out = _empty((*sizes, image.shape[2]), image.dtype)
+    out = empty((*sizes, image.shape[2]), image.dtype)
     shape = cuda.rows(f"{mode}_pool2d_{out.dtype.name}", sizes[0], sizes[1] * image.shape[2])
     launch("pool", shape, image, out, *image.shape, size, stride, *sizes)
     return out
@@ -221,7 +168,7 @@ def pool2d_backward(
 ) -> Array:
     """Derivative of `pool2d`; "max" and "l2" need the forward pass's image and result."""
     stride = stride or size
-    out = _empty(image_shape, gradient.dtype)
+    out = empty(image_shape, gradient.dtype)
     height, width, channels = image_shape
     shape = cuda.rows(f"{mode}_pool2d_backward_{out.dtype.name}", height, width * channels)
     geometry = (*image_shape, size, stride, *gradient.shape[:2])
@@ -232,7 +179,7 @@ def pool2d_backward(
 def replicate(image: Array, padding: int) -> Array:
     """Continue an image beyond its edges."""
     height, width, channels = image.shape
-    out = _empty((height + 2 * padding, width + 2 * padding, channels), image.dtype)
+    out = empty((height + 2 * padding, width + 2 * padding, channels), image.dtype)
     shape = cuda.rows(f"replicate_{out.dtype.name}", out.shape[0], out.shape[1] * channels)
     launch("pad", shape, image, out, *image.shape, padding)
     return out
@@ -241,7 +188,7 @@ def replicate(image: Array, padding: int) -> Array:
 def replicate_backward(gradient: Array, padding: int) -> Array:
     """Derivative of `replicate`."""
     height, width = (n - 2 * padding for n in gradient.shape[:2])
-    out = _empty((height, width, gradient.shape[2]), gradient.dtype)
+    out = empty((height, width, gradient.shape[2]), gradient.dtype)
     shape = cuda.rows(f"replicate_backward_{out.dtype.name}", height, width * out.shape[2])
     launch("pad", shape, gradient, out, *out.shape, padding)
     return out
@@ -251,7 +198,7 @@ def gram(activation: Array, weights: Array | None = None) -> Array:
     """F^T F, summed over the positions; with `weights` (height, width), F^T diag(w) F."""
     positions = activation.reshape(-1, activation.shape[-1])
     weighed = positions if weights is None else positions * weights.reshape(-1, 1)
-    return cupy().matmul(weighed.T, positions)
+    return matmul(weighed.T, positions)
 
 
 def style_loss_backward(
@@ -268,11 +215,11 @@ def style_loss_backward(
     factor = weight / (2 * channels**2)
     if weights is None:
         factor /= height * width
-    slope = _empty(activation_gram.shape, activation.dtype)
+    slope = empty(activation_gram.shape, activation.dtype)
     shape = cuda.elementwise(f"style_slope_{slope.dtype.name}", slope.size)
     launch("losses", shape, activation_gram, target_gram, number(factor), slope, channels)
-    product = cupy().matmul(activation.reshape(-1, channels), slope)
-    out = _empty(activation.shape, activation.dtype) if upstream is None else upstream
+    product = matmul(activation.reshape(-1, channels), slope)
+    out = empty(activation.shape, activation.dtype) if upstream is None else upstream
     shape = cuda.elementwise(f"style_backward_{out.dtype.name}", out.size)
     given = (product, activation, weights, upstream, out, np.int64(height * width), channels)
     launch("losses", shape, *given)
@@ -282,7 +229,7 @@ def style_loss_backward(
 def sum_of_squares(values: Array, target: Array, factor: float) -> float:
     """Sum (a - b)^2 in float64, times 1/2 for the content loss, 1/(4 N^2) for the style loss."""
     shape = cuda.reduction(f"squares_{values.dtype.name}", values.size)
-    partial = _empty((shape.grid[0],), np.float64)
+    partial = empty((shape.grid[0],), np.float64)
     launch("losses", shape, values, target, partial, np.int64(values.size))
     return _total(partial, factor)
 
@@ -291,7 +238,7 @@ def content_loss_backward(
     activation: Array, target: Array, weight: float = 1.0, upstream: Array | None = None
 ) -> Array:
     """Weigh dL/dF and add it to `upstream`."""
-    out = _empty(activation.shape, activation.dtype) if upstream is None else upstream
+    out = empty(activation.shape, activation.dtype) if upstream is None else upstream
     factor = activation.dtype.type(weight)
     _value_by_value(
         "losses", "content_backward", activation, activation, target, factor, upstream, out
@@ -302,7 +249,7 @@ def content_loss_backward(
 def total_variation(image: Array) -> float:
     """T, added in float64."""
     shape = cuda.reduction(f"tv_{image.dtype.name}", image.size)
-    partial = _empty((shape.grid[0],), np.float64)
+    partial = empty((shape.grid[0],), np.float64)
     launch("losses", shape, image, partial, *image.shape)
     return _total(partial, 1.0)
 
@@ -311,7 +258,7 @@ def total_variation_backward(
     image: Array, weight: float = 1.0, upstream: Array | None = None
 ) -> Array:
     """Weigh dT/dx and add it to `upstream`."""
-    out = _empty(image.shape, image.dtype) if upstream is None else upstream
+    out = empty(image.shape, image.dtype) if upstream is None else upstream
     shape = cuda.elementwise(f"tv_backward_{image.dtype.name}", image.size)
     launch("losses", shape, image, image.dtype.type(weight), upstream, out, *image.shape)
     return out
@@ -319,7 +266,7 @@ def total_variation_backward(
 
 def _total(partial: Array, factor: float) -> float:
     """The sum of partial sums, times a factor, on the host."""
-    result = _empty((1,), np.float64)
+    result = empty((1,), np.float64)
     launch("losses", cuda.TOTAL, partial, result, int(partial.size), np.float64(factor))
     return float(result[0])
 
@@ -328,7 +275,7 @@ def preprocess(
     pixels: Array, channel_order: str, mean: Sequence[float], scale: Sequence[float], dtype: Any
 ) -> Array:
     """What the network is fed, z = (x - m) s, from float64 pixels (height, width, 3)."""
-    out = _empty(pixels.shape, dtype)
+    out = empty(pixels.shape, dtype)
     count = pixels.shape[0] * pixels.shape[1]
     shape = cuda.elementwise(f"preprocess_{out.dtype.name}", count)
     turned, numbers = int(channel_order == "BGR"), map(np.float64, (*mean, *scale))
@@ -338,7 +285,7 @@ def preprocess(
 
 def preprocess_backward(gradient: Array, channel_order: str, scale: Sequence[float]) -> Array:
     """dL/dx = s dL/dz, in float64."""
-    out = _empty(gradient.shape, np.float64)
+    out = empty(gradient.shape, np.float64)
     count = gradient.shape[0] * gradient.shape[1]
     shape = cuda.elementwise(f"preprocess_backward_{gradient.dtype.name}", count)
     turned, numbers = int(channel_order == "BGR"), map(np.float64, scale)

@@ -5,15 +5,77 @@ type, a view, or a null pointer in the wrong way is found out. It shows that lau
 kernels as these want to be called; nothing of CuPy itself is tested.
 """
 
+from types import MappingProxyType, SimpleNamespace
+
 import numpy as np
 
-from npstyle.ops import cuda
+from npstyle.ops import cuda as kernels
 from tests.cuda import shim
 
 NUMBERS = {np.dtype(np.int32): "i", np.dtype(np.int64): "l", np.dtype(np.float32): "f"}
 NUMBERS |= {np.dtype(np.float64): "d"}
 
 matmul = np.matmul
+
+
+CARDS, FREE, TOTAL = 2, 8 << 30, 16 << 30
+"""What the stand-in says of itself: cards, and bytes of memory of each."""
+
+
+class Device:
+    """One of the cards; all that is placed lies in the same memory."""
+
+    current = 0
+    compute_capability = "90"
+    attributes = MappingProxyType({"MultiProcessorCount": 4})
+    mem_info = FREE, TOTAL
+
+    def __init__(self, number=None):
+        self.id = Device.current if number is None else number
+
+    def __enter__(self):
+        self.before, Device.current = Device.current, self.id
+
+    def __exit__(self, *error):
+        Device.current = self.before
+
+
+class Pool:
+    """CuPy's memory pool, which here keeps nothing."""
+
+    limit = 0
+
+    def get_limit(self):
+        return self.limit
+
+    def set_limit(self, size):
+        self.limit = size
+
+    def total_bytes(self):
+        return 0
+
+    free_bytes = used_bytes = total_bytes
+
+    def free_all_blocks(self):
+        pass
+
+
+pool = Pool()
+
+
+def get_default_memory_pool():
+    return pool
+
+
+cuda = SimpleNamespace(
+    Device=Device,
+    runtime=SimpleNamespace(
+        getDevice=lambda: Device.current,
+        getDeviceCount=lambda: CARDS,
+        getDeviceProperties=lambda number: {"name": b"Stand-in"},
+    ),
+    nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
+)
 
 
 class DeviceArray(np.ndarray):
@@ -28,8 +90,11 @@ def empty(shape, dtype):
     return array
 
 
-def asarray(array):
-    return array if isinstance(array, DeviceArray) else np.array(array).view(DeviceArray)
+def asarray(array, dtype=None, order=None):
+    placed = isinstance(array, DeviceArray) and dtype in (None, array.dtype)
+    if placed and (order != "C" or array.flags.c_contiguous):
+        return array
+    return np.array(array, dtype, order=order or "K", subok=False).view(DeviceArray)
 
 
 def asnumpy(array):
@@ -40,7 +105,7 @@ def asnumpy(array):
 class RawModule:
     def __init__(self, code, options):
         assert options == ("-std=c++17",)
-        (self.chapter,) = (name for name in cuda.NAMES if cuda.source(name) == code)
+        (self.chapter,) = (name for name in kernels.NAMES if kernels.source(name) == code)
 
     def get_function(self, kernel):
         binary = shim.library(self.chapter)
@@ -60,7 +125,7 @@ class RawModule:
                 else:
                     assert isinstance(given, np.generic), f"{kernel} was given {type(given)}"
                     guarded.append(given)
-            shim.launch_raw(binary, cuda.Launch(kernel, grid, block), guarded)
+            shim.launch_raw(binary, kernels.Launch(kernel, grid, block), guarded)
             for given, array in owners:
                 given[...] = array.values.view(given.dtype)
 

@@ -49,7 +49,7 @@ def tensor_conv(
     pooling=1,
     turned=0,
     rectify=0,
-    scales=(1.0, 1.0),
+    scale=None,
     multiprocessors=0,
     out_gate=False,
 ):
@@ -70,6 +70,7 @@ def tensor_conv(
     )
     launch = cuda.tensor_conv(precision, height, width, channels, columns, multiprocessors)
     geometry = (height, width, channels, columns, words, padded, pooling)
+    scales = None if scale is None else np.array([scale], np.float32), 1.0
     result = (height, width, columns)
     written = Out(result, np.uint8) if out_gate else None
     if launch.grid[2] == 1:

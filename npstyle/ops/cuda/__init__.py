@@ -21,6 +21,9 @@ BLOCK = 256
 REDUCTION_BLOCKS = 1024
 """Partial sums of a reduction at most; their number must not depend on the card."""
 
+PRODUCT_SHARES = 64
+"""Partial sums of an inner product at most; likewise."""
+
 FEW_CHANNELS = 4
 """With no more channels in than this, a convolution's derivative takes narrow tiles."""
 
@@ -55,9 +58,12 @@ _UNTYPED = {
         *(f"conv3x3_{kind}_{n}" for kind in ("tf32", "float16") for n in (64, 128)),
         "pack_filters_tf32",
         "pack_filters_float16",
+        "largest",
+        "scale_up",
         "combine_splits",
     ),
     "losses": ("total",),
+    "search": ("mirror", "mirror_backward", "inner_products", "inner_products_total"),
     "winograd": (
         "winograd_to_tiles",
         "winograd_to_tiles_backward",
@@ -118,6 +124,15 @@ def reduction(kernel: str, count: int) -> Launch:
     blocks = min(REDUCTION_BLOCKS, _ceil(count, 8 * BLOCK))
     return Launch(kernel, (blocks, 1, 1), (BLOCK, 1, 1))
 
+
+def inner_products(rows: int, count: int) -> Launch:
+    """Inner products of `rows` rows of `count` values with three of them."""
+    shares = min(PRODUCT_SHARES, _ceil(count, 8 * BLOCK))
+    return Launch("inner_products", (shares, rows, 1), (BLOCK, 1, 1))
+
+
+SCALE_UP = Launch("scale_up", (1, 1, 1), (BLOCK, 1, 1))
+"""From the largest values of `largest`, a power of two."""
 
 TOTAL = Launch("total", (1, 1, 1), (BLOCK, 1, 1))
 """Adds the partial sums of a reduction."""

@@ -29,8 +29,11 @@
 // chunks of a tile, each writes its part to `out` + z height width columns, without bias and ReLU,
 // and `combine_splits` adds the parts in a fixed order.
 //
-// float16's range: values are multiplied by `in_scale` before they are rounded and by `out_scale`
-// after they are summed; with powers of two and their inverses that is exact. tf32 takes 1 and 1.
+// float16's range: values are multiplied by `in_scale` before they are rounded, and their sums
+// divided by it; with a power of two that is exact. `scale_up` finds the one that brings an array's
+// largest value to 2^10..2^11: values down to 2^-25 of that keep all their bits. It stays on the
+// card, so that nobody waits for it. `out_scale` does the same for filters that were multiplied by
+// a power of two before they were packed. tf32 has float32's range: null and 1.
 //
 // Layout: images (height, width, channels), float32; packed filters (9, chunks, columns, 16), 32
 // bits, with zeros up to a whole number of chunks and of the block's columns. Arrays begin at
@@ -340,11 +343,12 @@ __device__ __forceinline__ void convolve(Shared<COLUMNS>& shared, const Argument
              const float* __restrict__ bias, const unsigned char* __restrict__ gate,              \
              float* __restrict__ out, unsigned char* __restrict__ out_gate, int height, int width, \
              int channels, int columns, int words, int packed_columns, int pooling, int rectify,  \
-             float in_scale, float out_scale) {                                                   \
-        ON_TENSOR_CORES(__shared__ Shared<COLUMNS> shared; Arguments arguments{                   \
+             const float* __restrict__ in_scale, float out_scale) {                               \
+        ON_TENSOR_CORES(__shared__ Shared<COLUMNS> shared;                                        \
+            float scale = in_scale ? *in_scale : 1.0f; Arguments arguments{                       \
             image, packed, bias, gate, out, out_gate, height, width, channels, columns, words,    \
-            packed_columns, pooling, rectify, in_scale, pooling > 1                               \
-                ? out_scale / float(pooling * pooling) : out_scale};                              \
+            packed_columns, pooling, rectify, scale,                                              \
+            out_scale / (scale * float(pooling * pooling))};                                      \
             convolve<HALF, COLUMNS>(shared, arguments);)                                          \
     }
 
@@ -381,6 +385,42 @@ __device__ __forceinline__ float filter_value(const float* weight, int tap, int 
 
 PACKING(pack_filters_tf32, to_tf32(value(word)))
 PACKING(pack_filters_float16, to_halves(value(2 * word), value(2 * word + 1)))
+
+// The largest number of a block's 256 threads, right in thread 0.
+__device__ __forceinline__ float block_largest(float* found, float value) {
+    found[threadIdx.x] = value;
+    __syncthreads();
+    for (int half = 128; half > 0; half /= 2) {
+        if (threadIdx.x < half)
+            found[threadIdx.x] = fmaxf(found[threadIdx.x], found[threadIdx.x + half]);
+        __syncthreads();
+    }
+    return found[0];
+}
+
+// partial[block] = the largest |value| of a block's share, `reduction(count)`. (NaN is passed over:
+// it reaches the sums all the same.)
+extern "C" __global__ void largest(const float* __restrict__ values, float* __restrict__ partial,
+                                   long long count) {
+    __shared__ float found[256];
+    float most = 0.0f;
+    for (long long k = (long long)blockIdx.x * 256 + threadIdx.x; k < count;
+         k += (long long)gridDim.x * 256)
+        most = fmaxf(most, fabsf(values[k]));
+    most = block_largest(found, most);
+    if (threadIdx.x == 0) partial[blockIdx.x] = most;
+}
+
+// scale[0] = 2^(10 - floor(log2 of the largest)); 1 for infinity and 0. `SCALE_UP`: one block.
+extern "C" __global__ void scale_up(const float* __restrict__ partial, float* __restrict__ scale,
+                                    int shares) {
+    __shared__ float found[256];
+    float most = 0.0f;
+    for (int k = threadIdx.x; k < shares; k += 256) most = fmaxf(most, partial[k]);
+    most = block_largest(found, most);
+    int up = most > 0.0f && most <= 3.4e38f ? 10 - ilogbf(most) : 0;
+    if (threadIdx.x == 0) scale[0] = ldexpf(1.0f, up < 120 ? up : 120);
+}
 
 // out = sum of the parts, in order, + bias, rectified. One thread per value, `elementwise(count)`.
 extern "C" __global__ void combine_splits(const float* __restrict__ parts,
