@@ -10,12 +10,14 @@ from collections.abc import Collection
 
 import numpy as np
 
+from npstyle.errors import InputError
 from npstyle.network import Conv, FastConv, Network, Pool, Relu, shapes
 from npstyle.ops import winograd
 from npstyle.ops.conv import STRIP_BYTES
 from npstyle.ops.sizes import tile_count
 from npstyle.passes import is_made_again, stays
 from npstyle.presets import Settings
+from npstyle.tiles import cell, largest_size
 
 Size = tuple[int, int]
 
@@ -96,6 +98,55 @@ def run_bytes(
         targets * itemsize + search + evaluation,
     )
     return peak + threads * strips_bytes(network, wanted, photo)
+
+
+def tile_bytes(network: Network, wanted: Collection[str], size: Size, tile: int) -> int:
+    """Largest sum of arrays alive while one tile of a picture is evaluated.
+
+    Weights, threads' strips (`strips_bytes`) and what is as large as the picture are not in it.
+
+    Parameters
+    ----------
+    network : Network
+    wanted : names of activations
+    size : (height, width)
+        Of the picture.
+    tile : int
+        As in `npstyle.tiles.cut`, which says what it raises.
+    """
+    height, width = largest_size(network, wanted, size, tile)
+    own_weights = height * width * network.dtype.itemsize  # of the first layer, see tiled_objective
+    return evaluation_bytes(network, wanted, (height, width)) + own_weights
+
+
+def largest_tile(network: Network, wanted: Collection[str], size: Size, memory: int) -> int:
+    """The largest tile whose evaluation fits the memory, in pixels without its halo.
+
+    Parameters
+    ----------
+    network : Network
+    wanted : names of activations
+    size : (height, width)
+        Of the picture.
+    memory : int
+        Bytes, for what `tile_bytes` counts.
+
+    Raises
+    ------
+    InputError
+        If not even the smallest tile fits.
+    """
+    C = cell(network, wanted)
+    least = tile_bytes(network, wanted, size, C)
+    if least > memory:
+        raise InputError(
+            f"--memory: {memory / 1e6:.0f} MB are left for a tile, and the smallest there is, "
+            f"{C} pixels, takes {least / 1e6:.0f} MB; allow {(least - memory) / 1e6:.0f} MB more"
+        )
+    cells = -(-max(size) // C)
+    # Tiles are as equal as can be, so these are all the sizes that they can have.
+    tiles = sorted({-(-cells // count) * C for count in range(1, cells + 1)}, reverse=True)
+    return next(tile for tile in tiles if tile_bytes(network, wanted, size, tile) <= memory)
 
 
 def strips_bytes(network: Network, wanted: Collection[str], size: Size) -> int:
