@@ -140,8 +140,9 @@ def largest_tile(network: Network, wanted: Collection[str], size: Size, memory: 
     least = tile_bytes(network, wanted, size, C)
     if least > memory:
         raise InputError(
-            f"--memory: {memory / 1e6:.0f} MB are left for a tile, and the smallest there is, "
-            f"{C} pixels, takes {least / 1e6:.0f} MB; allow {(least - memory) / 1e6:.0f} MB more"
+            f"--memory: {memory / 1e6:.0f} MB are left for a tile, and the smallest there is, of "
+            f"{C} pixels, takes {least / 1e6:.0f} MB; "
+            f"allow {math.ceil((least - memory) / 1e6)} MB more"
         )
     cells = -(-max(size) // C)
     # Tiles are as equal as can be, so these are all the sizes that they can have.

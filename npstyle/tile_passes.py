@@ -20,13 +20,13 @@ of a guide which is 0 outside of its own positions. So the kernels are those of 
 
 Nothing here knows of another tile: it does not matter where the calls run, or in which order.
 
-A picture that is one tile runs forward once (`tile_once`). Else an evaluation costs a second
-forward pass, and all of them cost what the halos add (`tile_cost`).
+A picture that is one tile runs forward once. Else an evaluation costs a second forward pass, and
+all of it what the halos add (`tile_cost`).
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -48,113 +48,35 @@ Guide = Mapping[str, Array | float]
 """By style layer, what the positions count: w, (height, width), or one number for all of them."""
 
 
-def tile_grams(
-    network: Network, pixels: Array, tile: Tile, guides: Sequence[Guide]
-) -> list[dict[str, Array]]:
-    """What a tile adds to the Gram matrices: the first pass.
-
-    Parameters
-    ----------
-    network : Network
-    pixels : array (height, width, 3), RGB, 0..255
-        The tile's, with its halo.
-    tile : Tile
-        Cut for the style layers.
-    guides : one for each region
-        Cropped to the tile's own positions, see `cropped`.
-
-    Returns
-    -------
-    list of dicts of arrays (channels, channels), in the network's precision
-        For each guide, sum_k w_k F_k F_k^T by layer.
-    """
-    return _look(network, pixels, tile, guides, {})[0]
-
-
-def tile_gradient(
-    network: Network,
-    pixels: Array,
-    tile: Tile,
-    guides: Sequence[Guide],
-    slopes: Sequence[Mapping[str, Array]],
-    targets: Mapping[str, Array],
-    alpha: Mapping[str, float],
-) -> tuple[dict[str, float], Array]:
-    """What a tile adds to the content losses and to the gradient: the second pass.
-
-    Parameters
-    ----------
-    network : Network
-    pixels : array (height, width, 3), RGB, 0..255
-        The tile's, with its halo.
-    tile : Tile
-        Cut for all layers with a loss.
-    guides : one for each region
-        Cropped to the tile's own positions, see `cropped`.
-    slopes : one dict for each region
-        By style layer, D = dE/dG' of the whole picture, weighed, (channels, channels).
-    targets : dict of arrays (own height, own width, channels)
-        By content layer, P at the tile's own positions.
-    alpha : dict
-        By content layer, what its loss is multiplied by in the gradient.
-
-    Returns
-    -------
-    contents : dict
-        By content layer, the tile's share of L.
-    gradient : float64 array (height, width, 3)
-        Its share of df/dx, at its pixels with the halo.
-    """
-    _, contents, tape = _look(network, pixels, tile, (), targets)
-    return contents, _carry_back(network, tape, tile, guides, slopes, targets, alpha)
-
-
-def tile_once(
-    network: Network,
-    pixels: Array,
-    tile: Tile,
-    guides: Sequence[Guide],
-    slopes_of: Callable[[Sequence[Mapping[str, Array]]], Sequence[Mapping[str, Array]]],
-    targets: Mapping[str, Array],
-    alpha: Mapping[str, float],
-) -> tuple[list[dict[str, Array]], dict[str, float], Array]:
-    """Both passes for a picture that is one tile, whose Gram matrices are the picture's.
-
-    Parameters are those of `tile_gradient`, with `slopes_of` the function from the Gram matrices
-    to their slopes. Returns what `tile_grams` and `tile_gradient` do.
-    """
-    grams, contents, tape = _look(network, pixels, tile, guides, targets)
-    slopes = slopes_of(grams)
-    return grams, contents, _carry_back(network, tape, tile, guides, slopes, targets, alpha)
-
-
-def tile_activations(network: Network, pixels: Array, tile: Tile) -> dict[str, Array]:
-    """The activations at a tile's own positions, by layer; parameters as in `tile_grams`."""
-
-    def take(name: str, activation: Array) -> Array:
-        return _own(tile, name, activation).copy()
-
-    wanted = {name: partial(take, name) for name in tile.layers}
-    return forward(network, network_input(network, pixels), wanted)[0]
-
-
-def cropped(arrays: Mapping[str, Array | float], tile: Tile) -> dict[str, Any]:
-    """Arrays over the positions of the whole picture's layers, at those that a tile owns."""
-    return {
-        name: array if isinstance(array, float) else array[tile.own(name)]
-        for name, array in arrays.items()
-        if name in tile.layers
-    }
-
-
-def _look(
+def tile_forward(
     network: Network,
     pixels: Array,
     tile: Tile,
     guides: Sequence[Guide],
     targets: Mapping[str, Array],
 ) -> tuple[list[dict[str, Array]], dict[str, float], Tape]:
-    """Run a tile forward: its shares of the Gram matrices and content losses, and the tape."""
+    """Run a tile forward.
+
+    Parameters
+    ----------
+    network : Network
+    pixels : array (height, width, 3), RGB, 0..255
+        The tile's, with its halo.
+    tile : Tile
+    guides : one for each region
+        Cropped to the tile's own positions, see `cropped`.
+    targets : dict of arrays (own height, own width, channels)
+        By content layer, P at the tile's own positions.
+
+    Returns
+    -------
+    grams : list of dicts of arrays (channels, channels), in the network's precision
+        For each guide, sum_k w_k F_k F_k^T by layer.
+    contents : dict
+        By content layer, the tile's share of L.
+    tape : Tape
+        For `tile_backward`.
+    """
     grams: list[dict[str, Array]] = [{} for _ in guides]
     contents: dict[str, float] = {}
 
@@ -171,7 +93,7 @@ def _look(
     return grams, contents, tape
 
 
-def _carry_back(
+def tile_backward(
     network: Network,
     tape: Tape,
     tile: Tile,
@@ -180,7 +102,24 @@ def _carry_back(
     targets: Mapping[str, Array],
     alpha: Mapping[str, float],
 ) -> Array:
-    """Run a tile backward, with the losses' derivatives at its own positions."""
+    """Run a tile backward, with the losses' derivatives at its own positions.
+
+    Parameters
+    ----------
+    network, tile, guides, targets
+        As in `tile_forward`.
+    tape : Tape
+        From there; it is used up.
+    slopes : one dict for each region
+        By style layer, D = dE/dG' of the whole picture, weighed, (channels, channels).
+    alpha : dict
+        By content layer, what its loss is multiplied by in the gradient.
+
+    Returns
+    -------
+    float64 array (height, width, 3)
+        The tile's share of df/dx, at its pixels with the halo.
+    """
 
     def add(name: str, activation: Array, gradient: Array | None) -> Array:
         if gradient is None:
@@ -203,6 +142,50 @@ def _carry_back(
     losses: dict[str, LossGradient] = {name: partial(add, name) for name in tile.layers}
     gradient = network_input_backward(network, backward(network, tape, losses))
     return gradient.astype(np.float64, copy=False)
+
+
+def tile_grams(
+    network: Network, pixels: Array, tile: Tile, guides: Sequence[Guide]
+) -> list[dict[str, Array]]:
+    """The first pass over a tile, cut for the style layers: as `tile_forward`, the grams alone."""
+    return tile_forward(network, pixels, tile, guides, {})[0]
+
+
+def tile_gradient(
+    network: Network,
+    pixels: Array,
+    tile: Tile,
+    guides: Sequence[Guide],
+    slopes: Sequence[Mapping[str, Array]],
+    targets: Mapping[str, Array],
+    alpha: Mapping[str, float],
+) -> tuple[dict[str, float], Array]:
+    """The second pass over a tile, cut for all layers with a loss: forward and backward.
+
+    Parameters are those of `tile_forward` and `tile_backward`. Returns the tile's shares of the
+    content losses and of the gradient.
+    """
+    _, contents, tape = tile_forward(network, pixels, tile, (), targets)
+    return contents, tile_backward(network, tape, tile, guides, slopes, targets, alpha)
+
+
+def tile_activations(network: Network, pixels: Array, tile: Tile) -> dict[str, Array]:
+    """The activations at a tile's own positions, by layer; parameters as in `tile_forward`."""
+
+    def take(name: str, activation: Array) -> Array:
+        return _own(tile, name, activation).copy()
+
+    wanted = {name: partial(take, name) for name in tile.layers}
+    return forward(network, network_input(network, pixels), wanted)[0]
+
+
+def cropped(arrays: Mapping[str, Array | float], tile: Tile) -> dict[str, Any]:
+    """Arrays over the positions of the whole picture's layers, at those that a tile owns."""
+    return {
+        name: array if isinstance(array, float) else array[tile.own(name)]
+        for name, array in arrays.items()
+        if name in tile.layers
+    }
 
 
 def _own(tile: Tile, name: str, activation: Array) -> Array:

@@ -29,9 +29,10 @@ from npstyle.tile_passes import (
     add_grams,
     cropped,
     tile_activations,
+    tile_backward,
+    tile_forward,
     tile_gradient,
     tile_grams,
-    tile_once,
 )
 from npstyle.tiles import Size, Tile, cut
 
@@ -217,14 +218,11 @@ class TiledObjective:
         guides = [cropped(guide, tile) for guide in self.guides]
         targets = cropped(self.content_targets, tile)
         with self.arena.lent():
-            grams, contents, gradient[tile.pixels] = tile_once(
-                self.network,
-                pixels[tile.pixels],
-                tile,
-                guides,
-                self._slopes,
-                targets,
-                self.alpha,
+            grams, contents, tape = tile_forward(
+                self.network, pixels[tile.pixels], tile, guides, targets
+            )
+            gradient[tile.pixels] = tile_backward(
+                self.network, tape, tile, guides, self._slopes(grams), targets, self.alpha
             )
         return grams, contents
 
