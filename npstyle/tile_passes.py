@@ -169,13 +169,15 @@ def tile_gradient(
     return contents, tile_backward(network, tape, tile, guides, slopes, targets, alpha)
 
 
-def tile_activations(network: Network, pixels: Array, tile: Tile) -> dict[str, Array]:
-    """The activations at a tile's own positions, by layer; parameters as in `tile_forward`."""
+def tile_activations(
+    network: Network, pixels: Array, tile: Tile, layers: Collection[str]
+) -> dict[str, Array]:
+    """The activations at a tile's own positions, of those of these layers that it owns any of."""
 
     def take(name: str, activation: Array) -> Array:
         return _own(tile, name, activation).copy()
 
-    wanted = {name: partial(take, name) for name in tile.layers}
+    wanted = {name: partial(take, name) for name in tile.layers if name in layers}
     return forward(network, network_input(network, pixels), wanted)[0]
 
 

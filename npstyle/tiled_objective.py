@@ -117,16 +117,19 @@ class TiledObjective:
         )
 
     def _content_targets(self, photo: Array, content: Collection[str]) -> dict[str, Array]:
-        """P of the whole photo, written tile by tile."""
+        """P of the whole photo, written tile by tile.
+
+        The tiles are an evaluation's own, so that L is exactly 0 at the photo.
+        """
         size, dtype = photo.shape[:2], self.network.dtype
         outputs = shapes(self.network, content, *size)
         targets = {
             name: self._allocate(outputs[self.network.depth(name)][1], dtype, f"content {name}")
             for name in content
         }
-        for tile in cut(self.network, content, size, self.tile):
+        for tile in self.tiles:
             with self.arena.lent():
-                own = tile_activations(self.network, photo[tile.pixels], tile)
+                own = tile_activations(self.network, photo[tile.pixels], tile, content)
             for name, activation in own.items():
                 targets[name][tile.own(name)] = activation
         return targets

@@ -33,7 +33,7 @@ def test_own_activations_are_the_whole_pictures_for_any_sequential_network(
     whole, _ = forward(network, network_input(network, pixels), as_they_are(names))
     for tile in (cell(network, names), 12):
         for part in cut(network, names, (23, 34), tile):
-            own = tile_activations(network, pixels[part.pixels], part)
+            own = tile_activations(network, pixels[part.pixels], part, names)
             for name, found in own.items():
                 assert np.allclose(found, whole[name][part.own(name)], rtol=1e-12, atol=1e-12)
 

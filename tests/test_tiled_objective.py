@@ -109,6 +109,14 @@ def test_without_content_or_without_style(rng, pictures, without):
     check_equal(network, pictures, settings, 8)
 
 
+def test_content_is_exactly_zero_at_the_photo(rng, pictures):
+    network = configure(sequence(rng, VGG_LIKE), "avg", np.float32)
+    photo, painting, _ = pictures
+    parts = TiledObjective(network, photo, painting, at_small_layers("gatys"), 8)(photo).parts
+    assert parts["content conv3_1"] == 0
+    assert parts["style conv3_2"] > 0
+
+
 @pytest.mark.parametrize("side", ["a cell in front", "a pixel behind"])
 def test_a_halo_that_is_too_small_is_noticed(rng, pictures, monkeypatch, side):
     network = configure(sequence(rng, VGG_LIKE), "avg", np.float64)
