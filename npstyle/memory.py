@@ -100,6 +100,11 @@ def run_bytes(
     return peak + threads * strips_bytes(network, wanted, photo)
 
 
+def with_gaps(size: int) -> int:
+    """Memory of an arena for arrays that fill `size` bytes together: gaps remain between them."""
+    return size + size // 4
+
+
 def tile_bytes(network: Network, wanted: Collection[str], size: Size, tile: int) -> int:
     """Largest sum of arrays alive while one tile of a picture is evaluated.
 
@@ -115,7 +120,7 @@ def tile_bytes(network: Network, wanted: Collection[str], size: Size, tile: int)
         As in `npstyle.tiles.cut`, which says what it raises.
     """
     height, width = largest_size(network, wanted, size, tile)
-    own_weights = height * width * network.dtype.itemsize  # of the first layer, see tiled_objective
+    own_weights = height * width * network.dtype.itemsize  # of the first layer, see tile_passes
     return evaluation_bytes(network, wanted, (height, width)) + own_weights
 
 
@@ -129,15 +134,19 @@ def largest_tile(network: Network, wanted: Collection[str], size: Size, memory: 
     size : (height, width)
         Of the picture.
     memory : int
-        Bytes, for what `tile_bytes` counts.
+        Bytes, for what `tile_bytes` counts and the gaps between the arrays.
 
     Raises
     ------
     InputError
         If not even the smallest tile fits.
     """
+
+    def needed(tile: int) -> int:
+        return with_gaps(tile_bytes(network, wanted, size, tile))
+
     C = cell(network, wanted)
-    least = tile_bytes(network, wanted, size, C)
+    least = needed(C)
     if least > memory:
         raise InputError(
             f"--memory: {memory / 1e6:.0f} MB are left for a tile, and the smallest there is, of "
@@ -147,7 +156,7 @@ def largest_tile(network: Network, wanted: Collection[str], size: Size, memory: 
     cells = -(-max(size) // C)
     # Tiles are as equal as can be, so these are all the sizes that they can have.
     tiles = sorted({-(-cells // count) * C for count in range(1, cells + 1)}, reverse=True)
-    return next(tile for tile in tiles if tile_bytes(network, wanted, size, tile) <= memory)
+    return next(tile for tile in tiles if needed(tile) <= memory)
 
 
 def strips_bytes(network: Network, wanted: Collection[str], size: Size) -> int:

@@ -31,7 +31,7 @@ from npstyle.losses import (
     total_variation,
     total_variation_backward,
 )
-from npstyle.memory import evaluation_bytes
+from npstyle.memory import evaluation_bytes, with_gaps
 from npstyle.network import Network
 from npstyle.ops import gpu
 from npstyle.passes import LossGradient, Tape, backward, forward
@@ -116,9 +116,8 @@ class StyleObjective:
         ]
         self.guides = [self._guides(region.mask, style) for region in regions]
 
-        # A quarter more than the arrays fill together, for the gaps between them.
         need = evaluation_bytes(network, self._wanted, photo.shape[:2])
-        self.arena = Arena(need + need // 4)
+        self.arena = Arena(with_gaps(need))
 
         self.alpha, self.beta = factors(
             {name: content_weight * w for name, w in content.items()},

@@ -20,7 +20,7 @@ from npstyle.arena import Arena
 from npstyle.errors import InputError
 from npstyle.guides import Region, Source, carry_down
 from npstyle.losses import style_loss, style_slope, total_variation, total_variation_backward
-from npstyle.memory import tile_bytes
+from npstyle.memory import tile_bytes, with_gaps
 from npstyle.network import Network, shapes
 from npstyle.objective import Evaluation, blended, factors, regions_of, weights_by_layer
 from npstyle.presets import Settings
@@ -97,10 +97,7 @@ class TiledObjective:
         size = photo.shape[:2]
         self.tiles = cut(network, wanted, size, tile)
         self._style_tiles = cut(network, style, size, tile)
-
-        # A quarter more than the arrays fill together, for the gaps between them.
-        need = tile_bytes(network, wanted, size, tile)
-        self.arena = Arena(need + need // 4)
+        self.arena = Arena(with_gaps(tile_bytes(network, wanted, size, tile)))
 
         self.content_targets = self._content_targets(photo, content)
         regions = regions_of(painting)
