@@ -4,8 +4,9 @@
     done = npstyle.transfer("town.jpg", "starry_night.jpg", settings=npstyle.Settings(size=256))
     npstyle.save_image("out.png", done.result.image, done.record)
 
-`StyleObjective` is the loss and its gradient at the pixels; the kernels and losses under it are
-plain functions on plain arrays, (height, width, channels).
+`StyleObjective` is the loss and its gradient at the pixels, `TiledObjective` the same for a picture
+larger than memory; the kernels and losses under them are plain functions on plain arrays, (height,
+width, channels).
 """
 
 from importlib import import_module
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from npstyle.passes import backward, forward
     from npstyle.presets import PRESETS, Settings
     from npstyle.style_transfer import Plan, State, Transfer, transfer
+    from npstyle.tiled_objective import TiledObjective
     from npstyle.version import __version__
 
 # A name is imported when it is first asked for, so that `npstyle --help` need not wait for NumPy
@@ -77,6 +79,7 @@ _HOMES = {
     "passes": ["backward", "forward"],
     "presets": ["PRESETS", "Settings"],
     "style_transfer": ["Plan", "State", "Transfer", "transfer"],
+    "tiled_objective": ["TiledObjective"],
     "version": ["__version__"],
 }
 
@@ -93,6 +96,7 @@ __all__ = [
     "Source",
     "State",
     "StyleObjective",
+    "TiledObjective",
     "Transfer",
     "__version__",
     "avg_pool2d",

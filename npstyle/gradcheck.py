@@ -23,6 +23,8 @@ adjoint
 complex step
     For an analytic F, Im f(x + i h v) / h = <g, v> + O(h^2) without any difference, so that h =
     1e-30 leaves rounding only. Squire and Trapp, SIAM Review 40 (1998).
+equals whole
+    The objective by tiles (`npstyle.tiled_objective`) is the whole picture's, to rounding.
 
 Kinks. A ReLU at 0 and a tie in max pooling have no derivative, and a difference across one says
 nothing. A line that meets a kink is tried again with shorter steps; where the kink stays, the
@@ -47,7 +49,7 @@ from npstyle.lab.battery import Subject
 from npstyle.lab.methods import Outcome
 from npstyle.lab.trial import Trial, float_array, scale_of
 from npstyle.lab.userfile import load_pair
-from npstyle.lab.whole import all_subjects
+from npstyle.lab.whole import all_subjects, tile_outcomes
 from npstyle.network import Network
 
 Array = NDArray[Any]
@@ -208,7 +210,7 @@ def check_subject(
 def check_network(
     network: Network, size: int, samples: int, directions: int, seed: int = 0
 ) -> Iterator[Report]:
-    """Check every kernel, loss, layer of a network and preset, one after another.
+    """Check every kernel, loss, layer of a network, preset and tile, one after another.
 
     Parameters
     ----------
@@ -225,6 +227,8 @@ def check_network(
     """
     for subject in all_subjects(network, size, seed):
         yield check_subject(subject, samples, directions, seed)
+    for name, outcome in tile_outcomes(network, seed):
+        yield Report(name, (outcome,))
 
 
 def check_file(

@@ -15,10 +15,11 @@ Style (equations 4 and 6)
     divided by its own M. With G' = G / M and A' = A / M_A
 
     E = 1/(4 N^2) sum (G' - A')^2
+    dE/dG' = 1/(2 N^2) (G' - A')
     dE/dF = 1/(N^2 M) (G' - A') F  where F > 0, else 0
 
     which is the paper's formula when the sizes agree. (gram_backward with D = dE/dG =
-    (G' - A') / (2 N^2 M), a symmetric matrix, gives the same: (D + D^T) F.)
+    dE/dG' / M, a symmetric matrix, gives the same: (D + D^T) F.)
 
     Guided by weights w_k of the positions, sum_k w_k = 1, as in `npstyle.guides`, a region of the
     picture is compared: G' = sum_k w_k F_k F_k^T, and 1/M becomes w_k in the derivative.
@@ -39,11 +40,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.backend import on_gpu, pieces_of, share
+from npstyle.backend import on_gpu, pieces_of, share, strips
 from npstyle.ops import gpu
 from npstyle.ops.gram import gram, gram_backward
 
 Array = NDArray[Any]
+
+TV_ROWS = 64
+"""Rows whose differences are taken at a time: they need little memory beside the picture."""
 
 
 def content_loss(activation: Array, target: Array) -> Any:
@@ -147,6 +151,17 @@ def style_loss(activation_gram: Array, target_gram: Array) -> Any:
     return _sum_of_squares(activation_gram - target_gram) / (4 * channels**2)
 
 
+def style_slope(activation_gram: Array, target_gram: Array, weight: float = 1.0) -> Array:
+    """Weigh dE/dG' = 1/(2 N^2) (G' - A'); parameters as in `style_loss`.
+
+    Returns
+    -------
+    array (channels, channels)
+    """
+    factor = weight / (2 * len(activation_gram) ** 2)
+    return (activation_gram - target_gram) * activation_gram.dtype.type(factor)
+
+
 def style_loss_backward(
     activation: Array,
     activation_gram: Array,
@@ -178,11 +193,9 @@ def style_loss_backward(
         return gpu.style_loss_backward(
             activation, activation_gram, target_gram, weight, upstream, weights
         )
-    height, width, channels = activation.shape
-    factor = weight / (2 * channels**2)
     if weights is None:
-        factor /= height * width
-    slope = (activation_gram - target_gram) * activation_gram.dtype.type(factor)
+        weight /= activation.shape[0] * activation.shape[1]
+    slope = style_slope(activation_gram, target_gram, weight)
     return gram_backward(slope, activation, weights=weights, gated=gated, upstream=upstream)
 
 
@@ -201,20 +214,40 @@ def total_variation(image: Array) -> Any:
     """
     if on_gpu(image):
         return gpu.total_variation(image)
-    return _sum_of_squares(np.diff(image, axis=1)) + _sum_of_squares(np.diff(image, axis=0))
+    return sum(
+        _sum_of_squares(np.diff(image[first:end], axis=1))
+        + _sum_of_squares(np.diff(image[max(0, first - 1) : end], axis=0))
+        for first, end in strips(len(image), TV_ROWS)
+    )
 
 
-def total_variation_backward(image: Array) -> Array:
-    """Derivative of `total_variation`: every difference pulls its two pixels together."""
+def total_variation_backward(
+    image: Array, weight: float = 1.0, upstream: Array | None = None
+) -> Array:
+    """Weigh dT/dX: every difference pulls its two pixels together.
+
+    Parameters
+    ----------
+    image : array (height, width, channels)
+    weight, upstream
+        As in `content_loss_backward`.
+
+    Returns
+    -------
+    array (height, width, channels)
+    """
     if on_gpu(image):
-        return gpu.total_variation_backward(image)
-    gradient = np.zeros_like(image)
-    to_right = 2 * np.diff(image, axis=1)
-    gradient[:, 1:] += to_right
-    gradient[:, :-1] -= to_right
-    to_below = 2 * np.diff(image, axis=0)
-    gradient[1:] += to_below
-    gradient[:-1] -= to_below
+        return gpu.total_variation_backward(image, weight, upstream)
+    gradient = np.zeros_like(image) if upstream is None else upstream
+    factor = image.dtype.type(2 * weight)
+    for first, end in strips(len(image), TV_ROWS):
+        to_right = factor * np.diff(image[first:end], axis=1)
+        gradient[first:end, 1:] += to_right
+        gradient[first:end, :-1] -= to_right
+        above = max(0, first - 1)  # the last row of the strip before, which has its lower neighbour
+        to_below = factor * np.diff(image[above:end], axis=0)
+        gradient[above + 1 : end] += to_below
+        gradient[above : end - 1] -= to_below
     return gradient
 
 

@@ -31,7 +31,7 @@ from npstyle.losses import (
     total_variation,
     total_variation_backward,
 )
-from npstyle.memory import evaluation_bytes
+from npstyle.memory import evaluation_bytes, with_gaps
 from npstyle.network import Network
 from npstyle.ops import card, gpu
 from npstyle.passes import LossGradient, Tape, backward, forward
@@ -103,34 +103,29 @@ class StyleObjective:
         tv_weight: float = 0.0,
         scaling: Scaling = "means",
     ) -> None:
-        if not content_layers and not style_layers:
-            raise InputError("--content-layers, --style-layers: both are empty; name a layer")
         self.network = network
         self.shape = photo.shape
         self.tv_weight = tv_weight
-        content = {network.canonical(name): w for name, w in content_layers.items()}
-        style = {network.canonical(name): w for name, w in style_layers.items()}
+        content, style = weights_by_layer(network, content_layers, style_layers)
         self._wanted = tuple(dict.fromkeys([*content, *style]))
 
         self.content_targets = self._forward(photo, dict.fromkeys(content, lambda F: F))[0]
-        if isinstance(painting, np.ndarray):
-            painting = [Region((Source(painting),))]
-        self.style_targets = [self._style_target(region, style) for region in painting]
-        self.guides = [self._guides(region.mask, style) for region in painting]
+        regions = regions_of(painting)
+        self.style_targets = [
+            blended(region, lambda source: self._grams(source, style)) for region in regions
+        ]
+        self.guides = [self._guides(region.mask, style) for region in regions]
 
-        # A quarter more than the arrays fill together, for the gaps between them.
         need = evaluation_bytes(network, self._wanted, photo.shape[:2])
-        self.arena = Arena(need + need // 4)
+        self.arena = Arena(with_gaps(need))
 
-        means = scaling == "means"
-        self.alpha = {
-            name: content_weight * w * (2 / self.content_targets[name].size if means else 1)
-            for name, w in content.items()
-        }
-        self.beta = {
-            name: style_weight * w * (4 / len(self.style_targets[0][name]) ** 2 if means else 1)
-            for name, w in style.items()
-        }
+        self.alpha, self.beta = factors(
+            {name: content_weight * w for name, w in content.items()},
+            {name: style_weight * w for name, w in style.items()},
+            self.content_targets,
+            self.style_targets,
+            scaling,
+        )
 
     def _guides(self, mask: Array | None, style: Collection[str]) -> dict[str, Array]:
         """The weights of the positions at each layer; none without a mask."""
@@ -139,27 +134,16 @@ class StyleObjective:
         weights = carry_down(self.network, style, mask)
         return {name: self._placed(weight) for name, weight in weights.items()}
 
-    def _style_target(self, region: Region, style: Collection[str]) -> dict[str, Array]:
-        """The blended Gram matrices of a region's paintings."""
-        whole = sum(source.blend for source in region.sources)
-        target: dict[str, Array] = {}
-        for source in region.sources:
-            guides = self._guides(source.mask, style)
-            taken = {name: partial(mean_gram, weights=guides.get(name)) for name in style}
-            for name, gram in self._forward(source.pixels, taken)[0].items():
-                share = gram * gram.dtype.type(source.blend / whole)
-                target[name] = target[name] + share if name in target else share
-        return target
+    def _grams(self, source: Source, style: Collection[str]) -> dict[str, Array]:
+        """The Gram matrices of a painting, or of the part of it that is meant."""
+        guides = self._guides(source.mask, style)
+        taken = {name: partial(mean_gram, weights=guides.get(name)) for name in style}
+        return self._forward(source.pixels, taken)[0]
 
     def _forward(
         self, pixels: Array, wanted: Mapping[str, Callable[[Array], T]]
     ) -> tuple[dict[str, T], Tape]:
-        network = self.network
-        fed = gpu.preprocess if network.is_on_gpu else preprocess
-        image = fed(
-            self._placed(pixels), network.channel_order, network.mean, network.scale, network.dtype
-        )
-        return forward(network, image, wanted)
+        return forward(self.network, network_input(self.network, self._placed(pixels)), wanted)
 
     def _placed(self, array: Array) -> Array:
         """The array where the network is: on the GPU, or as it is."""
@@ -187,12 +171,9 @@ class StyleObjective:
         with self.arena.lent():
             parts, losses, tape = self._run(placed)
             image_gradient = backward(network, tape, losses)
-        fed_backward = gpu.preprocess_backward if network.is_on_gpu else preprocess_backward
-        gradient = fed_backward(image_gradient, network.channel_order, network.scale).astype(
-            np.float64, copy=False
-        )
+        gradient = network_input_backward(network, image_gradient).astype(np.float64, copy=False)
         if self.tv_weight:
-            gradient += self.tv_weight * total_variation_backward(placed)
+            gradient = total_variation_backward(placed, self.tv_weight, gradient)
         if network.is_on_gpu and not on_gpu(pixels):
             gradient = card.to_host(gradient)
         return Evaluation(sum(parts.values()), gradient, parts)
@@ -258,6 +239,71 @@ class StyleObjective:
             )
         assert gradient is not None  # every activation that is wanted has a loss
         return gradient
+
+
+def weights_by_layer(
+    network: Network, content_layers: Mapping[str, float], style_layers: Mapping[str, float]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """w_l of content and of style, each layer by its one name; InputError if there is none."""
+    if not content_layers and not style_layers:
+        raise InputError("--content-layers, --style-layers: both are empty; name a layer")
+    content = {network.canonical(name): w for name, w in content_layers.items()}
+    style = {network.canonical(name): w for name, w in style_layers.items()}
+    return content, style
+
+
+def regions_of(painting: Array | Sequence[Region]) -> Sequence[Region]:
+    """The regions of the photo: a painting alone is one, without a mask."""
+    return [Region((Source(painting),))] if isinstance(painting, np.ndarray) else painting
+
+
+def blended(region: Region, grams: Callable[[Source], Mapping[str, Array]]) -> dict[str, Array]:
+    """A region's target: the Gram matrices of its paintings, sum_k blend_k A'_k / sum_k blend_k.
+
+    Parameters
+    ----------
+    region : Region
+    grams : callable
+        From a painting to its Gram matrices, by layer.
+    """
+    whole = sum(source.blend for source in region.sources)
+    target: dict[str, Array] = {}
+    for source in region.sources:
+        for name, gram in grams(source).items():
+            share = gram * gram.dtype.type(source.blend / whole)
+            target[name] = target[name] + share if name in target else share
+    return target
+
+
+def factors(
+    content: Mapping[str, float],
+    style: Mapping[str, float],
+    content_targets: Mapping[str, Array],
+    style_targets: Sequence[Mapping[str, Array]],
+    scaling: Scaling,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """alpha_c and beta_l by layer, from the weights of the layers in the units of `scaling`."""
+    means = scaling == "means"
+    alpha = {
+        name: w * (2 / content_targets[name].size if means else 1) for name, w in content.items()
+    }
+    beta = {
+        name: w * (4 / len(style_targets[0][name]) ** 2 if means else 1)
+        for name, w in style.items()
+    }
+    return alpha, beta
+
+
+def network_input(network: Network, pixels: Array) -> Array:
+    """What the network is fed, (height, width, channels), from pixels that lie where it does."""
+    fed = gpu.preprocess if network.is_on_gpu else preprocess
+    return fed(pixels, network.channel_order, network.mean, network.scale, network.dtype)
+
+
+def network_input_backward(network: Network, gradient: Array) -> Array:
+    """Derivative of `network_input`: dL/dx, (height, width, 3), from dL/dz."""
+    fed_backward = gpu.preprocess_backward if network.is_on_gpu else preprocess_backward
+    return fed_backward(gradient, network.channel_order, network.scale)
 
 
 def build_objective(

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from npstyle.gradcheck import Report
 
 SUFFIXES = (".png", ".pdf", ".svg")
-MARKERS = {"coordinates": "o", "directions": "s", "adjoint": "^", "complex step": "x"}
+MARKERS = {
+    "coordinates": "o",
+    "directions": "s",
+    "adjoint": "^",
+    "complex step": "x",
+    "equals whole": "d",
+}
 
 
 def check_plot(path: Path) -> None:

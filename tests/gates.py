@@ -12,10 +12,11 @@ from unittest import mock
 import numpy as np
 
 from npstyle import backend
-from npstyle.network import Relu, accelerate, configure
+from npstyle.network import Pool, Relu, accelerate, configure
 from npstyle.objective import build_objective
 from npstyle.ops.card import to_device, to_host
 from npstyle.passes import forward, rectified
+from npstyle.tile_passes import tile_forward
 from tests.numeric import relative_error
 
 
@@ -75,12 +76,37 @@ def evaluate_with_gates(objective, pixels, imposed):
         for index, gate in imposed.items():
             own = to_host(rectified(network, tape, index))
             others += np.count_nonzero((own > 0) != gate)
-            if own.dtype != bool:  # an activation: it is moved across 0, but hardly
-                barely = np.finfo(own.dtype).tiny
-                gate = np.where(gate, np.maximum(own, barely), 0).astype(own.dtype)
+            gate = held_to(gate, own)
             tape.entries[index] = to_device(gate) if network.is_on_gpu else gate
         return taken, tape
 
     with mock.patch("npstyle.objective.forward", forward_with_gates):
         evaluation = objective(pixels)
     return evaluation, others
+
+
+def evaluate_tiles_with_gates(objective, pixels, imposed):
+    """A `TiledObjective`'s evaluation with these gates of the whole picture."""
+    layers = objective.network.layers
+    strides = np.cumprod([layer.stride if isinstance(layer, Pool) else 1 for layer in layers])
+
+    def forward_with_gates(network, image, tile, *rest):
+        grams, contents, tape = tile_forward(network, image, tile, *rest)
+        for index in range(len(tape.entries)):
+            if index in imposed:
+                first = [span.start // strides[index] for span in tile.pixels]
+                gate = imposed[index][first[0] :, first[1] :]
+                own = rectified(network, tape, index)
+                tape.entries[index] = held_to(gate[: own.shape[0], : own.shape[1]], own)
+        return grams, contents, tape
+
+    with mock.patch("npstyle.tile_passes.tile_forward", forward_with_gates):
+        return objective(pixels)
+
+
+def held_to(gate, own):
+    """What a tape knows of a ReLU, its gate or its output, with this gate."""
+    if own.dtype == bool:
+        return gate
+    barely = np.finfo(own.dtype).tiny  # an activation is moved across 0, but hardly
+    return np.where(gate, np.maximum(own, barely), 0).astype(own.dtype)

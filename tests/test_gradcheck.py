@@ -5,8 +5,10 @@ from npstyle.errors import InputError
 from npstyle.gradcheck import check_gradient, check_network, check_subject
 from npstyle.lab.battery import CHAPTERS
 from npstyle.lab.probes import TAYLOR_STEPS, Line, difference, taylor
+from npstyle.lab.whole import tile_outcomes
 from npstyle.network import load_network
 from npstyle.ops.relu import relu, relu_backward
+from npstyle.tiles import ReceptiveField
 
 
 def outcomes(report, method):
@@ -189,6 +191,22 @@ def test_the_battery_is_green_on_the_builtin_network():
     names = " ".join(report.name for report in reports)
     for part in ("conv1_1", "relu5_1", "pool4 max", "objective gatys", "objective neural-style"):
         assert part in names
+    for report in reports:
+        if report.name.startswith("tiles, "):
+            (outcome,) = report.outcomes
+            assert outcome.method == "equals whole"
+            assert outcome.checked > 1
+    assert "tiles, paper" in names
+
+
+def test_tiles_that_see_too_little_are_called_wrong(monkeypatch):
+    right = ReceptiveField.of
+    monkeypatch.setattr(ReceptiveField, "of", lambda *a: (right(*a)[0] + 2, right(*a)[1]))
+    assert not check_subject(subjects("tiles")[0]).passed
+    monkeypatch.setattr(ReceptiveField, "of", lambda *a: (right(*a)[0] + 16, right(*a)[1]))
+    _, outcome = next(tile_outcomes(load_network("builtin"), 0))
+    assert not outcome.passed
+    assert "differs by" in outcome.note
 
 
 @pytest.mark.slow

@@ -92,3 +92,13 @@ def test_gradients_keep_the_dtype_and_values_have_float64_at_least(rng, dtype):
     assert style_loss_backward(F, mean_gram(F), mean_gram(P)).dtype == dtype
     assert total_variation_backward(F).dtype == dtype
     assert np.asarray(content_loss(F, P)).dtype.itemsize >= 8
+
+
+def test_total_variation_of_a_tall_picture_is_taken_strip_by_strip(rng, monkeypatch):
+    X, upstream = rng.uniform(0, 255, (2, 11, 4, 3))
+    value, gradient = total_variation(X), total_variation_backward(X)
+    monkeypatch.setattr("npstyle.losses.TV_ROWS", 3)
+    assert total_variation(X) == pytest.approx(value, rel=1e-13)
+    assert np.allclose(total_variation_backward(X), gradient, atol=1e-12)
+    expected = upstream + gradient / 4
+    assert np.allclose(total_variation_backward(X, 1 / 4, upstream), expected, atol=1e-12)

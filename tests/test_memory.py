@@ -1,5 +1,6 @@
 """The count is held against what tracemalloc sees NumPy allocate."""
 
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -7,12 +8,22 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from npstyle.memory import evaluation_bytes, forward_bytes, run_bytes
+from npstyle.errors import InputError
+from npstyle.memory import (
+    evaluation_bytes,
+    forward_bytes,
+    largest_tile,
+    run_bytes,
+    tile_bytes,
+    with_gaps,
+)
 from npstyle.network import accelerate, configure, load_network
 from npstyle.objective import StyleObjective
 from npstyle.optimizers import vectors_held
 from npstyle.passes import forward
 from npstyle.presets import Settings
+from npstyle.tiled_objective import TiledObjective
+from npstyle.tiles import cut
 
 SIZE = (240, 320)
 
@@ -55,6 +66,41 @@ def test_counts_of_forward_and_evaluation_are_those_of_the_arrays(rng, pooling, 
     objective(rng.uniform(0, 255, (*SIZE, 3)))
     measured = image.nbytes + objective.arena.used
     assert evaluation_bytes(network, names, SIZE) == pytest.approx(measured, rel=0.15)
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+def test_the_count_of_a_tile_is_that_of_its_arrays_whatever_the_picture(rng, pooling):
+    settings = Settings()
+    names = [*settings.content_layers, *settings.style_layers]
+    network = accelerate(configure(load_network("builtin"), pooling, np.float32), names)
+    photo = rng.uniform(0, 255, (100, 500, 3))
+    objective = TiledObjective(network, photo, photo[:64, :64], settings, tile=100)
+    objective(photo)
+    image = 3 * max(part.size[0] * part.size[1] for part in objective.tiles) * 4
+    counted = tile_bytes(network, names, (100, 500), 100)
+    assert counted == pytest.approx(image + objective.arena.used, rel=0.15)
+    assert tile_bytes(network, names, (100, 5000), 100) == pytest.approx(counted, rel=0.1)
+
+
+def test_the_largest_tile_fits_and_the_next_does_not():
+    network, names, size = load_network("builtin"), ["conv1_1", "conv5_1"], (700, 1000)
+    for memory in (int(20e6), int(60e6)):
+        tile = largest_tile(network, names, size, memory)
+        assert 16 < tile < 1000
+        assert with_gaps(tile_bytes(network, names, size, tile)) <= memory
+        # The tiles are as equal as can be, so the next size is the one that makes fewer of them.
+        counts = {n: len(cut(network, names, size, n)) for n in range(tile, 1000, 16)}
+        larger = next(n for n, count in counts.items() if count < counts[tile])
+        assert with_gaps(tile_bytes(network, names, size, larger)) > memory
+    assert largest_tile(network, names, size, int(1e12)) >= 1000
+
+
+def test_too_little_memory_for_a_tile_is_told_with_what_would_do():
+    network, names, size = load_network("builtin"), ["conv1_1", "conv5_1"], (700, 1000)
+    with pytest.raises(InputError, match="of 16 pixels, takes") as raised:
+        largest_tile(network, names, size, int(1e6))
+    more = int(re.search(r"allow (\d+) MB more", str(raised.value))[1])
+    assert largest_tile(network, names, size, int(1e6) + more * 10**6) >= 16
 
 
 def test_a_run_grows_with_the_pixels_and_shrinks_with_adam():

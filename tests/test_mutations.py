@@ -9,7 +9,7 @@ from npstyle import losses
 from npstyle.gradcheck import check_subject
 from npstyle.image import preprocess_backward
 from npstyle.lab.battery import CHAPTERS, Subject
-from npstyle.lab.whole import kink_pattern
+from npstyle.lab.kinks import kink_pattern
 from npstyle.objective import StyleObjective
 from npstyle.ops.conv import _correlate, conv2d, conv2d_backward, conv2d_backward_weights
 from npstyle.ops.gram import gram_backward

@@ -5,12 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from npstyle import backend
 from npstyle.image import load_image
-from npstyle.network import load_network
-from npstyle.objective import term
+from npstyle.network import accelerate, load_network
+from npstyle.objective import build_objective, term
 from npstyle.presets import PRESETS, Settings
 from npstyle.style_transfer import transfer
-from tests.gates import beside_float64
+from npstyle.tiled_objective import TiledObjective
+from tests.gates import beside_float64, evaluate_tiles_with_gates, gates
+from tests.numeric import relative_error
 
 pytestmark = pytest.mark.slow
 
@@ -60,3 +63,24 @@ def test_the_fast_route_is_exact_between_the_jumps_that_rounded_gates_make(
     assert found.gradient_with_gates <= 1e-5
     assert found.other_gates <= 1e-6 * found.units
     assert found.gradient <= 3e-3
+
+
+@pytest.mark.parametrize("noise", [5, 60])
+def test_tiles_in_float32_are_the_whole_picture_between_the_jumps_that_rounded_gates_make(
+    pictures, vgg19, noise, rng
+):
+    settings = PRESETS["gatys"]
+    names = [*settings.content_layers, *settings.style_layers]
+    network = accelerate(load_network(vgg19), names)
+    photo, painting = (load_image(picture, 256) for picture in pictures)
+    pixels = np.clip(photo + rng.normal(0, noise, photo.shape), 0, 255)
+    with backend.threads(backend.physical_cores()):
+        whole = build_objective(network, photo, painting, settings)
+        tiled = TiledObjective(network, photo, painting, settings, tile=96)
+        assert len(tiled.tiles) == 6
+        expected, found = whole(pixels), tiled(pixels)
+        with_gates = evaluate_tiles_with_gates(tiled, pixels, gates(whole, pixels))
+    assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+    assert found.parts == pytest.approx(expected.parts, rel=1e-5)
+    assert relative_error(with_gates.gradient, expected.gradient) <= 1e-5
+    assert relative_error(found.gradient, expected.gradient) <= 1e-3

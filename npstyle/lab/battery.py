@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle import image, losses, optimizers
+from npstyle import image, losses, optimizers, tile_passes, tiles
+from npstyle.guides import Region, Source
+from npstyle.lab.kinks import kink_pattern
+from npstyle.network import Conv, Layer, Network, Pool, Relu
+from npstyle.objective import build_objective
 from npstyle.ops import conv, gram, pad, pool, relu, winograd
+from npstyle.presets import Settings
+from npstyle.tiled_objective import TiledObjective
 
 Array = NDArray[Any]
 
@@ -282,6 +288,39 @@ def mirror_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     )
 
 
+def tile_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """The gradient by tiles, beside the objective of the whole picture: two regions, TV."""
+    layers: list[Layer] = []
+    for name, channels, filters in [("conv1_1", 3, 3), ("conv2_1", 3, 4)]:
+        weight = rng.standard_normal((3, 3, channels, filters)) / np.sqrt(9 * channels / 2)
+        layers.append(Conv(name, weight, rng.normal(0, 0.3, filters), 1, 1))
+        layers.append(Relu(name.replace("conv", "relu")))
+        layers.append(Pool(name.replace("conv", "pool").removesuffix("_1"), 2, 2, "avg"))
+    network = Network("small", tuple(layers), "BGR", (120.0,) * 3, (0.02,) * 3, False, "")
+    settings = Settings(
+        content_layers={"conv2_1": 3.0},
+        style_layers={"conv1_1": 1.0, "conv2_1": 1.0},
+        tv_weight=0.1,
+    )
+    photo, painting, x = (rng.uniform(0, 255, (7, 11, 3)) for _ in range(3))
+    left = rng.uniform(0, 1, (7, 11))
+    regions = [Region((Source(painting),), left), Region((Source(photo),), 1 - left)]
+    whole = build_objective(network, photo, regions, settings)
+    tiled = TiledObjective(network, photo, regions, settings, tile=2)
+
+    def traced(x: Array) -> tuple[float, Array]:
+        loss, tape = whole.value(x)
+        return loss, kink_pattern(network, tape)
+
+    yield Subject(
+        "objective by tiles",
+        lambda x: whole.value(x)[0],
+        lambda g, x: g * tiled(x).gradient,
+        (x,),
+        pattern=traced,
+    )
+
+
 CHAPTERS = {
     "conv2d": Chapter(
         conv, (conv.conv2d, conv.conv2d_backward, conv.conv2d_backward_weights), conv_subjects
@@ -306,4 +345,9 @@ CHAPTERS = {
         image, (image.preprocess, image.preprocess_backward), preprocess_subjects
     ),
     "mirror": Chapter(optimizers, (optimizers.mirror, optimizers.mirror_backward), mirror_subjects),
+    "tiles": Chapter(
+        tiles,
+        (tiles.receptive_field, tile_passes.tile_forward, tile_passes.tile_backward),
+        tile_subjects,
+    ),
 }

@@ -1,4 +1,4 @@
-"""The five ways to check a derivative; `npstyle.gradcheck` says what each one can see."""
+"""The ways to check a derivative; `npstyle.gradcheck` says what each one can see."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from npstyle.lab.probes import SLOPE_TOLERANCE, Difference, Line, difference, taylor
 from npstyle.lab.trial import Trial, checked_gradients, copies
+from npstyle.objective import Evaluation
 
 Array = NDArray[Any]
 
@@ -17,6 +18,9 @@ RESOLVED = 1e-2
 
 COMPLEX_STEP = 1e-30
 COMPLEX_STEP_TOLERANCE = 1e-14
+
+EQUALITY_TOLERANCE = 1e-12
+"""Between two routes to the same numbers in float64."""
 
 
 @dataclass(frozen=True)
@@ -256,3 +260,17 @@ def complex_step(
         directions,
         note="" if passed else note,
     )
+
+
+def equality(found: Evaluation, expected: Evaluation, checked: int) -> Outcome:
+    """Compare two evaluations of one objective: gradient, loss and every term, relatively."""
+    off = float(np.linalg.norm(found.gradient - expected.gradient))
+    errors = {"gradient": off / float(np.linalg.norm(expected.gradient))}
+    values = {"loss": found.loss, **found.parts}
+    for name, value in {"loss": expected.loss, **expected.parts}.items():
+        errors[name] = abs(values[name] - value) / abs(value)
+    worst = max(errors, key=lambda name: errors[name])
+    error = errors[worst]
+    passed = error <= EQUALITY_TOLERANCE
+    note = "" if passed else f"the {worst} differs by {error:.1e}"
+    return Outcome("equals whole", 0, passed, error, EQUALITY_TOLERANCE, checked, note=note)

@@ -1,9 +1,10 @@
 """What a whole network gives the laboratory.
 
 One subject per layer, at the activations of a real picture, and one per preset and feature: the
-whole objective at the pixels.
+whole objective at the pixels. And the objective by tiles, held against it.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,11 +23,14 @@ from npstyle.lab.battery import (
     max_pool_subject,
     relu_subject,
 )
-from npstyle.network import Conv, Network, Pool, Relu, accelerate, configure, shapes
+from npstyle.lab.kinks import kink_pattern
+from npstyle.lab.methods import Outcome, equality
+from npstyle.network import Conv, Network, Pool, accelerate, configure, shapes
 from npstyle.objective import StyleObjective, build_objective
-from npstyle.ops import conv, pool
-from npstyle.passes import Tape, rectified
+from npstyle.ops import conv
 from npstyle.presets import PRESETS, Settings
+from npstyle.tiled_objective import TiledObjective
+from npstyle.tiles import receptive_field
 
 Array = NDArray[Any]
 
@@ -65,20 +69,7 @@ def objective_subjects(network: Network, size: int, rng: np.random.Generator) ->
     """The whole objective at the pixels, `size` x `size`: every preset, and what presets lack."""
     photo, painting = draw_photo(size, size), draw_painting(size, size)
     pixels = _picture(photo, rng)
-    gatys = PRESETS["gatys"]
-    left = np.tile(np.linspace(1, 0, size), (size, 1))
-    sources = (Source(painting, 3.0), Source(photo[::-1], 7.0, left.T))
-    regions = [Region(sources, left), Region((Source(photo),), 1 - left)]
-    cases: list[tuple[str, Settings, Array | list[Region]]] = [
-        *((f"objective {name}", settings, painting) for name, settings in PRESETS.items()),
-        ("objective gatys, fast route", gatys, painting),
-        ("objective in regions", gatys, regions),
-        ("objective, l2, replicate", replace(gatys, pooling="l2", edges="replicate"), painting),
-    ]
-    for name, settings, style in cases:
-        configured = configure(network, settings.pooling, np.float64, settings.edges)
-        if "fast" in name:
-            configured = accelerate(configured, [*settings.content_layers, *settings.style_layers])
+    for name, configured, settings, style in _cases(network, photo, painting):
         objective = build_objective(configured, photo, style, settings)
 
         def traced(x: Array, f: StyleObjective = objective) -> tuple[float, Array]:
@@ -86,7 +77,7 @@ def objective_subjects(network: Network, size: int, rng: np.random.Generator) ->
             return loss, kink_pattern(f.network, tape)
 
         yield Subject(
-            name,
+            f"objective {name}",
             lambda x, f=objective: f.value(x)[0],
             lambda g, x, f=objective: g * f(x).gradient,
             (pixels,),
@@ -94,18 +85,46 @@ def objective_subjects(network: Network, size: int, rng: np.random.Generator) ->
         )
 
 
-def kink_pattern(network: Network, tape: Tape) -> Array:
-    """On which side of every kink a forward pass was: units active, winners of max pooling."""
-    sides = [np.zeros(0, np.uint8)]
-    for index, kept in enumerate(tape.entries):
-        layer = network.layers[index]
-        if isinstance(layer, Pool) and layer.mode == "max":
-            sides.append(pool.max_pool2d_winners(kept[0], layer.size, layer.stride).ravel())
-        elif isinstance(layer, Pool) and layer.mode == "l2":
-            sides.append((kept[1] > 0).ravel().view(np.uint8))
-        elif isinstance(layer, Relu):
-            sides.append((rectified(network, tape, index) > 0).ravel().view(np.uint8))
-    return np.concatenate(sides)
+def _cases(
+    network: Network, photo: Array, painting: Array
+) -> Iterator[tuple[str, Network, Settings, Array | list[Region]]]:
+    """Every preset and what presets lack: name, network, settings and style."""
+    gatys = PRESETS["gatys"]
+    height, width = photo.shape[:2]
+    left = np.tile(np.linspace(1, 0, width), (height, 1))
+    square = 1 - left[:, :height].T
+    sources = (Source(painting, 3.0), Source(painting[::-1], 7.0, square))
+    regions = [Region(sources, left), Region((Source(painting),), 1 - left)]
+    cases: list[tuple[str, Settings, Array | list[Region]]] = [
+        *((name, settings, painting) for name, settings in PRESETS.items()),
+        ("gatys, fast route", gatys, painting),
+        ("in regions", gatys, regions),
+        ("l2, replicate", replace(gatys, pooling="l2", edges="replicate"), painting),
+    ]
+    for name, settings, style in cases:
+        configured = configure(network, settings.pooling, np.float64, settings.edges)
+        if "fast" in name:
+            configured = accelerate(configured, [*settings.content_layers, *settings.style_layers])
+        yield name, configured, settings, style
+
+
+def tile_outcomes(network: Network, seed: int) -> Iterator[tuple[str, Outcome]]:
+    """The objective by tiles beside the whole picture's, on a strip cut in two, case by case.
+
+    The strip is longer than what a position of the deepest layer sees: no tile sees all of it.
+    """
+    deepest = max(_preset_layers(network), key=network.depth)
+    field = receptive_field(network, deepest)
+    size = field.stride + 3, field.size + field.stride + 1
+    tile = size[1] // 2 + field.stride
+    photo, painting = draw_photo(*size), draw_painting(size[0], size[0])
+    pixels = _picture(photo, np.random.default_rng(seed))
+    for name, configured, settings, style in _cases(network, photo, painting):
+        start = time.perf_counter()
+        whole = build_objective(configured, photo, style, settings)
+        tiled = TiledObjective(configured, photo, style, settings, tile)
+        outcome = equality(tiled(pixels), whole(pixels), len(tiled.tiles))
+        yield f"tiles, {name}", replace(outcome, seconds=time.perf_counter() - start)
 
 
 def _preset_layers(network: Network) -> list[str]:

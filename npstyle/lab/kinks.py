@@ -1,0 +1,26 @@
+"""On which side of every kink a network is: what tells a difference across one from a plain one."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npstyle.network import Network, Pool, Relu
+from npstyle.ops import pool
+from npstyle.passes import Tape, rectified
+
+Array = NDArray[Any]
+
+
+def kink_pattern(network: Network, tape: Tape) -> Array:
+    """On which side of every kink a forward pass was: units active, winners of max pooling."""
+    sides = [np.zeros(0, np.uint8)]
+    for index, kept in enumerate(tape.entries):
+        layer = network.layers[index]
+        if isinstance(layer, Pool) and layer.mode == "max":
+            sides.append(pool.max_pool2d_winners(kept[0], layer.size, layer.stride).ravel())
+        elif isinstance(layer, Pool) and layer.mode == "l2":
+            sides.append((kept[1] > 0).ravel().view(np.uint8))
+        elif isinstance(layer, Relu):
+            sides.append((rectified(network, tape, index) > 0).ravel().view(np.uint8))
+    return np.concatenate(sides)
