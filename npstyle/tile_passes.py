@@ -126,7 +126,9 @@ def tile_backward(
             gradient = np.zeros_like(activation)
         if name in targets:
             own = _own(tile, name, gradient)
-            content_loss_backward(_own(tile, name, activation), targets[name], alpha[name], own)
+            content_loss_backward(
+                _own(tile, name, activation), targets[name], alpha[name], own, gated=False
+            )
         for guide, slope in zip(guides, slopes, strict=True):
             if name in guide:
                 rows, weights = _weights(activation, tile, name, guide)
@@ -134,7 +136,7 @@ def tile_backward(
                     slope[name],
                     activation[rows],
                     weights=weights,
-                    gated=True,
+                    gated=False,
                     upstream=gradient[rows],
                 )
         return gradient
