@@ -225,14 +225,12 @@ def resize(pixels: Array, size: int | tuple[int, int]) -> Pixels:
         size = fit_size(pixels.shape[0], pixels.shape[1], size)
     if pixels.shape[:2] == size:
         return np.clip(np.asarray(pixels, np.float64), 0, 255)
-    channels = [
-        Image.fromarray(np.ascontiguousarray(pixels[..., c], np.float32)).resize(
-            (size[1], size[0]), Image.Resampling.LANCZOS
-        )
-        for c in range(pixels.shape[2])
-    ]
-    scaled = np.stack([np.asarray(channel, np.float64) for channel in channels], axis=2)
-    return np.clip(scaled, 0, 255)
+    scaled = np.empty((*size, pixels.shape[2]))
+    for c in range(pixels.shape[2]):
+        channel = Image.fromarray(np.ascontiguousarray(pixels[..., c], np.float32))
+        resized = channel.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+        np.clip(np.asarray(resized), 0, 255, out=scaled[..., c])
+    return scaled
 
 
 def check_output(path: str | Path) -> None:

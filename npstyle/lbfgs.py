@@ -1,4 +1,4 @@
-r"""L-BFGS for pixels that stay where they are: on the device, in the device's own arrays.
+r"""L-BFGS for pixels that stay where they are: on a device, or in little memory, or on disk.
 
 With the steps s_k = x_(k+1) - x_k, the gradient changes y_k = g_(k+1) - g_k and
 r_k = 1 / y_k^T s_k, BFGS keeps an inverse Hessian
@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.backend import on_gpu
+from npstyle.backend import on_gpu, strips
+from npstyle.disk import let_go
 from npstyle.line_search import search
 from npstyle.ops import gpu_search
 
@@ -41,6 +42,9 @@ Array = Any
 """An array of NumPy or of CuPy, of one dimension."""
 
 Numbers = NDArray[np.float64]
+
+AT_ONCE = 1 << 18
+"""Columns of B that are multiplied at a time: float32, or on disk, they need little memory so."""
 
 EPSILON = 2.2e-16
 """A pair whose y^T s is less than this share of the step's own slope is left out, as SciPy does."""
@@ -53,6 +57,7 @@ def minimize_lbfgs(
     iterations: int,
     corrections: int,
     callback: Callable[[Array], None] | None = None,
+    basis: Array | None = None,
 ) -> bool:
     """Lower a function from x.
 
@@ -68,6 +73,9 @@ def minimize_lbfgs(
         m, how many pairs are kept.
     callback : callable, optional
         Given x after each step.
+    basis : array of zeros (2 corrections + 3, n), optional
+        Where the pairs and the gradient are kept, B: of x's own kind if not given. It may be
+        float32, whose rounding a search does not notice, and a memory map.
 
     Returns
     -------
@@ -75,7 +83,8 @@ def minimize_lbfgs(
         Whether all iterations were done; False if no step lowers the function any more.
     """
     places = corrections + 1  # one is free, for the pair to come
-    basis = np.zeros_like(x, shape=(2 * places + 1, x.size))  # s_0, ..., y_0, ..., g
+    if basis is None:
+        basis = np.zeros_like(x, shape=(2 * places + 1, x.size))  # s_0, ..., y_0, ..., g
     products = np.zeros((2 * places + 1, 2 * places + 1))
     kept: list[int] = []  # the places of the pairs, from the oldest to the newest
     value, basis[-1] = function(x)
@@ -116,8 +125,7 @@ def minimize_lbfgs(
 def _multiply(basis: Array, products: Numbers, place: int) -> None:
     """Bring the inner products with the s and y of one place, and with g, up to date."""
     rows = (place, len(basis) // 2 + place, len(basis) - 1)
-    chosen = list(rows)
-    found = gpu_search.inner_products(basis, rows) if on_gpu(basis) else basis @ basis[chosen].T
+    found = gpu_search.inner_products(basis, rows) if on_gpu(basis) else _inner(basis, rows)
     products[:, rows] = found
     products[rows, :] = found.T
 
@@ -144,7 +152,23 @@ def _two_loops(products: Numbers, kept: Sequence[int]) -> Numbers:
 
 def _combined(c: Numbers, basis: Array) -> Array:
     """The row of numbers c B."""
-    return gpu_search.combination(c, basis) if on_gpu(basis) else c @ basis
+    if on_gpu(basis):
+        return gpu_search.combination(c, basis)
+    out = np.empty(basis.shape[1])
+    for first, end in strips(basis.shape[1], AT_ONCE):
+        np.matmul(c, basis[:, first:end].astype(np.float64, copy=False), out=out[first:end])
+        let_go(basis)
+    return out
+
+
+def _inner(basis: Array, rows: Sequence[int]) -> Numbers:
+    """The inner products of all rows with some, (rows of B, some), summed in float64."""
+    sums = np.zeros((len(basis), len(rows)))
+    for first, end in strips(basis.shape[1], AT_ONCE):
+        part = basis[:, first:end].astype(np.float64, copy=False)
+        sums += part @ part[list(rows)].T
+        let_go(basis)
+    return sums
 
 
 def _along(

@@ -29,6 +29,7 @@ Whatever happens (Ctrl-C, a loss that is no number, the end of the iterations), 
 seen so far is what comes back.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -38,6 +39,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, minimize
 
 from npstyle.backend import on_gpu, raise_if_interrupted
+from npstyle.disk import Allocate, in_memory
 from npstyle.lbfgs import minimize_lbfgs
 from npstyle.objective import Evaluation
 from npstyle.ops import gpu_search
@@ -52,6 +54,9 @@ CORRECTIONS = 10
 
 LBFGS_VECTORS = 21
 """float64 pictures alive under L-BFGS-B besides its pairs (s, y): work vectors, copies."""
+
+LEAN_VECTORS = 11
+"""The same with pairs of its own: x, the direction, z, the pictures, the gradients."""
 
 ADAM_VECTORS = 11
 """float64 pictures alive under Adam: x, g, m, v, their temporaries, the best picture."""
@@ -108,6 +113,22 @@ class Progress:
 
 
 Stopped = Literal["iterations", "converged", "interrupted", "not finite"]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """How L-BFGS keeps its pairs where memory is short: in float32, by `npstyle.lbfgs`.
+
+    Attributes
+    ----------
+    count : int
+        m.
+    allocate : callable
+        Makes the array that they are in.
+    """
+
+    count: int
+    allocate: Allocate = in_memory
 
 
 @dataclass(frozen=True)
@@ -194,6 +215,7 @@ def optimize(
     iterations: int,
     optimizer: Optimizer = "lbfgs",
     adam_step: float = ADAM_STEP,
+    pairs: Pairs | None = None,
     callback: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Lower the objective from a starting picture.
@@ -211,6 +233,9 @@ def optimize(
     optimizer : "lbfgs" or "adam"
     adam_step : float
         Adam's step: about how far a pixel moves in one iteration, in 0..255.
+    pairs : Pairs, optional
+        Of L-BFGS on the CPU; SciPy's ten of float64 if not given. With fewer or rounded pairs it
+        takes other steps, and where it finds no way down it does not go on with bounds.
     callback : callable, optional
         Called after each iteration with a `Progress`.
 
@@ -229,7 +254,7 @@ def optimize(
             recorder.evaluate(start.ravel())
             stopped = "iterations"
         elif optimizer == "lbfgs":
-            stopped = _lbfgs(recorder, iterations)
+            stopped = _lbfgs(recorder, iterations, pairs)
         else:
             stopped = _adam(recorder, iterations, adam_step)
     except KeyboardInterrupt:
@@ -246,11 +271,22 @@ def optimize(
     )
 
 
-def vectors_held(optimizer: Optimizer, iterations: int) -> int:
-    """How many float64 pictures `optimize` holds at once, for the count of memory."""
+def vectors_held(optimizer: Optimizer, iterations: int, pairs: int | None = None) -> int:
+    """How many float64 pictures `optimize` holds at once, float32 pairs aside."""
     if optimizer == "adam":
         return ADAM_VECTORS
+    if pairs is not None:
+        return LEAN_VECTORS
     return LBFGS_VECTORS + 2 * min(CORRECTIONS, iterations)
+
+
+def pairs_bytes(pairs: int, size: tuple[int, int]) -> int:
+    """Memory of float32 pairs of pictures of this height and width, and of what goes with them."""
+    return 4 * math.prod(_basis_shape(pairs, 3 * size[0] * size[1]))
+
+
+def _basis_shape(pairs: int, values: int) -> tuple[int, int]:
+    return 2 * pairs + 3, values
 
 
 def mirror(z: Array) -> Array:
@@ -312,7 +348,7 @@ def _within_a_wave(z: Array) -> Array:
     return z - 2 * PIXEL_MAX * np.rint(z / (2 * PIXEL_MAX))
 
 
-def _lbfgs(recorder: _Recorder, iterations: int) -> Stopped:
+def _lbfgs(recorder: _Recorder, iterations: int, pairs: Pairs | None) -> Stopped:
     def mirrored(z: Array) -> tuple[float, Array]:
         loss, gradient = recorder.evaluate(mirror(z))
         return loss, mirror_backward(gradient, z)
@@ -338,17 +374,24 @@ def _lbfgs(recorder: _Recorder, iterations: int) -> Stopped:
             },
         )
 
-    if on_gpu(recorder.best_image):
+    start = recorder.best_image.ravel()
+    own = on_gpu(start) or pairs is not None
+    if own:
+        basis = None
+        if pairs is not None and not on_gpu(start):
+            shape = _basis_shape(pairs.count, start.size)
+            basis = pairs.allocate(shape, np.float32, "what the search remembers")
         minimize_lbfgs(
             mirrored,
-            recorder.best_image.ravel(),
+            start,
             iterations=iterations,
-            corrections=CORRECTIONS,
+            corrections=CORRECTIONS if pairs is None else pairs.count,
             callback=recorder.step,
+            basis=basis,
         )
     else:
         scipys(mirrored, None)
-    if recorder.iteration < iterations:
+    if recorder.iteration < iterations and pairs is None:
         scipys(bounded, Bounds(0.0, PIXEL_MAX))
     return "iterations" if recorder.iteration >= iterations else "converged"
 

@@ -10,13 +10,14 @@ aside: its pixels, its gradient, the content's targets and the guides.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from npstyle.arena import Arena
+from npstyle.disk import Allocate, in_memory, let_go
 from npstyle.errors import InputError
 from npstyle.guides import Region, Source, carry_down
 from npstyle.losses import style_loss, style_slope, total_variation, total_variation_backward
@@ -38,14 +39,6 @@ from npstyle.tiles import Size, Tile, cut
 
 Array = NDArray[Any]
 
-Allocate = Callable[[tuple[int, ...], DTypeLike, str], Array]
-"""From shape, dtype and a name: an array of zeros."""
-
-
-def in_memory(shape: tuple[int, ...], dtype: DTypeLike, name: str) -> Array:
-    """An array of zeros, in memory."""
-    return np.zeros(shape, dtype)
-
 
 class TiledObjective:
     """The objective of `npstyle.objective.StyleObjective`, evaluated tile by tile.
@@ -61,8 +54,7 @@ class TiledObjective:
     tile : int
         Longest side of a tile without its halo, in pixels; see `npstyle.tiles.cut`.
     allocate : callable, optional
-        Makes what is as large as the picture, from shape, dtype and a name: the content's targets,
-        and at each evaluation the "gradient". The arrays must hold zeros.
+        Makes the content's targets, which are as large as the picture; see `npstyle.disk`.
 
     Attributes
     ----------
@@ -129,6 +121,7 @@ class TiledObjective:
                 own = tile_activations(self.network, photo[tile.pixels], tile, content)
             for name, activation in own.items():
                 targets[name][tile.own(name)] = activation
+                let_go(targets[name])
         return targets
 
     def _source_grams(self, source: Source, style: Collection[str]) -> dict[str, Array]:
@@ -171,7 +164,7 @@ class TiledObjective:
         """
         if pixels.shape != self.shape:
             raise ValueError(f"the picture is {pixels.shape}, the photo is {self.shape}")
-        gradient = self._allocate(self.shape, np.float64, "gradient")
+        gradient = np.zeros(self.shape)
         run = self._run_at_once if len(self.tiles) == 1 else self._run_twice
         grams, contents = run(pixels, gradient)
         parts: dict[str, float] = {}
@@ -208,6 +201,7 @@ class TiledObjective:
             gradient[tile.pixels] += found
             for name, share in shares.items():
                 contents[name] += share
+                let_go(self.content_targets[name])
         return grams, contents
 
     def _run_at_once(
