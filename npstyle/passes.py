@@ -245,8 +245,7 @@ def _convolve(network: Network, index: int, image: Array) -> Array:
     padding = layer.padding
     if _continues_edges(network, index):
         image, padding = replicate(image, padding), 0
-    result = conv2d(image, layer.weight, layer.bias, layer.stride, padding)
-    return relu(result, out=result) if rectify else result
+    return conv2d(image, layer.weight, layer.bias, layer.stride, padding, rectify=rectify)
 
 
 def _continues_edges(network: Network, index: int) -> bool:
@@ -270,13 +269,11 @@ def _convolve_backward(
         gate = gate if gate is None or gate.dtype == np.bool_ else active(gate)
         way = layer.packed[1], gate, layer.channels, layer.precision, layer.out_scale
         return gpu_tensor.conv2d_backward(gradient, *way, pooling)
-    if gate is not None:
-        gradient = relu_backward(gradient, gate, out=gradient)
     assert isinstance(layer, Conv)
     if _continues_edges(network, index):
         p = layer.padding
         padded = (shape[0] + 2 * p, shape[1] + 2 * p, shape[2])
         return replicate_backward(
-            conv2d_backward(gradient, layer.weight, padded, layer.stride, 0), p
+            conv2d_backward(gradient, layer.weight, padded, layer.stride, 0, gate), p
         )
-    return conv2d_backward(gradient, layer.weight, shape, layer.stride, layer.padding)
+    return conv2d_backward(gradient, layer.weight, shape, layer.stride, layer.padding, gate)
