@@ -10,6 +10,7 @@ network backward once. The pixel x and the gradient df/dx are float64 arrays (he
 RGB, 0..255; inside, the engine works in the network's own precision.
 """
 
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -34,6 +35,7 @@ from npstyle.losses import (
 from npstyle.memory import evaluation_bytes, with_gaps
 from npstyle.network import Network
 from npstyle.ops import card, gpu
+from npstyle.ops.replay import NotRecordedError, Replay
 from npstyle.passes import LossGradient, Tape, backward, forward
 from npstyle.presets import Scaling, Settings
 
@@ -84,6 +86,13 @@ class StyleObjective:
         "means": the same times 2/(N M) and 4/N^2, as the published programs have it (see
         `npstyle.presets`).
 
+    Attributes
+    ----------
+    replays : bool
+        With the network on a GPU: whether evaluations are recorded as a CUDA graph by the first,
+        and replayed by the others. May be set to False; if CuPy lets nothing be recorded, a warning
+        says so.
+
     Raises
     ------
     InputError
@@ -117,7 +126,9 @@ class StyleObjective:
         self.guides = [self._guides(region.mask, style) for region in regions]
 
         need = evaluation_bytes(network, self._wanted, photo.shape[:2])
-        self.arena = Arena(with_gaps(need))
+        self.arena = Arena(0 if network.is_on_gpu else with_gaps(need))
+        self.replays = network.is_on_gpu
+        self._replay: Replay[tuple[dict[str, Array], Array]] | None = None
 
         self.alpha, self.beta = factors(
             {name: content_weight * w for name, w in content.items()},
@@ -143,11 +154,12 @@ class StyleObjective:
     def _forward(
         self, pixels: Array, wanted: Mapping[str, Callable[[Array], T]]
     ) -> tuple[dict[str, T], Tape]:
-        return forward(self.network, network_input(self.network, self._placed(pixels)), wanted)
+        placed = self._placed(pixels, np.float64)
+        return forward(self.network, network_input(self.network, placed), wanted)
 
-    def _placed(self, array: Array) -> Array:
+    def _placed(self, array: Array, dtype: Any = None) -> Array:
         """The array where the network is: on the GPU, or as it is."""
-        return card.to_device(array) if self.network.is_on_gpu else array
+        return card.to_device(array, dtype) if self.network.is_on_gpu else array
 
     def __call__(self, pixels: Array) -> Evaluation:
         """Evaluate f and df/dx.
@@ -167,52 +179,88 @@ class StyleObjective:
         ValueError
             If the picture has another size than the photo.
         """
-        network, placed = self.network, self._placed(pixels)
+        self._check(pixels)
+        if self.network.is_on_gpu:
+            terms, gradient = self._evaluate_on_gpu(card.to_device(pixels, np.float64))
+            gradient = gradient if on_gpu(pixels) else card.to_host(gradient)
+        else:
+            terms, gradient = self._evaluate(pixels)
+        parts = self._weighed(terms)
+        return Evaluation(sum(parts.values()), gradient, parts)
+
+    def _evaluate(self, pixels: Array) -> tuple[dict[str, Any], Array]:
+        """The terms of f without their weights, and df/dx."""
+        network = self.network
         with self.arena.lent():
-            parts, losses, tape = self._run(placed)
+            terms, losses, tape = self._run(pixels)
             image_gradient = backward(network, tape, losses)
         gradient = network_input_backward(network, image_gradient).astype(np.float64, copy=False)
         if self.tv_weight:
-            gradient = total_variation_backward(placed, self.tv_weight, gradient)
-        if network.is_on_gpu and not on_gpu(pixels):
-            gradient = card.to_host(gradient)
-        return Evaluation(sum(parts.values()), gradient, parts)
+            gradient = total_variation_backward(pixels, self.tv_weight, gradient)
+        return terms, gradient
+
+    def _evaluate_on_gpu(self, pixels: Array) -> tuple[dict[str, Any], Array]:
+        """The same by a CUDA graph, which is recorded the first time."""
+        if self.replays and self._replay is None:
+            try:
+                self._replay = Replay(self._evaluate, pixels)
+            except NotRecordedError as error:
+                self.replays = False
+                reason = f"the GPU's kernels are launched one by one, no CUDA graph: {error}"
+                warnings.warn(reason, RuntimeWarning, stacklevel=3)
+        if not self.replays or self._replay is None:
+            return self._evaluate(pixels)
+        terms, gradient = self._replay(pixels)
+        return terms, gradient.copy()
+
+    def _weighed(self, terms: Mapping[str, Any]) -> dict[str, float]:
+        """The terms of f, on the host."""
+        on_card = self.network.is_on_gpu
+        found = card.numbers([*terms.values()]) if on_card else map(float, terms.values())
+        return {name: self._weight(name) * value for name, value in zip(terms, found, strict=True)}
+
+    def _weight(self, term: str) -> float:
+        """Alpha, beta or gamma of a term of f."""
+        kind, _, layer = term.partition(" ")
+        return {"content": self.alpha, "style": self.beta}[kind][layer] if layer else self.tv_weight
 
     def value(self, pixels: Array) -> tuple[float, Tape]:
         """Evaluate f alone, by the forward pass; the tape says which units were active.
 
         Parameters and errors are those of a full evaluation.
         """
-        parts, _, tape = self._run(self._placed(pixels))
-        return sum(parts.values()), tape
+        self._check(pixels)
+        terms, _, tape = self._run(self._placed(pixels, np.float64))
+        return sum(self._weighed(terms).values()), tape
 
-    def _run(self, pixels: Array) -> tuple[dict[str, float], dict[str, LossGradient], Tape]:
-        """The terms of f; what adds their derivatives at the activations; the network's tape."""
+    def _check(self, pixels: Array) -> None:
         if pixels.shape != self.shape:
             raise ValueError(f"the picture is {pixels.shape}, the photo is {self.shape}")
+
+    def _run(self, pixels: Array) -> tuple[dict[str, Any], dict[str, LossGradient], Tape]:
+        """The terms of f without their weights; what adds their derivatives; the network's tape."""
         wanted = {name: partial(self._terms, name) for name in self._wanted}
         taken, tape = self._forward(pixels, wanted)
-        parts: dict[str, float] = {}
+        terms: dict[str, Any] = {}
         losses: dict[str, LossGradient] = {}
         for name in self._wanted:
-            terms, grams = taken[name]
-            parts |= terms
+            own, grams = taken[name]
+            terms |= own
             losses[name] = partial(self._add_derivatives, name, grams)
         if self.tv_weight:
-            parts["tv"] = self.tv_weight * float(total_variation(pixels))
-        return parts, losses, tape
+            terms["tv"] = total_variation(pixels)
+        return terms, losses, tape
 
-    def _terms(self, name: str, activation: Array) -> tuple[dict[str, float], list[Array]]:
-        """The loss terms at one activation, and each region's Gram matrix if it is of style."""
-        terms: dict[str, float] = {}
+    def _terms(self, name: str, activation: Array) -> tuple[dict[str, Any], list[Array]]:
+        """The losses at one activation, and each region's Gram matrix if it is of style."""
+        terms: dict[str, Any] = {}
         grams: list[Array] = []
         if name in self.content_targets:
-            loss = content_loss(activation, self.content_targets[name])
-            terms[f"content {name}"] = self.alpha[name] * float(loss)
+            terms[f"content {name}"] = content_loss(activation, self.content_targets[name])
         if name in self.beta:
             grams = [mean_gram(activation, guides.get(name)) for guides in self.guides]
             losses = map(style_loss, grams, [targets[name] for targets in self.style_targets])
-            terms[f"style {name}"] = self.beta[name] * float(sum(losses))
+            terms[f"style {name}"] = sum(losses)
         return terms, grams
 
     def _add_derivatives(

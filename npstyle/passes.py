@@ -269,13 +269,11 @@ def _convolve_backward(
         gate = gate if gate is None or gate.dtype == np.bool_ else active(gate)
         way = layer.packed[1], gate, layer.channels, layer.precision, layer.out_scale
         return gpu_tensor.conv2d_backward(gradient, *way, pooling)
-    if gate is not None:
-        gradient = relu_backward(gradient, gate, out=gradient)
     assert isinstance(layer, Conv)
     if _continues_edges(network, index):
         p = layer.padding
         padded = (shape[0] + 2 * p, shape[1] + 2 * p, shape[2])
         return replicate_backward(
-            conv2d_backward(gradient, layer.weight, padded, layer.stride, 0), p
+            conv2d_backward(gradient, layer.weight, padded, layer.stride, 0, gate), p
         )
-    return conv2d_backward(gradient, layer.weight, shape, layer.stride, layer.padding)
+    return conv2d_backward(gradient, layer.weight, shape, layer.stride, layer.padding, gate)

@@ -80,7 +80,10 @@ def evaluate_with_gates(objective, pixels, imposed):
             tape.entries[index] = to_device(gate) if network.is_on_gpu else gate
         return taken, tape
 
-    with mock.patch("npstyle.objective.forward", forward_with_gates):
+    with (
+        mock.patch("npstyle.objective.forward", forward_with_gates),
+        mock.patch.object(objective, "replays", False),
+    ):
         evaluation = objective(pixels)
     return evaluation, others
 

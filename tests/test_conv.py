@@ -162,3 +162,15 @@ def test_vgg_layers_run_at_70_percent_of_matmul(rng):
             matmul_rate = 2 * 2048**3 / best_time(products)
             shares.append(operations / conv_seconds / matmul_rate)
     assert max(shares) >= 0.7, f"convolution over matmul: {shares}"
+
+
+def test_the_relu_behind_it_is_taken_along_both_ways(rng):
+    image, weight = rng.standard_normal((6, 7, 3)), rng.standard_normal((3, 3, 3, 9))
+    bias = rng.standard_normal(9)
+    F = conv2d(image, weight, bias, 1, 1, rectify=True)
+    assert np.array_equal(F, np.maximum(conv2d(image, weight, bias, 1, 1), 0))
+    gradient = rng.standard_normal(F.shape)
+    expected = conv2d_backward(gradient * (F > 0), weight, image.shape, 1, 1)
+    for activation in (F, F > 0):
+        found = conv2d_backward(gradient.copy(), weight, image.shape, 1, 1, activation)
+        assert np.array_equal(found, expected)

@@ -7,6 +7,8 @@ Arrays must be whole and contiguous, not views into others: the kernels read the
 time.
 """
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -21,6 +23,8 @@ Array = Any
 
 NULL = np.uint64(0)
 """The pointer of an array that is not wanted."""
+
+_cut: Callable[[Callable[[], None]], None] | None = None
 
 
 def cupy() -> Any:
@@ -51,9 +55,36 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     return cupy().empty(shape, dtype)
 
 
+def numbers(arrays: Sequence[Array]) -> list[float]:
+    """The values of arrays of one value each, on the host: one transfer, waited for."""
+    found: list[float] = to_host(cupy().concatenate(arrays)).tolist() if arrays else []
+    return found
+
+
 def matmul(left: Array, right: Array) -> Array:
     """The product of two matrices, by cuBLAS."""
-    return cupy().matmul(left, right)
+    out = empty((left.shape[0], right.shape[1]), left.dtype)
+
+    def multiply() -> None:
+        cupy().dot(left, right, out=out)
+
+    (_cut or _call)(multiply)
+    return out
+
+
+def _call(work: Callable[[], None]) -> None:
+    work()
+
+
+@contextmanager
+def library_calls(cut: Callable[[Callable[[], None]], None]) -> Iterator[None]:
+    """Give calls into a library to `cut`, which may do them later; see `npstyle.ops.replay`."""
+    global _cut
+    before, _cut = _cut, cut
+    try:
+        yield
+    finally:
+        _cut = before
 
 
 @cache

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from npstyle.arena import empty
 from npstyle.backend import even_strips, on_gpu, pieces, scratch, share, strips
 from npstyle.ops import gpu
+from npstyle.ops.relu import relu_backward
 from npstyle.ops.sizes import output_size
 
 Array = NDArray[Any]
@@ -90,28 +91,35 @@ def conv2d(
         If the channels disagree or the kernel is larger than the padded image.
     """
     if on_gpu(image):
-        out = gpu.conv2d(image, weight, bias, stride, padding)
-        return gpu.relu(out, out) if rectify else out
+        return gpu.conv2d(image, weight, bias, stride, padding, rectify=rectify)
     _check(image, weight, stride)
     size = output_size(image.shape, weight.shape, stride, padding)
     return _correlate(image, weight, bias, stride, (padding, padding), size, rectify)
 
 
 def conv2d_backward(
-    gradient: Array, weight: Array, image_shape: tuple[int, ...], stride: int = 1, padding: int = 0
+    gradient: Array,
+    weight: Array,
+    image_shape: tuple[int, ...],
+    stride: int = 1,
+    padding: int = 0,
+    activation: Array | None = None,
 ) -> Array:
     """Derivative of `conv2d` with respect to the image.
 
     Parameters
     ----------
     gradient : array (out height, out width, channels out)
-        dL/dZ.
+        dL/dZ; or, with `activation`, dL/dF where F = max(Z, 0), and then it may be written over.
     weight : array (kernel height, kernel width, channels in, channels out)
         The filters of the forward pass.
     image_shape : tuple
         Shape (height, width, channels in) of the forward pass's image.
     stride, padding : int
         As in the forward pass.
+    activation : array (out height, out width, channels out), optional
+        F, what the forward pass with `rectify` returned, or the booleans F > 0: the gradient
+        passes there.
 
     Returns
     -------
@@ -119,7 +127,9 @@ def conv2d_backward(
         dL/dX.
     """
     if on_gpu(gradient):
-        return gpu.conv2d_backward(gradient, weight, image_shape, stride, padding)
+        return gpu.conv2d_backward(gradient, weight, image_shape, stride, padding, activation)
+    if activation is not None:
+        gradient = relu_backward(gradient, activation, out=gradient)
     turned = weight[::-1, ::-1].transpose(0, 1, 3, 2)
     kernel_height, kernel_width = weight.shape[:2]
     start = (kernel_height - 1 - padding, kernel_width - 1 - padding)

@@ -14,6 +14,9 @@ from npstyle.ops import cuda
 from npstyle.ops.card import Array, empty, launch, matmul
 from npstyle.ops.sizes import output_size, pooled_size, tile_count
 
+STRIP_BYTES = 1 << 29
+"""Memory for a strip's transformed tiles and their products."""
+
 
 def _gates(activation: Array | None) -> tuple[Array | None, Array | None]:
     """(gate, activation), one of which is None: what an activation's array is, bytes or numbers."""
@@ -62,9 +65,9 @@ def winograd_conv2d(
     image: Array, filters: Array, bias: Array | None = None, *, rectify: bool = False
 ) -> Array:
     """Convolve with 3x3 filters, stride 1, padding 1, in float32."""
-    geometry = (*image.shape, 0, tile_count(*image.shape[:2])[0])
-    tiles = _to_tiles("winograd_to_tiles", image.shape, (image,), geometry)
-    return _from_tiles(tiles, filters, bias, image.shape, turned=False, rectify=rectify)
+    return _winograd(
+        "winograd_to_tiles", (image,), (), image.shape, filters, bias, turned=False, rectify=rectify
+    )
 
 
 def winograd_conv2d_backward(
@@ -73,50 +76,54 @@ def winograd_conv2d_backward(
     """Derivative of `winograd_conv2d`, its ReLU, and an average pooling behind that."""
     shape = gradient.shape if activation is None else activation.shape
     given = (gradient, *_gates(activation))
-    geometry = (*shape, pooling, 0, tile_count(*shape[:2])[0])
-    tiles = _to_tiles("winograd_to_tiles_backward", shape, given, geometry)
-    return _from_tiles(tiles, filters, None, shape, turned=True, rectify=False)
-
-
-def _to_tiles(
-    kernel: str, shape: tuple[int, ...], given: tuple[Any, ...], geometry: tuple[int, ...]
-) -> Array:
-    """The transformed tiles (36, tiles, channels)."""
-    rows, columns = tile_count(*shape[:2])
-    tiles = empty((36, rows * columns, shape[2]), np.float32)
-    launch(
-        "winograd",
-        cuda.winograd_transform(kernel, rows, columns, shape[2]),
-        *given,
-        tiles,
-        *geometry,
+    return _winograd(
+        "winograd_to_tiles_backward",
+        given,
+        (pooling,),
+        shape,
+        filters,
+        None,
+        turned=True,
+        rectify=False,
     )
-    return tiles
 
 
-def _from_tiles(
-    tiles: Array,
+def winograd_rows(shape: tuple[int, ...], outputs: int) -> int:
+    """Rows of tiles that are worked on at a time: as many as fill `STRIP_BYTES`, transformed."""
+    rows, columns = tile_count(*shape[:2])
+    row_bytes = 36 * columns * (shape[2] + outputs) * 4
+    return min(rows, max(1, STRIP_BYTES // row_bytes))
+
+
+def _winograd(
+    to_tiles: str,
+    given: tuple[Array | None, ...],
+    pooling: tuple[int, ...],
+    shape: tuple[int, ...],
     filters: Array,
     bias: Array | None,
-    shape: tuple[int, ...],
     *,
     turned: bool,
     rectify: bool,
 ) -> Array:
-    """Multiply by the filters (36, in, out), or turned ones, and transform back."""
+    """The three steps of `winograd.cu`, for a strip of tile rows at a time."""
     height, width, channels = shape
     outputs = filters.shape[1 if turned else 2]
-    products = empty((36, tiles.shape[1], outputs), np.float32)
-    product = cuda.winograd_product(tiles.shape[1], outputs, turned)
-    launch("winograd", product, tiles, filters, products, tiles.shape[1], outputs, channels)
     out = empty((height, width, outputs), np.float32)
     rows, columns = tile_count(height, width)
-    launch(
-        "winograd",
-        cuda.winograd_transform("winograd_from_tiles", rows, columns, outputs),
-        *(products, bias, out, None),
-        *(height, width, outputs, 0, rows, int(turned), int(rectify)),
-    )
+    step = winograd_rows(shape, outputs)
+    for first in range(0, rows, step):
+        part = min(step, rows - first)
+        count = part * columns
+        tiles = empty((36, count, channels), np.float32)
+        transform = cuda.winograd_transform(to_tiles, part, columns, channels)
+        launch("winograd", transform, *given, tiles, *shape, *pooling, first, part)
+        products = empty((36, count, outputs), np.float32)
+        product = cuda.winograd_product(count, outputs, turned)
+        launch("winograd", product, tiles, filters, products, count, outputs, channels)
+        back = cuda.winograd_transform("winograd_from_tiles", part, columns, outputs)
+        sizes = (height, width, outputs, first, part, int(turned), int(rectify))
+        launch("winograd", back, products, bias, out, None, *sizes)
     return out
 
 
@@ -226,8 +233,11 @@ def style_loss_backward(
     return out
 
 
-def sum_of_squares(values: Array, target: Array, factor: float) -> float:
-    """Sum (a - b)^2 in float64, times 1/2 for the content loss, 1/(4 N^2) for the style loss."""
+def sum_of_squares(values: Array, target: Array, factor: float) -> Array:
+    """Sum (a - b)^2 in float64, times 1/2 for the content loss, 1/(4 N^2) for the style loss.
+
+    An array of one value, on the card: nobody waits for it.
+    """
     shape = cuda.reduction(f"squares_{values.dtype.name}", values.size)
     partial = empty((shape.grid[0],), np.float64)
     launch("losses", shape, values, target, partial, np.int64(values.size))
@@ -246,8 +256,8 @@ def content_loss_backward(
     return out
 
 
-def total_variation(image: Array) -> float:
-    """T, added in float64."""
+def total_variation(image: Array) -> Array:
+    """T, added in float64: an array of one value, on the card."""
     shape = cuda.reduction(f"tv_{image.dtype.name}", image.size)
     partial = empty((shape.grid[0],), np.float64)
     launch("losses", shape, image, partial, *image.shape)
@@ -264,11 +274,11 @@ def total_variation_backward(
     return out
 
 
-def _total(partial: Array, factor: float) -> float:
-    """The sum of partial sums, times a factor, on the host."""
+def _total(partial: Array, factor: float) -> Array:
+    """The sum of partial sums, times a factor."""
     result = empty((1,), np.float64)
     launch("losses", cuda.TOTAL, partial, result, int(partial.size), np.float64(factor))
-    return float(result[0])
+    return result
 
 
 def preprocess(

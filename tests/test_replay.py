@@ -1,0 +1,73 @@
+"""A recorded evaluation, against the same one launched kernel by kernel."""
+
+import numpy as np
+import pytest
+
+from npstyle.network import configure, to_device
+from npstyle.objective import StyleObjective
+from npstyle.ops import card, gpu
+from npstyle.ops.replay import NotRecordedError, Replay
+from tests.cuda.cards import CUPY, back, needed, stand_in, to
+
+pytestmark = needed
+
+
+@pytest.fixture
+def objective(rng, small_network):
+    photo, painting = rng.uniform(0, 255, (8, 10, 3)), rng.uniform(0, 255, (8, 8, 3))
+    network = to_device(configure(small_network, "avg", np.float32))
+    return StyleObjective(
+        network,
+        photo,
+        painting,
+        content_layers={"conv2_1": 1.0},
+        style_layers={"conv1_1": 1.0, "conv2_1": 1.0},
+        tv_weight=0.5,
+    )
+
+
+def test_a_replayed_evaluation_has_the_same_bits(rng, objective):
+    pictures = [to(rng.uniform(0, 255, (8, 10, 3))) for _ in range(3)]
+    replayed = [objective(picture) for picture in pictures]
+    assert objective.replays
+    objective.replays = False
+    for picture, found in zip(pictures, replayed, strict=True):
+        expected = objective(picture)
+        assert found.parts == expected.parts
+        assert np.array_equal(back(found.gradient), back(expected.gradient))
+
+
+def test_the_record_is_cut_where_cublas_multiplies():
+    def work(given):
+        doubled = given + given
+        return gpu.relu(card.matmul(doubled, card.matmul(doubled, doubled)))
+
+    replay = Replay(work, to(np.eye(3, dtype=np.float32)))
+    assert len(replay._parts) == 5  # graph, product, graph, product, graph
+    for k in range(2):
+        matrix = np.arange(9, dtype=np.float32).reshape(3, 3) - 4 + k
+        assert back(replay(to(matrix))) == pytest.approx(
+            np.maximum(8 * matrix @ matrix @ matrix, 0)
+        )
+
+
+def test_what_waits_for_a_number_cannot_be_recorded():
+    with pytest.raises(NotRecordedError):
+        Replay(lambda given: given * float(given.sum()), to(np.ones(2)))
+    assert card._cut is None
+    assert back(card.matmul(to(np.eye(2)), to(np.eye(2)))).tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.skipif(CUPY is not None, reason="of the stand-in")
+def test_without_graphs_the_kernels_are_launched_one_by_one_and_a_warning_says_so(
+    rng, objective, monkeypatch
+):
+    def fail(_):
+        raise RuntimeError("no capture today\nand more")
+
+    monkeypatch.setattr(stand_in.Stream, "begin_capture", fail)
+    picture = to(rng.uniform(0, 255, (8, 10, 3)))
+    with pytest.warns(RuntimeWarning, match=r"no CUDA graph: no capture today$"):
+        found = objective(picture)
+    assert not objective.replays
+    assert found.loss == objective(picture).loss  # no second warning: it would be an error
