@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from npstyle.ops.relu import relu, relu_backward
     from npstyle.optimizers import Progress, Result, optimize
     from npstyle.passes import backward, forward
+    from npstyle.plan import Plan
     from npstyle.presets import PRESETS, Settings
-    from npstyle.style_transfer import Plan, State, Transfer, transfer
+    from npstyle.style_transfer import State, Transfer, transfer
     from npstyle.tiled_objective import TiledObjective
     from npstyle.version import __version__
 
@@ -78,7 +79,8 @@ _HOMES = {
     "optimizers": ["Progress", "Result", "optimize"],
     "passes": ["backward", "forward"],
     "presets": ["PRESETS", "Settings"],
-    "style_transfer": ["Plan", "State", "Transfer", "transfer"],
+    "plan": ["Plan"],
+    "style_transfer": ["State", "Transfer", "transfer"],
     "tiled_objective": ["TiledObjective"],
     "version": ["__version__"],
 }

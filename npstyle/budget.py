@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from npstyle.disk import on_disk
 from npstyle.errors import InputError
 from npstyle.memory import largest_tile, run_bytes, strips_bytes, tile_bytes, with_gaps
 from npstyle.network import Network, shapes
@@ -101,6 +102,13 @@ def parse_memory(text: str) -> int:
         raise InputError(f"--memory {text}: give a size such as 4GB or 800MB")
     unit = UNITS[match[2].upper()]
     return int(float(match[1]) * (2 ** (10 * round(math.log(unit, 1000))) if match[3] else unit))
+
+
+def parse_room(tile: str, memory: str | None, scratch: Path | None) -> Room:
+    """The room that options give; InputError if one cannot be read, or nothing written there."""
+    if scratch is not None:
+        on_disk(scratch)
+    return Room(parse_tile(tile), None if memory is None else parse_memory(memory), scratch)
 
 
 def fit(

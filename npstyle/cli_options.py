@@ -100,6 +100,32 @@ Device = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+Tile = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|off|N",
+        help="Work on the picture in tiles of N pixels, with the same gradient as in one piece, in "
+        "much less memory and up to twice the time. auto: where the picture does not fit.",
+        rich_help_panel=MACHINE,
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory that the program may take, such as 4GB: tiles, and what the search "
+        "remembers, are chosen to fit. [dim]Default: 80 % of what is free.[/dim]",
+        rich_help_panel=MACHINE,
+    ),
+]
+Scratch = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Keep what is as large as the picture in files there while the program runs.",
+        rich_help_panel=MACHINE,
+    ),
+]
 Dtype = Annotated[
     DtypeChoice, typer.Option(help="Precision of the engine.", rich_help_panel=MACHINE)
 ]

@@ -10,15 +10,17 @@ from typing import NoReturn
 import typer
 
 from npstyle import console
+from npstyle.budget import Room
 from npstyle.checkpoint import identity, load_checkpoint, save_checkpoint
 from npstyle.files import check_destination
 from npstyle.image import check_output, save_image
 from npstyle.network import load_network
 from npstyle.optimizers import Progress
 from npstyle.pictures import Pictures, check_pictures
+from npstyle.plan import Plan
 from npstyle.presets import Settings
 from npstyle.recording import Recording
-from npstyle.style_transfer import Plan, State, transfer_pictures
+from npstyle.style_transfer import State, transfer_pictures
 
 CHECKPOINT_EVERY = 10
 """Steps between two checkpoints if --save-every does not say."""
@@ -32,6 +34,7 @@ def run_and_save(
     *,
     threads: int | None = None,
     device: str = "auto",
+    room: Room | None = None,
     save_every: int = 0,
     checkpoint: Path | None = None,
     resume: Path | None = None,
@@ -84,6 +87,7 @@ def run_and_save(
                     settings,
                     threads=threads,
                     device=device,
+                    room=room,
                     state=state,
                     announce=announce,
                     callback=on_iteration,

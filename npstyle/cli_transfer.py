@@ -233,6 +233,9 @@ def transfer(
     threads: options.Threads = None,
     device: options.Device = "auto",
     precision: options.Precision = options.PrecisionChoice.float32,
+    tile: options.Tile = "auto",
+    memory: options.Memory = None,
+    scratch: options.Scratch = None,
     dtype: options.Dtype = options.DtypeChoice.float32,
     exact: options.Exact = False,
     quiet: options.Quiet = False,
@@ -254,6 +257,7 @@ def transfer(
     """
     from dataclasses import replace
 
+    from npstyle.budget import parse_room
     from npstyle.cli_run import run_and_save
     from npstyle.pictures import Pictures
     from npstyle.presets import PRESETS, parse_layers, parse_numbers, parse_scales
@@ -303,6 +307,7 @@ def transfer(
         settings,
         threads=threads,
         device=device,
+        room=parse_room(tile, memory, scratch),
         save_every=save_every,
         checkpoint=checkpoint,
         resume=resume,

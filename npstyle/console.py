@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from npstyle.gradcheck import Report
     from npstyle.optimizers import Progress as Iteration
     from npstyle.optimizers import Result
-    from npstyle.style_transfer import Plan
+    from npstyle.plan import Plan
     from npstyle.weights import Weights
 
 OTHER_NETWORK = {
@@ -151,9 +151,32 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
     print(f"picture   {sizes} from {settings.init}, painting {paintings or 'none'}")
     print(f"preset    {settings.preset}")
     steps = " + ".join(map(str, settings.scale_steps()))
-    print(f"search    {steps} iterations of {settings.optimizer}")
+    print(f"search    {steps} iterations of {settings.optimizer}{_pairs(plan)}")
+    _print_tiles(plan)
     print(f"memory    about {plan.peak_memory / 1e9:.2f} GB")
     print(f"output    {output}", flush=True)
+
+
+def _pairs(plan: "Plan") -> str:
+    """How the search saves memory at its largest scale, if it does."""
+    pairs, scratch = plan.fits[-1].pairs, plan.room.scratch
+    if pairs is None:
+        return ""
+    place = f"files in {scratch}" if scratch is not None else "memory"
+    return f" with {pairs} pairs in float32, in {place}, to fit"
+
+
+def _print_tiles(plan: "Plan") -> None:
+    """Say which scales are worked on in tiles, and what that costs."""
+    for (height, width), fit in zip(plan.photo_sizes, plan.fits, strict=True):
+        if fit.tile is not None:
+            print(
+                f"tiles     {width}x{height} in tiles of {fit.tile} pixels: exact, "
+                f"{fit.cost:.2f} times the work of one piece"
+            )
+    disk = max(fit.disk for fit in plan.fits)
+    if disk:
+        print(f"scratch   {disk / 1e9:.2f} GB in {plan.room.scratch}")
 
 
 def print_device(device: "Device", threads: int = 0) -> None:

@@ -10,70 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle import backend
+from npstyle.budget import Room, TileChoice, parse_memory
 from npstyle.color import put_back_chroma
-from npstyle.device import (
-    CPU,
-    TENSOR_CORES,
-    Device,
-    find_device,
-    free_memory,
-    held_memory,
-    on_device,
-)
-from npstyle.errors import InputError
-from npstyle.image import fit_size, resize
-from npstyle.memory import run_bytes
-from npstyle.network import (
-    Network,
-    accelerate,
-    configure,
-    load_network,
-    shapes,
-    to_device,
-    to_tensor_cores,
-)
+from npstyle.device import find_device, on_device
+from npstyle.disk import in_memory, on_disk
+from npstyle.image import resize
+from npstyle.network import Network
 from npstyle.objective import build_objective
 from npstyle.ops import card
-from npstyle.optimizers import Progress, Result, optimize, vectors_held
-from npstyle.pictures import Picture, Pictures, Size, check_pictures, load_scale, painting_size
+from npstyle.optimizers import Objective, Pairs, Progress, Result, optimize
+from npstyle.pictures import Picture, Pictures, check_pictures, load_scale
+from npstyle.plan import Plan, check_memory, make_plan, prepared
 from npstyle.presets import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.starts import starting_picture
+from npstyle.tiled_objective import TiledObjective
 from npstyle.version import __version__
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run is about to do.
-
-    Attributes
-    ----------
-    network : Network
-    settings : Settings
-    photo_sizes : tuple of (height, width)
-        At each scale; the last is the result's.
-    painting_sizes : tuple of (height, width)
-        Each painting's at the last scale.
-    threads : int
-    memory : int
-        Memory in bytes, of the device's, that the run will take on top of what the process holds
-        now.
-    device : Device
-    """
-
-    network: Network
-    settings: Settings
-    photo_sizes: tuple[Size, ...]
-    painting_sizes: tuple[Size, ...]
-    threads: int
-    memory: int
-    device: Device = CPU
-
-    @property
-    def peak_memory(self) -> int:
-        """Expected peak memory of the whole process on the device, in bytes."""
-        return self.memory + held_memory(self.device)
 
 
 @dataclass(frozen=True)
@@ -128,6 +81,9 @@ def transfer(
     style_masks: Sequence[Picture] = (),
     threads: int | None = None,
     device: str = "auto",
+    tile: TileChoice = "auto",
+    memory: int | str | None = None,
+    scratch: Path | None = None,
     state: State | None = None,
     announce: Callable[[Plan], None] | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -149,6 +105,12 @@ def transfer(
         Worker threads; one per physical core if not given.
     device : "auto", "cpu", "cuda" or "cuda:N"
         Where to compute; see `npstyle.device.find_device`. What the search moves stays there.
+    tile : "auto", "off" or int
+        Longest side of a tile in pixels; "auto": tiles where the whole picture does not fit.
+    memory : int or str, optional
+        Peak memory that the process may reach, in bytes or such as "4GB"; see `npstyle.budget`.
+    scratch : Path, optional
+        A folder for arrays that are as large as the picture.
     state : State, optional
         Where to go on, from an earlier run's `keep` with the same pictures and settings. The
         optimiser's own memory is not in it: it starts anew.
@@ -178,6 +140,7 @@ def transfer(
         settings or Settings(),
         threads=threads,
         device=device,
+        room=Room(tile, parse_memory(memory) if isinstance(memory, str) else memory, scratch),
         state=state,
         announce=announce,
         callback=callback,
@@ -192,6 +155,10 @@ def transfer_pictures(
     *,
     threads: int | None = None,
     device: str = "auto",
+    tile: TileChoice = "auto",
+    memory: int | str | None = None,
+    scratch: Path | None = None,
+    room: Room | None = None,
     state: State | None = None,
     announce: Callable[[Plan], None] | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -202,112 +169,14 @@ def transfer_pictures(
     sizes = check_pictures(pictures, settings)
     found = find_device(device)
     with on_device(found):
-        plan = make_plan(_prepared(network, settings, found), settings, *sizes, threads, found)
+        ready = prepared(network, settings, found)
+        plan = make_plan(ready, settings, *sizes, threads, found, room)
         if announce is not None:
             announce(plan)
         check_memory(plan)
         with backend.threads(plan.threads):
             result = _run_scales(plan, pictures, state, callback, keep)
     return Transfer(result, _record(pictures, plan, result))
-
-
-def make_plan(
-    network: Network,
-    settings: Settings,
-    photo: Size,
-    paintings: Sequence[Size],
-    threads: int | None = None,
-    device: Device = CPU,
-) -> Plan:
-    """Count sizes and memory of a run; check that the pictures reach every layer.
-
-    Parameters
-    ----------
-    network : Network
-    settings : Settings
-    photo : (height, width)
-        Before scaling.
-    paintings : sequence of (height, width)
-    threads : int, optional
-        One per physical core if not given.
-    device : Device
-        Where the network is.
-
-    Raises
-    ------
-    InputError
-        If a layer is unknown or a picture too small for it.
-    """
-    threads = backend.thread_count(threads)
-    photo_sizes = tuple(fit_size(*photo, size) for size in settings.scale_sizes())
-    for size in settings.scale_sizes():
-        shapes(network, [*settings.content_layers, *settings.style_layers], *fit_size(*photo, size))
-        for painting in paintings:
-            shapes(network, settings.style_layers, *painting_size(painting, size, settings))
-    largest = settings.scale_sizes()[-1]
-    painting_sizes = tuple(painting_size(painting, largest, settings) for painting in paintings)
-    vectors = vectors_held(settings.optimizer, settings.iterations)
-    memory = max(
-        run_bytes(network, settings, photo_sizes[-1], painting, threads, vectors)
-        for painting in painting_sizes or ((0, 0),)
-    )
-    return Plan(network, settings, photo_sizes, painting_sizes, threads, memory, device)
-
-
-def check_memory(plan: Plan) -> None:
-    """Raise InputError, naming a size that fits, if the plan needs more memory than there is."""
-    free = free_memory(plan.device)
-    if plan.memory <= free:
-        return
-    size, smaller = plan.settings.scale_sizes()[-1], plan
-    asked_for = f"--size {size}"
-    try:
-        while smaller.memory > free:
-            size = size * 31 // 32
-            settings = replace(plan.settings, size=size, scales=(size,))
-            smaller = make_plan(
-                plan.network,
-                settings,
-                plan.photo_sizes[-1],
-                plan.painting_sizes,
-                plan.threads,
-                plan.device,
-            )
-        mend = f"use --size {size} or less"
-    except InputError:  # too small for the network: no size is left
-        mend = "free some memory first"
-    raise InputError(
-        f"{asked_for}: the run needs {plan.memory / 1e9:.2f} GB of memory and "
-        f"{free / 1e9:.2f} GB are free; {mend}"
-    )
-
-
-def _prepared(network: Network | str | Path | None, settings: Settings, device: Device) -> Network:
-    """Load a network if it is not loaded yet, and set it up as the settings ask for."""
-    if not isinstance(network, Network):
-        network = load_network(network)
-    network = configure(network, settings.pooling, settings.dtype, settings.edges)
-    wanted = [*settings.content_layers, *settings.style_layers]
-    if settings.precision != "float32":
-        _check_tensor_cores(settings.precision, device)
-        network = to_tensor_cores(network, wanted, settings.precision)
-    elif settings.dtype == "float32" and not settings.exact:
-        network = accelerate(network, wanted)
-    return to_device(network) if device.is_gpu else network
-
-
-def _check_tensor_cores(precision: str, device: Device) -> None:
-    """Raise InputError if the device has none that the kernels know."""
-    if not device.is_gpu:
-        reason = f", and there is none: {device.missing}" if device.missing else ""
-        raise InputError(
-            f"--precision {precision}: is for a GPU's tensor cores{reason}; on the CPU leave it out"
-        )
-    if device.capability < TENSOR_CORES:
-        raise InputError(
-            f"--precision {precision}: needs compute capability {TENSOR_CORES / 10} or more, and "
-            f"{device.name} has {device.capability / 10}; leave it out"
-        )
 
 
 def _run_scales(
@@ -374,7 +243,13 @@ def _search(
         image = resize(start.image, photo.shape[:2])
     else:
         image = starting_picture(settings, photo, regions[0].sources[0].pixels if regions else None)
-    objective = build_objective(plan.network, photo, regions, _weighed(plan))
+    fit = plan.fits[start.scale]
+    allocate = in_memory if plan.room.scratch is None else on_disk(plan.room.scratch)
+    objective: Objective
+    if fit.tile is None:
+        objective = build_objective(plan.network, photo, regions, _weighed(plan))
+    else:
+        objective = TiledObjective(plan.network, photo, regions, _weighed(plan), fit.tile, allocate)
     if plan.device.is_gpu:
         image = card.to_device(image, np.float64)
     del photo, color_photo, regions  # the objective has taken what it needs
@@ -384,6 +259,7 @@ def _search(
         iterations=settings.scale_steps()[start.scale] - start.iteration,
         optimizer=settings.optimizer,
         adam_step=settings.adam_step,
+        pairs=None if fit.pairs is None else Pairs(fit.pairs, allocate),
         callback=report,
     )
     shown = replace(
@@ -423,6 +299,8 @@ def _record(pictures: Pictures, plan: Plan, result: Result) -> dict[str, Any]:
         **asdict(plan.settings),
         "threads": plan.threads,
         "device": f"{plan.device} {plan.device.name}" if plan.device.is_gpu else "cpu",
+        "tiles": [fit.tile for fit in plan.fits],
+        "pairs": [fit.pairs for fit in plan.fits],
         "height": result.image.shape[0],
         "width": result.image.shape[1],
         "loss": result.loss,

@@ -1,0 +1,201 @@
+"""What a run is about to do: the network set up, sizes, the way that fits the memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from npstyle import backend
+from npstyle.budget import SHARE, Fit, Room, fit
+from npstyle.device import CPU, TENSOR_CORES, Device, free_memory, held_memory
+from npstyle.errors import InputError
+from npstyle.image import fit_size
+from npstyle.memory import run_bytes
+from npstyle.network import (
+    Network,
+    accelerate,
+    configure,
+    load_network,
+    shapes,
+    to_device,
+    to_tensor_cores,
+)
+from npstyle.optimizers import vectors_held
+from npstyle.pictures import Size, painting_size
+from npstyle.presets import Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is about to do.
+
+    Attributes
+    ----------
+    network : Network
+    settings : Settings
+    photo_sizes : tuple of (height, width)
+        At each scale; the last is the result's.
+    painting_sizes : tuple of (height, width)
+        Each painting's at the last scale.
+    threads : int
+    fits : tuple of Fit
+        How each scale is worked on.
+    device : Device
+    room : Room
+    """
+
+    network: Network
+    settings: Settings
+    photo_sizes: tuple[Size, ...]
+    painting_sizes: tuple[Size, ...]
+    threads: int
+    fits: tuple[Fit, ...]
+    device: Device = CPU
+    room: Room = field(default_factory=Room)
+
+    @property
+    def memory(self) -> int:
+        """Bytes, of the device's, that the run will take on top of what the process holds now."""
+        return max(fit.memory for fit in self.fits)
+
+    @property
+    def peak_memory(self) -> int:
+        """Expected peak memory of the whole process on the device, in bytes."""
+        return self.memory + held_memory(self.device)
+
+
+def make_plan(
+    network: Network,
+    settings: Settings,
+    photo: Size,
+    paintings: Sequence[Size],
+    threads: int | None = None,
+    device: Device = CPU,
+    room: Room | None = None,
+) -> Plan:
+    """Count sizes and memory of a run; check that the pictures reach every layer.
+
+    Parameters
+    ----------
+    network : Network
+    settings : Settings
+    photo : (height, width)
+        Before scaling.
+    paintings : sequence of (height, width)
+    threads : int, optional
+        One per physical core if not given.
+    device : Device
+        Where the network is.
+    room : Room, optional
+
+    Raises
+    ------
+    InputError
+        If a layer is unknown or a picture too small for it, or no tile fits.
+    """
+    threads, room = backend.thread_count(threads), room or Room()
+    photo_sizes = tuple(fit_size(*photo, size) for size in settings.scale_sizes())
+    for size in settings.scale_sizes():
+        shapes(network, [*settings.content_layers, *settings.style_layers], *fit_size(*photo, size))
+        for painting in paintings:
+            shapes(network, settings.style_layers, *painting_size(painting, size, settings))
+    painting_sizes = [
+        tuple(painting_size(painting, size, settings) for painting in paintings)
+        for size in settings.scale_sizes()
+    ]
+    if device.is_gpu:
+        if isinstance(room.tile, int):
+            raise InputError(
+                "--tile: tiles are run by NumPy only; use --device cpu, or leave it out"
+            )
+        fits = tuple(
+            _on_gpu(network, settings, *sizes, threads)
+            for sizes in zip(photo_sizes, painting_sizes, strict=True)
+        )
+    else:
+        memory = _allowed(device, room, SHARE)
+        fits = tuple(
+            fit(network, settings, *sizes, threads, room, memory)
+            for sizes in zip(photo_sizes, painting_sizes, strict=True)
+        )
+    return Plan(network, settings, photo_sizes, painting_sizes[-1], threads, fits, device, room)
+
+
+def _on_gpu(
+    network: Network, settings: Settings, photo: Size, paintings: Sequence[Size], threads: int
+) -> Fit:
+    """The one way that a card knows."""
+    vectors = vectors_held(settings.optimizer, settings.iterations)
+    memory = max(
+        run_bytes(network, settings, photo, painting, threads, vectors)
+        for painting in paintings or ((0, 0),)
+    )
+    return Fit(None, None, memory)
+
+
+def _allowed(device: Device, room: Room, share: float = 1.0) -> int:
+    """Bytes that a run may take on top of what the process holds; a share of what is free."""
+    if room.memory is not None:
+        return room.memory - held_memory(device)
+    return int(share * free_memory(device))
+
+
+def check_memory(plan: Plan) -> None:
+    """Raise InputError, naming what would fit, if the plan needs more memory than there is."""
+    free = _allowed(plan.device, plan.room)
+    if plan.memory <= free:
+        return
+    if isinstance(plan.room.tile, int):
+        raise InputError(
+            f"--tile {plan.room.tile}: the run needs {plan.memory / 1e9:.2f} GB of memory and "
+            f"{max(0, free) / 1e9:.2f} GB are left for it; use a smaller tile, or --tile auto"
+        )
+    size, smaller = plan.settings.scale_sizes()[-1], plan
+    asked_for = f"--size {size}"
+    try:
+        while smaller.memory > free:
+            size = size * 31 // 32
+            settings = replace(plan.settings, size=size, scales=(size,))
+            smaller = make_plan(
+                plan.network,
+                settings,
+                plan.photo_sizes[-1],
+                plan.painting_sizes,
+                plan.threads,
+                plan.device,
+                plan.room,
+            )
+        mend = f"use --size {size} or less"
+    except InputError:  # too small for the network: no size is left
+        mend = "free some memory first"
+    raise InputError(
+        f"{asked_for}: the run needs {plan.memory / 1e9:.2f} GB of memory and "
+        f"{max(0, free) / 1e9:.2f} GB are free; {mend}"
+    )
+
+
+def prepared(network: Network | str | Path | None, settings: Settings, device: Device) -> Network:
+    """Load a network if it is not loaded yet, and set it up as the settings ask for."""
+    if not isinstance(network, Network):
+        network = load_network(network)
+    network = configure(network, settings.pooling, settings.dtype, settings.edges)
+    wanted = [*settings.content_layers, *settings.style_layers]
+    if settings.precision != "float32":
+        _check_tensor_cores(settings.precision, device)
+        network = to_tensor_cores(network, wanted, settings.precision)
+    elif settings.dtype == "float32" and not settings.exact:
+        network = accelerate(network, wanted)
+    return to_device(network) if device.is_gpu else network
+
+
+def _check_tensor_cores(precision: str, device: Device) -> None:
+    """Raise InputError if the device has none that the kernels know."""
+    if not device.is_gpu:
+        reason = f", and there is none: {device.missing}" if device.missing else ""
+        raise InputError(
+            f"--precision {precision}: is for a GPU's tensor cores{reason}; on the CPU leave it out"
+        )
+    if device.capability < TENSOR_CORES:
+        raise InputError(
+            f"--precision {precision}: needs compute capability {TENSOR_CORES / 10} or more, and "
+            f"{device.name} has {device.capability / 10}; leave it out"
+        )
