@@ -200,7 +200,7 @@ def _ways(
         return Fit(tile, pairs, needed, disk, cost)
 
     def largest(pairs: int | None) -> int:
-        left = max(0, memory - search(pairs)[0] - strips)
+        left = memory - search(pairs)[0] - strips
         return min(
             largest_tile(network, layers, size, left)
             for layers, size in _cuts(settings, photo, paintings)

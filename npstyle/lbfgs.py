@@ -43,7 +43,7 @@ Array = Any
 
 Numbers = NDArray[np.float64]
 
-AT_ONCE = 1 << 18
+AT_ONCE = 1 << 15
 """Columns of B that are multiplied at a time: float32, or on disk, they need little memory so."""
 
 EPSILON = 2.2e-16

@@ -149,7 +149,7 @@ def largest_tile(network: Network, wanted: Collection[str], size: Size, memory: 
     least = needed(C)
     if least > memory:
         raise InputError(
-            f"--memory: {memory / 1e6:.0f} MB are left for a tile, and the smallest there is, of "
+            f"--memory: {max(0, memory) / 1e6:.0f} MB are left for a tile, and the smallest, of "
             f"{C} pixels, takes {least / 1e6:.0f} MB; "
             f"allow {math.ceil((least - memory) / 1e6)} MB more"
         )
