@@ -114,20 +114,36 @@ def test_a_run_grows_with_the_pixels_and_shrinks_with_adam():
 
 RUN = """
 import sys
+from pathlib import Path
+from npstyle.backend import held_memory
 from npstyle.demo import draw_painting, draw_photo
-from npstyle.optimizers import vectors_held
 from npstyle.presets import Settings
 from npstyle.style_transfer import transfer
 
 size, network, optimizer = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-settings = Settings(size=size, iterations=12, optimizer=optimizer)
+
+
+def announce(plan):
+    assert (plan.fits[-1].tile is None) == (memory is None)
+    print(plan.peak_memory)
+    if memory is not None:
+        print(memory)
+
+
+more, scratch = (*sys.argv[4:], None, None)[:2]
+memory = None if more is None else held_memory() + int(more)
+settings = Settings(
+    size=size, scales=(size,), iterations=12 if memory is None else 2, optimizer=optimizer
+)
 transfer(
     draw_photo(size * 3 // 4, size),
     draw_painting(size * 3 // 4, size),
     network,
     settings,
     threads=2,
-    announce=lambda plan: print(plan.peak_memory),
+    memory=memory,
+    scratch=scratch and Path(scratch),
+    announce=announce,
 )
 with open("/proc/self/status") as status:
     print(next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM")))
@@ -145,6 +161,16 @@ def estimate_and_peak(*arguments):
 def test_the_peak_told_before_a_run_is_the_peak_of_the_process(optimizer):
     estimate, peak = estimate_and_peak(512, "builtin", optimizer)
     assert estimate == pytest.approx(peak, rel=0.15)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
+@pytest.mark.parametrize(("more", "on_disk"), [(270e6, False), (215e6, True)])
+def test_a_run_that_is_given_less_memory_takes_tiles_and_stays_within_it(more, on_disk, tmp_path):
+    scratch = [tmp_path] if on_disk else []
+    estimate, given, peak = estimate_and_peak(768, "builtin", "lbfgs", int(more), *scratch)
+    assert estimate <= given
+    assert peak <= 1.05 * given
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

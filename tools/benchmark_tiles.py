@@ -3,9 +3,10 @@
     python tools/benchmark_tiles.py PHOTO PAINTING --network vgg19 --megapixels 1,2,4,8,16,32
 
 Each picture is the photo, scaled. Each line is a process of its own: the time is that of one
-evaluation, preset `gatys`, after the network has seen every tile for the content's target; the peak is the largest resident memory from the start of the process,
-and "own" is what a picture of that size must have, its pixels, its gradient and the content's
-target. --whole evaluates each also in one piece, in the same process; its peak is then not told.
+evaluation, preset `gatys`, after the network has seen every tile for the content's target; the peak
+is the largest resident memory from the start of the process; and "own" is what a picture of that
+size must have: its pixels, its gradient and the content's target, unless that is in a file.
+--whole evaluates each also in one piece, in the same process; its peak is then not told.
 """
 
 import argparse
