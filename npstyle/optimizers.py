@@ -53,6 +53,10 @@ CORRECTIONS = 10
 LBFGS_VECTORS = 21
 """float64 pictures alive under L-BFGS-B besides its pairs (s, y): work vectors, copies."""
 
+GPU_VECTORS = 12
+"""float64 pictures alive under either on a GPU besides L-BFGS's rows, or Adam's vectors: x, the
+direction, pictures and gradients on the way to the objective and back."""
+
 ADAM_VECTORS = 11
 """float64 pictures alive under Adam: x, g, m, v, their temporaries, the best picture."""
 
@@ -246,8 +250,10 @@ def optimize(
     )
 
 
-def vectors_held(optimizer: Optimizer, iterations: int) -> int:
+def vectors_held(optimizer: Optimizer, iterations: int, *, on_gpu: bool = False) -> int:
     """How many float64 pictures `optimize` holds at once, for the count of memory."""
+    if on_gpu:
+        return GPU_VECTORS + (2 * (CORRECTIONS + 1) + 1 if optimizer == "lbfgs" else 3)
     if optimizer == "adam":
         return ADAM_VECTORS
     return LBFGS_VECTORS + 2 * min(CORRECTIONS, iterations)

@@ -201,13 +201,17 @@ def transfer_pictures(
     backend.give_memory_back()
     sizes = check_pictures(pictures, settings)
     found = find_device(device)
-    with on_device(found):
-        plan = make_plan(_prepared(network, settings, found), settings, *sizes, threads, found)
-        if announce is not None:
-            announce(plan)
-        check_memory(plan)
-        with backend.threads(plan.threads):
-            result = _run_scales(plan, pictures, state, callback, keep)
+    plan: Plan | None = None
+    try:
+        with on_device(found):
+            plan = make_plan(_prepared(network, settings, found), settings, *sizes, threads, found)
+            if announce is not None:
+                announce(plan)
+            check_memory(plan)
+            with backend.threads(plan.threads):
+                result = _run_scales(plan, pictures, state, callback, keep)
+    except MemoryError as error:
+        raise InputError(_out_of_memory(plan, found)) from error
     return Transfer(result, _record(pictures, plan, result))
 
 
@@ -246,7 +250,7 @@ def make_plan(
             shapes(network, settings.style_layers, *painting_size(painting, size, settings))
     largest = settings.scale_sizes()[-1]
     painting_sizes = tuple(painting_size(painting, largest, settings) for painting in paintings)
-    vectors = vectors_held(settings.optimizer, settings.iterations)
+    vectors = vectors_held(settings.optimizer, settings.iterations, on_gpu=device.is_gpu)
     memory = max(
         run_bytes(network, settings, photo_sizes[-1], painting, threads, vectors)
         for painting in painting_sizes or ((0, 0),)
@@ -257,10 +261,30 @@ def make_plan(
 def check_memory(plan: Plan) -> None:
     """Raise InputError, naming a size that fits, if the plan needs more memory than there is."""
     free = free_memory(plan.device)
-    if plan.memory <= free:
-        return
+    if plan.memory > free:
+        raise InputError(
+            f"--size {plan.settings.scale_sizes()[-1]}: the run needs {plan.memory / 1e9:.2f} GB "
+            f"of {_whose_memory(plan.device)} and {free / 1e9:.2f} GB are free; {_mend(plan, free)}"
+        )
+
+
+def _out_of_memory(plan: Plan | None, device: Device) -> str:
+    """What to say where memory ran out all the same."""
+    if plan is None:
+        return f"--device {device}: {_whose_memory(device)} does not hold the network; free some"
+    return (
+        f"--size {plan.settings.scale_sizes()[-1]}: {_whose_memory(device)} ran out, though the "
+        f"run was to need {plan.memory / 1e9:.2f} GB; {_mend(plan, plan.memory * 3 // 4)}"
+    )
+
+
+def _whose_memory(device: Device) -> str:
+    return "the GPU's memory" if device.is_gpu else "memory"
+
+
+def _mend(plan: Plan, free: int) -> str:
+    """What to do about a plan that needs more memory than this."""
     size, smaller = plan.settings.scale_sizes()[-1], plan
-    asked_for = f"--size {size}"
     try:
         while smaller.memory > free:
             size = size * 31 // 32
@@ -273,13 +297,9 @@ def check_memory(plan: Plan) -> None:
                 plan.threads,
                 plan.device,
             )
-        mend = f"use --size {size} or less"
+        return f"use --size {size} or less"
     except InputError:  # too small for the network: no size is left
-        mend = "free some memory first"
-    raise InputError(
-        f"{asked_for}: the run needs {plan.memory / 1e9:.2f} GB of memory and "
-        f"{free / 1e9:.2f} GB are free; {mend}"
-    )
+        return "free some memory first"
 
 
 def _prepared(network: Network | str | Path | None, settings: Settings, device: Device) -> Network:
