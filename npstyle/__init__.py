@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from npstyle.ops.relu import relu, relu_backward
     from npstyle.optimizers import Progress, Result, optimize
     from npstyle.passes import backward, forward
+    from npstyle.planning import Plan
     from npstyle.presets import PRESETS, Settings
-    from npstyle.style_transfer import Plan, State, Transfer, transfer
+    from npstyle.style_transfer import State, Transfer, transfer
     from npstyle.version import __version__
 
 # A name is imported when it is first asked for, so that `npstyle --help` need not wait for NumPy
@@ -75,8 +76,9 @@ _HOMES = {
     "ops.relu": ["relu", "relu_backward"],
     "optimizers": ["Progress", "Result", "optimize"],
     "passes": ["backward", "forward"],
+    "planning": ["Plan"],
     "presets": ["PRESETS", "Settings"],
-    "style_transfer": ["Plan", "State", "Transfer", "transfer"],
+    "style_transfer": ["State", "Transfer", "transfer"],
     "version": ["__version__"],
 }
 

@@ -11,69 +11,20 @@ from numpy.typing import NDArray
 
 from npstyle import backend
 from npstyle.color import put_back_chroma
-from npstyle.device import (
-    CPU,
-    TENSOR_CORES,
-    Device,
-    find_device,
-    free_memory,
-    held_memory,
-    on_device,
-)
+from npstyle.device import find_device, on_device
 from npstyle.errors import InputError
-from npstyle.image import fit_size, resize
-from npstyle.memory import run_bytes
-from npstyle.network import (
-    Network,
-    accelerate,
-    configure,
-    load_network,
-    shapes,
-    to_device,
-    to_tensor_cores,
-)
+from npstyle.image import resize
+from npstyle.network import Network
 from npstyle.objective import build_objective
 from npstyle.ops import card
-from npstyle.optimizers import Progress, Result, optimize, vectors_held
-from npstyle.pictures import Picture, Pictures, Size, check_pictures, load_scale, painting_size
+from npstyle.optimizers import Progress, Result, optimize
+from npstyle.pictures import Picture, Pictures, check_pictures, load_scale
+from npstyle.planning import Plan, check_memory, make_plan, out_of_memory, prepared
 from npstyle.presets import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.starts import starting_picture
 from npstyle.version import __version__
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run is about to do.
-
-    Attributes
-    ----------
-    network : Network
-    settings : Settings
-    photo_sizes : tuple of (height, width)
-        At each scale; the last is the result's.
-    painting_sizes : tuple of (height, width)
-        Each painting's at the last scale.
-    threads : int
-    memory : int
-        Memory in bytes, of the device's, that the run will take on top of what the process holds
-        now.
-    device : Device
-    """
-
-    network: Network
-    settings: Settings
-    photo_sizes: tuple[Size, ...]
-    painting_sizes: tuple[Size, ...]
-    threads: int
-    memory: int
-    device: Device = CPU
-
-    @property
-    def peak_memory(self) -> int:
-        """Expected peak memory of the whole process on the device, in bytes."""
-        return self.memory + held_memory(self.device)
 
 
 @dataclass(frozen=True)
@@ -204,130 +155,15 @@ def transfer_pictures(
     plan: Plan | None = None
     try:
         with on_device(found):
-            plan = make_plan(_prepared(network, settings, found), settings, *sizes, threads, found)
+            plan = make_plan(prepared(network, settings, found), settings, *sizes, threads, found)
             if announce is not None:
                 announce(plan)
             check_memory(plan)
             with backend.threads(plan.threads):
                 result = _run_scales(plan, pictures, state, callback, keep)
     except MemoryError as error:
-        raise InputError(_out_of_memory(plan, found)) from error
+        raise InputError(out_of_memory(plan, found)) from error
     return Transfer(result, _record(pictures, plan, result))
-
-
-def make_plan(
-    network: Network,
-    settings: Settings,
-    photo: Size,
-    paintings: Sequence[Size],
-    threads: int | None = None,
-    device: Device = CPU,
-) -> Plan:
-    """Count sizes and memory of a run; check that the pictures reach every layer.
-
-    Parameters
-    ----------
-    network : Network
-    settings : Settings
-    photo : (height, width)
-        Before scaling.
-    paintings : sequence of (height, width)
-    threads : int, optional
-        One per physical core if not given.
-    device : Device
-        Where the network is.
-
-    Raises
-    ------
-    InputError
-        If a layer is unknown or a picture too small for it.
-    """
-    threads = backend.thread_count(threads)
-    photo_sizes = tuple(fit_size(*photo, size) for size in settings.scale_sizes())
-    for size in settings.scale_sizes():
-        shapes(network, [*settings.content_layers, *settings.style_layers], *fit_size(*photo, size))
-        for painting in paintings:
-            shapes(network, settings.style_layers, *painting_size(painting, size, settings))
-    largest = settings.scale_sizes()[-1]
-    painting_sizes = tuple(painting_size(painting, largest, settings) for painting in paintings)
-    vectors = vectors_held(settings.optimizer, settings.iterations, on_gpu=device.is_gpu)
-    memory = max(
-        run_bytes(network, settings, photo_sizes[-1], painting, threads, vectors)
-        for painting in painting_sizes or ((0, 0),)
-    )
-    return Plan(network, settings, photo_sizes, painting_sizes, threads, memory, device)
-
-
-def check_memory(plan: Plan) -> None:
-    """Raise InputError, naming a size that fits, if the plan needs more memory than there is."""
-    free = free_memory(plan.device)
-    if plan.memory > free:
-        raise InputError(
-            f"--size {plan.settings.scale_sizes()[-1]}: the run needs {plan.memory / 1e9:.2f} GB "
-            f"of {_whose_memory(plan.device)} and {free / 1e9:.2f} GB are free; {_mend(plan, free)}"
-        )
-
-
-def _out_of_memory(plan: Plan | None, device: Device) -> str:
-    """What to say where memory ran out all the same."""
-    if plan is None:
-        return f"--device {device}: {_whose_memory(device)} does not hold the network; free some"
-    return (
-        f"--size {plan.settings.scale_sizes()[-1]}: {_whose_memory(device)} ran out, though the "
-        f"run was to need {plan.memory / 1e9:.2f} GB; {_mend(plan, plan.memory * 3 // 4)}"
-    )
-
-
-def _whose_memory(device: Device) -> str:
-    return "the GPU's memory" if device.is_gpu else "memory"
-
-
-def _mend(plan: Plan, free: int) -> str:
-    """What to do about a plan that needs more memory than this."""
-    size, smaller = plan.settings.scale_sizes()[-1], plan
-    try:
-        while smaller.memory > free:
-            size = size * 31 // 32
-            settings = replace(plan.settings, size=size, scales=(size,))
-            smaller = make_plan(
-                plan.network,
-                settings,
-                plan.photo_sizes[-1],
-                plan.painting_sizes,
-                plan.threads,
-                plan.device,
-            )
-        return f"use --size {size} or less"
-    except InputError:  # too small for the network: no size is left
-        return "free some memory first"
-
-
-def _prepared(network: Network | str | Path | None, settings: Settings, device: Device) -> Network:
-    """Load a network if it is not loaded yet, and set it up as the settings ask for."""
-    if not isinstance(network, Network):
-        network = load_network(network)
-    network = configure(network, settings.pooling, settings.dtype, settings.edges)
-    wanted = [*settings.content_layers, *settings.style_layers]
-    if settings.precision != "float32":
-        _check_tensor_cores(settings.precision, device)
-        network = to_tensor_cores(network, wanted, settings.precision)
-    elif settings.dtype == "float32" and not settings.exact:
-        network = accelerate(network, wanted)
-    return to_device(network) if device.is_gpu else network
-
-
-def _check_tensor_cores(precision: str, device: Device) -> None:
-    """Raise InputError if the device has none that the kernels know."""
-    if not device.is_gpu:
-        reason = f", and there is none: {device.missing}" if device.missing else ""
-        raise InputError(
-            f"--precision {precision}: is for a GPU's tensor cores{reason}; on the CPU leave it out"
-        )
-    if device.capability < TENSOR_CORES:
-        raise InputError(
-            f"--precision {precision}: needs compute capability {TENSOR_CORES / 10} or more, and "
-            f"{device.name} has {device.capability / 10}; leave it out"
-        )
 
 
 def _run_scales(

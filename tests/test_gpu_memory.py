@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from npstyle import style_transfer
+from npstyle import planning, style_transfer
 from npstyle.errors import InputError
 from npstyle.memory import evaluation_bytes
 from npstyle.network import (
@@ -119,6 +119,6 @@ def test_memory_that_runs_out_all_the_same_ends_with_a_smaller_size(
     monkeypatch.setattr(style_transfer, "build_objective", run_out)
     with pytest.raises(InputError, match=r"the GPU's memory ran out, .*; use --size 3\d\d or less"):
         transfer(*pictures, small_network, settings, device="cuda")
-    monkeypatch.setattr(style_transfer, "to_device", run_out)
+    monkeypatch.setattr(planning, "to_device", run_out)
     with pytest.raises(InputError, match="--device cuda:0: the GPU's memory does not hold the net"):
         transfer(*pictures, small_network, settings, device="cuda")
