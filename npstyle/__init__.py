@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from npstyle.ops.relu import relu, relu_backward
     from npstyle.optimizers import Progress, Result, optimize
     from npstyle.passes import backward, forward
-    from npstyle.plan import Plan
+    from npstyle.planning import Plan
     from npstyle.presets import PRESETS, Settings
     from npstyle.style_transfer import State, Transfer, transfer
     from npstyle.tiled_objective import TiledObjective
@@ -78,8 +78,8 @@ _HOMES = {
     "ops.relu": ["relu", "relu_backward"],
     "optimizers": ["Progress", "Result", "optimize"],
     "passes": ["backward", "forward"],
+    "planning": ["Plan"],
     "presets": ["PRESETS", "Settings"],
-    "plan": ["Plan"],
     "style_transfer": ["State", "Transfer", "transfer"],
     "tiled_objective": ["TiledObjective"],
     "version": ["__version__"],

@@ -17,7 +17,7 @@ from npstyle.image import check_output, save_image
 from npstyle.network import load_network
 from npstyle.optimizers import Progress
 from npstyle.pictures import Pictures, check_pictures
-from npstyle.plan import Plan
+from npstyle.planning import Plan
 from npstyle.presets import Settings
 from npstyle.recording import Recording
 from npstyle.style_transfer import State, transfer_pictures

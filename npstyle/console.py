@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from npstyle.gradcheck import Report
     from npstyle.optimizers import Progress as Iteration
     from npstyle.optimizers import Result
-    from npstyle.plan import Plan
+    from npstyle.planning import Plan
     from npstyle.weights import Weights
 
 OTHER_NETWORK = {

@@ -11,10 +11,11 @@ from collections.abc import Collection
 import numpy as np
 
 from npstyle.errors import InputError
-from npstyle.network import Convolution, FastConv, Network, Pool, Relu, shapes
-from npstyle.ops import winograd
+from npstyle.network import Convolution, FastConv, Layer, Network, Pool, Relu, TensorConv, shapes
+from npstyle.ops import gpu, gpu_tensor, winograd
 from npstyle.ops.conv import STRIP_BYTES
 from npstyle.ops.sizes import tile_count
+from npstyle.ops.winograd import WINDOW
 from npstyle.passes import is_made_again, stays
 from npstyle.presets import Settings
 from npstyle.tiles import cell, largest_size
@@ -38,17 +39,21 @@ def _walk(network: Network, wanted: Collection[str], size: Size) -> tuple[int, i
     An activation is alive until the next layer has read it, longer if the tape keeps it: as an
     array for a loss or for max pooling, else as its gate, a byte for each value. On the way back,
     a layer's two gradients are alive beside the tape of the layers before it. What a convolution
-    needs while it works on a layer as a whole comes on top.
+    needs while it works on a layer as a whole comes on top; on a GPU, what its fast routes need,
+    and the product of a style loss's derivative.
     """
     itemsize = network.dtype.itemsize
     depths = {network.depth(name) for name in wanted}
     kept = before = size[0] * size[1] * 3 * itemsize
     before_is_kept = True
+    channels = 3
     forward = backward = 0
     for index, (layer, shape) in enumerate(shapes(network, wanted, *size)):
         values = int(np.prod(shape))
         array = values * itemsize
         alive = kept if before_is_kept else kept + before
+        if isinstance(layer, Relu) and network.is_on_gpu and index in depths:
+            backward = max(backward, kept + 3 * array)
         if isinstance(layer, Relu) and is_made_again(network, index, depths):
             before_is_kept = False
         elif isinstance(layer, Relu):
@@ -61,18 +66,38 @@ def _walk(network: Network, wanted: Collection[str], size: Size) -> tuple[int, i
             gate = whole = 0
             if isinstance(layer, Convolution):  # its gradient passes the gate of its ReLU
                 gate = array if stays(network, index + 1, depths) else values
-            if isinstance(layer, FastConv):
+            if network.is_on_gpu:
+                whole = _on_gpu_bytes(layer, shape, channels)
+            elif isinstance(layer, FastConv):
                 whole = _whole_layer_bytes(layer, *shape[:2])
             forward = max(forward, alive + array + whole)
             backward = max(backward, kept + gate + before + array + whole)
-        before = array
+        before, channels = array, shape[2]
     return forward, backward
+
+
+def _on_gpu_bytes(layer: Layer, shape: tuple[int, int, int], channels: int) -> int:
+    """What a layer's convolution on a GPU needs beside its input and output."""
+    height, width, outputs = shape
+    if isinstance(layer, FastConv):
+        tiles = gpu.winograd_rows((height, width, channels), outputs) * tile_count(height, width)[1]
+        return WINDOW**2 * tiles * (channels + outputs) * 4
+    if isinstance(layer, TensorConv):
+        parts = [
+            gpu_tensor.parts(layer.precision, height, width, *ends) * ends[1]
+            for ends in ((channels, outputs), (outputs, channels))
+        ]
+        return max(parts) * height * width * 4 + height * width * outputs  # and a gate
+    return 0
 
 
 def run_bytes(
     network: Network, settings: Settings, photo: Size, painting: Size, threads: int, vectors: int
 ) -> int:
     """Memory that a run adds, at its peak, to what the process holds before it, in bytes.
+
+    Of the GPU's memory, if the network is there. CuPy's pool cannot use every gap between arrays; a
+    quarter more than they fill is counted for that, as on the host.
 
     Parameters
     ----------
@@ -93,6 +118,9 @@ def run_bytes(
     targets = sum(int(np.prod(content_shapes[network.depth(name)])) for name in content)
     search = vectors * photo[0] * photo[1] * 3 * 8
     evaluation = evaluation_bytes(network, wanted, photo)
+    if network.is_on_gpu:
+        painted = forward_bytes(network, style, painting)
+        return targets * itemsize + search + max(painted, evaluation) * 5 // 4
     peak = max(
         forward_bytes(network, style, painting),
         targets * itemsize + search + evaluation,

@@ -58,6 +58,10 @@ LBFGS_VECTORS = 21
 LEAN_VECTORS = 11
 """The same with pairs of its own: x, the direction, z, the pictures, the gradients."""
 
+GPU_VECTORS = 12
+"""float64 pictures alive under either on a GPU besides L-BFGS's rows, or Adam's vectors: x, the
+direction, pictures and gradients on the way to the objective and back."""
+
 ADAM_VECTORS = 11
 """float64 pictures alive under Adam: x, g, m, v, their temporaries, the best picture."""
 
@@ -271,8 +275,12 @@ def optimize(
     )
 
 
-def vectors_held(optimizer: Optimizer, iterations: int, pairs: int | None = None) -> int:
+def vectors_held(
+    optimizer: Optimizer, iterations: int, pairs: int | None = None, *, on_gpu: bool = False
+) -> int:
     """How many float64 pictures `optimize` holds at once, float32 pairs aside."""
+    if on_gpu:
+        return GPU_VECTORS + (2 * (CORRECTIONS + 1) + 1 if optimizer == "lbfgs" else 3)
     if optimizer == "adam":
         return ADAM_VECTORS
     if pairs is not None:

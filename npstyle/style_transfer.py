@@ -14,13 +14,14 @@ from npstyle.budget import Room, TileChoice, parse_memory
 from npstyle.color import put_back_chroma
 from npstyle.device import find_device, on_device
 from npstyle.disk import in_memory, on_disk
+from npstyle.errors import InputError
 from npstyle.image import resize
 from npstyle.network import Network
 from npstyle.objective import build_objective
 from npstyle.ops import card
 from npstyle.optimizers import Objective, Pairs, Progress, Result, optimize
 from npstyle.pictures import Picture, Pictures, check_pictures, load_scale
-from npstyle.plan import Plan, check_memory, make_plan, prepared
+from npstyle.planning import Plan, check_memory, make_plan, out_of_memory, prepared
 from npstyle.presets import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.starts import starting_picture
 from npstyle.tiled_objective import TiledObjective
@@ -168,14 +169,18 @@ def transfer_pictures(
     backend.give_memory_back()
     sizes = check_pictures(pictures, settings)
     found = find_device(device)
-    with on_device(found):
-        ready = prepared(network, settings, found)
-        plan = make_plan(ready, settings, *sizes, threads, found, room)
-        if announce is not None:
-            announce(plan)
-        check_memory(plan)
-        with backend.threads(plan.threads):
-            result = _run_scales(plan, pictures, state, callback, keep)
+    plan: Plan | None = None
+    try:
+        with on_device(found):
+            ready = prepared(network, settings, found)
+            plan = make_plan(ready, settings, *sizes, threads, found, room)
+            if announce is not None:
+                announce(plan)
+            check_memory(plan)
+            with backend.threads(plan.threads):
+                result = _run_scales(plan, pictures, state, callback, keep)
+    except MemoryError as error:
+        raise InputError(out_of_memory(plan, found)) from error
     return Transfer(result, _record(pictures, plan, result))
 
 

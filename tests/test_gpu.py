@@ -67,6 +67,22 @@ def test_winograd_and_back_through_relu_and_pooling(rng, shape):
         same(gpu.winograd_conv2d_backward(to(gradient), to(U), to(gate), pooling), expected)
 
 
+def test_winograd_in_strips_has_the_same_bits(rng, monkeypatch):
+    image, gate = rng.standard_normal((18, 9, 6)).astype("f4"), rng.integers(0, 2, (18, 9, 5)) > 0
+    U = to(winograd.transform_filters(rng.standard_normal((3, 3, 6, 5)).astype("f4")))
+    g = to(rng.standard_normal((9, 4, 5)).astype("f4"))
+    found = {}
+    for strip_bytes in (1 << 29, 1 << 14):
+        monkeypatch.setattr(gpu, "STRIP_BYTES", strip_bytes)
+        found[strip_bytes] = [
+            back(gpu.winograd_conv2d(to(image), U, rectify=True)),
+            back(gpu.winograd_conv2d_backward(g, U, to(gate), 2)),
+        ]
+    assert gpu.winograd_rows(image.shape, 5) == 3
+    for whole, strips in zip(*found.values(), strict=True):
+        assert np.array_equal(whole, strips)
+
+
 @typed
 def test_relu_its_gate_and_back(rng, dtype):
     Z = rng.standard_normal((7, 5, 3)).astype(dtype)

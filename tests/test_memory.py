@@ -164,7 +164,7 @@ def test_the_peak_told_before_a_run_is_the_peak_of_the_process(optimizer):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
-@pytest.mark.parametrize(("more", "on_disk"), [(270e6, False), (215e6, True)])
+@pytest.mark.parametrize(("more", "on_disk"), [(370e6, False), (310e6, True)])
 def test_a_run_that_is_given_less_memory_takes_tiles_and_stays_within_it(more, on_disk, tmp_path):
     scratch = [tmp_path] if on_disk else []
     estimate, given, peak = estimate_and_peak(768, "builtin", "lbfgs", int(more), *scratch)

@@ -117,6 +117,13 @@ def conv2d_backward(
     return out
 
 
+def parts(precision: TensorPrecision, height: int, width: int, channels: int, columns: int) -> int:
+    """Arrays of the output's size that a convolution is written to first; 0: it is made at once."""
+    sizes = height, width, channels, columns
+    splits = cuda.tensor_conv(precision, *sizes, _multiprocessors()).grid[2]
+    return splits if splits > 1 else 0
+
+
 def _convolve(
     source: Array,
     filters: Array,

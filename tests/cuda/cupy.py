@@ -82,6 +82,10 @@ class DeviceArray(np.ndarray):
         do(lambda: ufunc(*values, out=plain(out[0]), **options))
         return out[0]
 
+    def __array_function__(self, function, types, arguments, options):
+        refuse(function.__name__)
+        return asarray(function(*map(plain, arguments), **options))
+
     def __setitem__(self, key, value):
         do(lambda: np.ndarray.__setitem__(self.view(np.ndarray), key, plain(value)))
 

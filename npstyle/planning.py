@@ -1,4 +1,4 @@
-"""What a run is about to do: the network set up, sizes, the way that fits the memory."""
+"""What a run is about to do: where, how large, with how much memory, and whether that is there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -63,6 +63,34 @@ class Plan:
         return self.memory + held_memory(self.device)
 
 
+def prepared(network: Network | str | Path | None, settings: Settings, device: Device) -> Network:
+    """Load a network if it is not loaded yet, and set it up as the settings ask for."""
+    if not isinstance(network, Network):
+        network = load_network(network)
+    network = configure(network, settings.pooling, settings.dtype, settings.edges)
+    wanted = [*settings.content_layers, *settings.style_layers]
+    if settings.precision != "float32":
+        _check_tensor_cores(settings.precision, device)
+        network = to_tensor_cores(network, wanted, settings.precision)
+    elif settings.dtype == "float32" and not settings.exact:
+        network = accelerate(network, wanted)
+    return to_device(network) if device.is_gpu else network
+
+
+def _check_tensor_cores(precision: str, device: Device) -> None:
+    """Raise InputError if the device has none that the kernels know."""
+    if not device.is_gpu:
+        reason = f", and there is none: {device.missing}" if device.missing else ""
+        raise InputError(
+            f"--precision {precision}: is for a GPU's tensor cores{reason}; on the CPU leave it out"
+        )
+    if device.capability < TENSOR_CORES:
+        raise InputError(
+            f"--precision {precision}: needs compute capability {TENSOR_CORES / 10} or more, and "
+            f"{device.name} has {device.capability / 10}; leave it out"
+        )
+
+
 def make_plan(
     network: Network,
     settings: Settings,
@@ -124,7 +152,7 @@ def _on_gpu(
     network: Network, settings: Settings, photo: Size, paintings: Sequence[Size], threads: int
 ) -> Fit:
     """The one way that a card knows."""
-    vectors = vectors_held(settings.optimizer, settings.iterations)
+    vectors = vectors_held(settings.optimizer, settings.iterations, on_gpu=True)
     memory = max(
         run_bytes(network, settings, photo, painting, threads, vectors)
         for painting in paintings or ((0, 0),)
@@ -140,17 +168,39 @@ def _allowed(device: Device, room: Room, share: float = 1.0) -> int:
 
 
 def check_memory(plan: Plan) -> None:
-    """Raise InputError, naming what would fit, if the plan needs more memory than there is."""
+    """Raise InputError, naming a size that fits, if the plan needs more memory than there is."""
     free = _allowed(plan.device, plan.room)
     if plan.memory <= free:
         return
+    needs = (
+        f"the run needs {plan.memory / 1e9:.2f} GB of {_whose_memory(plan.device)} "
+        f"and {max(0, free) / 1e9:.2f} GB are"
+    )
     if isinstance(plan.room.tile, int):
         raise InputError(
-            f"--tile {plan.room.tile}: the run needs {plan.memory / 1e9:.2f} GB of memory and "
-            f"{max(0, free) / 1e9:.2f} GB are left for it; use a smaller tile, or --tile auto"
+            f"--tile {plan.room.tile}: {needs} left for it; use a smaller tile, or --tile auto"
         )
+    size = plan.settings.scale_sizes()[-1]
+    raise InputError(f"--size {size}: {needs} free; {_mend(plan, free)}")
+
+
+def out_of_memory(plan: Plan | None, device: Device) -> str:
+    """What to say where memory ran out all the same."""
+    if plan is None:
+        return f"--device {device}: {_whose_memory(device)} does not hold the network; free some"
+    return (
+        f"--size {plan.settings.scale_sizes()[-1]}: {_whose_memory(device)} ran out, though the "
+        f"run was to need {plan.memory / 1e9:.2f} GB; {_mend(plan, plan.memory * 3 // 4)}"
+    )
+
+
+def _whose_memory(device: Device) -> str:
+    return "the GPU's memory" if device.is_gpu else "memory"
+
+
+def _mend(plan: Plan, free: int) -> str:
+    """What to do about a plan that needs more memory than this."""
     size, smaller = plan.settings.scale_sizes()[-1], plan
-    asked_for = f"--size {size}"
     try:
         while smaller.memory > free:
             size = size * 31 // 32
@@ -164,38 +214,6 @@ def check_memory(plan: Plan) -> None:
                 plan.device,
                 plan.room,
             )
-        mend = f"use --size {size} or less"
+        return f"use --size {size} or less"
     except InputError:  # too small for the network: no size is left
-        mend = "free some memory first"
-    raise InputError(
-        f"{asked_for}: the run needs {plan.memory / 1e9:.2f} GB of memory and "
-        f"{max(0, free) / 1e9:.2f} GB are free; {mend}"
-    )
-
-
-def prepared(network: Network | str | Path | None, settings: Settings, device: Device) -> Network:
-    """Load a network if it is not loaded yet, and set it up as the settings ask for."""
-    if not isinstance(network, Network):
-        network = load_network(network)
-    network = configure(network, settings.pooling, settings.dtype, settings.edges)
-    wanted = [*settings.content_layers, *settings.style_layers]
-    if settings.precision != "float32":
-        _check_tensor_cores(settings.precision, device)
-        network = to_tensor_cores(network, wanted, settings.precision)
-    elif settings.dtype == "float32" and not settings.exact:
-        network = accelerate(network, wanted)
-    return to_device(network) if device.is_gpu else network
-
-
-def _check_tensor_cores(precision: str, device: Device) -> None:
-    """Raise InputError if the device has none that the kernels know."""
-    if not device.is_gpu:
-        reason = f", and there is none: {device.missing}" if device.missing else ""
-        raise InputError(
-            f"--precision {precision}: is for a GPU's tensor cores{reason}; on the CPU leave it out"
-        )
-    if device.capability < TENSOR_CORES:
-        raise InputError(
-            f"--precision {precision}: needs compute capability {TENSOR_CORES / 10} or more, and "
-            f"{device.name} has {device.capability / 10}; leave it out"
-        )
+        return "free some memory first"
