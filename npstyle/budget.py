@@ -15,7 +15,7 @@ Adam, which nobody is given who did not ask for it, goes from the whole picture 
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +26,7 @@ from npstyle.network import Network, shapes
 from npstyle.optimizers import CORRECTIONS, pairs_bytes, vectors_held
 from npstyle.presets import Settings
 from npstyle.tile_passes import tile_cost
+from npstyle.tiles import cell
 
 Size = tuple[int, int]
 TileChoice = int | Literal["auto", "off"]
@@ -144,14 +145,18 @@ def fit(
     Raises
     ------
     InputError
-        If tiles may be chosen freely, and not even the smallest fits; or a layer cannot be cut.
+        If a tile is asked for that is too small, or a network that cannot be cut.
     """
-    found = None
-    for found in _ways(network, settings, photo, paintings, threads, room, memory):
+    ways = _ways(network, settings, photo, paintings, threads, room, memory)
+    found = next(ways)
+    for other in ways:
         if found.memory <= memory:
-            return found
-    assert found is not None
-    return found
+            break
+        found = other
+    if found.tile is None or found.memory > memory:
+        return found
+    content, style = settings.content_layers, settings.style_layers
+    return replace(found, cost=tile_cost(network, content, style, photo, found.tile))
 
 
 def _ways(
@@ -196,15 +201,18 @@ def _ways(
             with_gaps(tile_bytes(network, layers, size, tile))
             for layers, size in _cuts(settings, photo, paintings)
         )
-        cost = tile_cost(network, settings.content_layers, settings.style_layers, photo, tile)
-        return Fit(tile, pairs, needed, disk, cost)
+        return Fit(tile, pairs, needed, disk)
 
     def largest(pairs: int | None) -> int:
+        """The largest tile that fits; the smallest there is if none does."""
         left = memory - search(pairs)[0] - strips
-        return min(
-            largest_tile(network, layers, size, left)
-            for layers, size in _cuts(settings, photo, paintings)
-        )
+        try:
+            return min(
+                largest_tile(network, layers, size, left)
+                for layers, size in _cuts(settings, photo, paintings)
+            )
+        except InputError:
+            return cell(network, wanted)
 
     on_disk = room.scratch is not None
     pairs = (CORRECTIONS,) if on_disk else (CORRECTIONS, *FEWER_PAIRS)
@@ -216,10 +224,7 @@ def _ways(
         yield whole(m)
     choices: Sequence[int | None] = pairs if lean else (None,)
     for m in choices[:-1]:
-        try:
-            tile = largest(m)
-        except InputError:
-            continue
+        tile = largest(m)
         if tile >= GOOD_TILE:
             yield tiled(m, tile)
     yield tiled(choices[-1], largest(choices[-1]))

@@ -169,7 +169,7 @@ def _pairs(plan: "Plan") -> str:
 def _print_tiles(plan: "Plan") -> None:
     """Say which scales are worked on in tiles, and what that costs."""
     for (height, width), fit in zip(plan.photo_sizes, plan.fits, strict=True):
-        if fit.tile is not None:
+        if fit.tile is not None and fit.cost > 1:
             print(
                 f"tiles     {width}x{height} in tiles of {fit.tile} pixels: exact, "
                 f"{fit.cost:.2f} times the work of one piece"

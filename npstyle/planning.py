@@ -176,6 +176,12 @@ def check_memory(plan: Plan) -> None:
         f"the run needs {plan.memory / 1e9:.2f} GB of {_whose_memory(plan.device)} "
         f"and {max(0, free) / 1e9:.2f} GB are"
     )
+    if plan.room.memory is not None:
+        given, needed = plan.room.memory / 1e9, plan.peak_memory / 1e9
+        raise InputError(
+            f"--memory {given:.2f}GB: the run needs {needed:.2f} GB in all; allow that much, or "
+            f"{_mend(plan, free)}"
+        )
     if isinstance(plan.room.tile, int):
         raise InputError(
             f"--tile {plan.room.tile}: {needs} left for it; use a smaller tile, or --tile auto"
