@@ -37,6 +37,9 @@ SHARE = 0.8
 GOOD_TILE = 512
 """Smaller tiles spend more than half of their work on halos; fewer pairs cost less."""
 
+SMALLEST_TILE = 96
+"""No smaller tile is chosen: this one takes nine times as long as one piece."""
+
 FEWER_PAIRS = (5, 3)
 """m, where ten pairs do not fit."""
 
@@ -204,15 +207,17 @@ def _ways(
         return Fit(tile, pairs, needed, disk)
 
     def largest(pairs: int | None) -> int:
-        """The largest tile that fits; the smallest there is if none does."""
+        """The largest tile that fits; the smallest that is chosen if none does."""
         left = memory - search(pairs)[0] - strips
+        smallest = max(SMALLEST_TILE, cell(network, wanted))
         try:
-            return min(
+            found = min(
                 largest_tile(network, layers, size, left)
                 for layers, size in _cuts(settings, photo, paintings)
             )
         except InputError:
-            return cell(network, wanted)
+            return smallest
+        return max(found, smallest)
 
     on_disk = room.scratch is not None
     pairs = (CORRECTIONS,) if on_disk else (CORRECTIONS, *FEWER_PAIRS)

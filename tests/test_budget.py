@@ -41,8 +41,8 @@ def test_with_less_memory_come_rounded_pairs_then_tiles_then_fewer_pairs_then_sm
 def test_where_nothing_fits_the_least_that_would_do_is_told(network):
     least = fitted(network, 100 * MB)
     assert least.memory > 100 * MB
-    assert (least.tile, least.pairs) == (16, 3)
-    assert fitted(network, least.memory + MB).tile >= 16
+    assert (least.tile, least.pairs) == (96, 3)
+    assert fitted(network, least.memory + MB).tile >= 96
     assert fitted(network, least.memory - MB).memory > least.memory - MB
 
 
