@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
 from npstyle.demo import draw_painting, draw_photo
+from npstyle.disk import in_memory, on_disk
 from npstyle.image import load_image
 from npstyle.lbfgs import minimize_lbfgs
 from npstyle.network import accelerate, load_network
@@ -106,3 +107,28 @@ def test_every_step_is_called_back_and_nothing_given_is_changed(rng):
     assert np.array_equal(x, kept)
     values = [rosen(x), *(rosen(point) for point in seen)]
     assert all(after < before for before, after in pairwise(values))
+
+
+@pytest.mark.parametrize("kind", ["float32", "a file"])
+def test_pairs_in_float32_and_in_files_go_nearly_the_same_way(rng, tmp_path, kind):
+    x = rng.uniform(-2, 2, 100_000)  # more than are multiplied at a time
+    scales = rng.uniform(1, 50, x.size)
+
+    def function(x):
+        return float(scales @ x**4 + x @ x), scales * 4 * x**3 + 2 * x
+
+    make = in_memory if kind == "float32" else on_disk(tmp_path)
+    ends = []
+    for basis in (None, make((2 * 5 + 3, x.size), np.float32, "the pairs")):
+        values = []
+        minimize_lbfgs(
+            function,
+            x,
+            iterations=15,
+            corrections=5,
+            callback=lambda x, values=values: values.append(function(x)[0]),
+            basis=basis,
+        )
+        ends.append(values)
+    assert ends[1] == pytest.approx(ends[0], rel=1e-4)
+    assert ends[1][-1] < 0.01 * function(x)[0]

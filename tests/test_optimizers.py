@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from npstyle.objective import Evaluation
-from npstyle.optimizers import mirror, mirror_backward, optimize
+from npstyle.optimizers import Pairs, mirror, mirror_backward, optimize, pairs_bytes
 
 TARGET = np.array([[[-40.0, 10.0, 200.0], [300.0, 128.0, 0.0]]])
 START = np.full((1, 2, 3), 100.0)
@@ -121,3 +121,24 @@ def test_the_starting_image_is_not_changed():
     start = START.copy()
     optimize(bowl, start, iterations=5)
     assert np.array_equal(start, START)
+
+
+def test_pairs_of_its_own_reach_the_same_minimum_and_go_on_without_scipy(monkeypatch):
+    monkeypatch.setattr("npstyle.optimizers.minimize", None)  # SciPy's would fail
+    asked_for = []
+
+    def allocate(shape, dtype, name):
+        asked_for.append((shape, np.dtype(dtype).itemsize))
+        return np.zeros(shape, dtype)
+
+    inside = np.clip(TARGET, 20, 235)
+
+    def bowl_inside(pixels):
+        difference = pixels - inside
+        loss = float(np.sum(difference**2))
+        return Evaluation(loss, 2 * difference, {"content x": loss})
+
+    result = optimize(bowl_inside, START, iterations=20, pairs=Pairs(3, allocate))
+    assert np.allclose(result.image, inside, atol=0.5)
+    assert asked_for == [((9, START.size), 4)]
+    assert pairs_bytes(3, START.shape[:2]) == 9 * START.size * 4

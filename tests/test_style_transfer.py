@@ -226,3 +226,21 @@ def test_the_paintings_scale_changes_the_style(pictures):
         for scale in (0.5, 1.0)
     ]
     assert np.abs(images[0] - images[1]).mean() > 1
+
+
+def test_a_run_in_tiles_finds_what_a_run_in_one_piece_finds(pictures, tmp_path):
+    settings = replace(QUICK, scales=(32, 48), iterations=6, dtype="float64")
+    whole = transfer(*pictures, "builtin", settings)
+    tiled = transfer(*pictures, "builtin", settings, tile=16, scratch=tmp_path)
+    assert tiled.record["tiles"] == [16, 16]
+    assert whole.record["tiles"] == [None, None]
+    assert tiled.result.parts == pytest.approx(whole.result.parts, rel=1e-6)
+    assert np.allclose(tiled.result.image, whole.result.image, atol=1e-2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tile_that_needs_more_memory_than_is_given_is_refused(pictures):
+    with pytest.raises(InputError, match=r"--memory 0\.01GB: the run needs .* allow that much"):
+        transfer(*pictures, "builtin", QUICK, tile=48, memory="10MB")
+    with pytest.raises(InputError, match=r"--tile 8: .* use --tile 16"):
+        transfer(*pictures, "builtin", QUICK, tile=8)
