@@ -65,8 +65,8 @@ def on_disk(folder: Path) -> Allocate:
                 return np.memmap(file, dtype, "r+", shape=shape)
         except OSError as error:
             raise InputError(
-                f"--scratch {folder}: {name} takes {size / 1e9:.2f} GB there, and it cannot be had "
-                f"({error.strerror}); make room, or name another folder"
+                f"--scratch {folder}: {name} takes {size / 1e6:.1f} MB there, and they cannot be "
+                f"had ({error.strerror}); make room, or name another folder"
             ) from error
 
     return allocate

@@ -250,6 +250,30 @@ def test_a_killed_run_goes_on_and_loses_at_most_save_every_steps(pictures, tmp_p
     assert read_settings(tmp_path / "out.png")["iterations_done"] > kept
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a full disk is played by a limit on files")
+def test_a_full_scratch_disk_is_told_and_the_last_checkpoint_is_whole(pictures, tmp_path):
+    import resource
+
+    options = ("--scales", "32,64", "--iterations", 4, "--network", "builtin", "--tile", 16)
+    options += ("--content-layers", "conv1_1", "--scratch", tmp_path, "--device", "cpu")
+    command = [sys.executable, "-m", "npstyle.cli", "transfer", *pictures, *options]
+    run = subprocess.run(
+        [*map(str, command), "--checkpoint", "run.npz"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        # The content's target fits at the first scale (49 kB) and not at the second (197 kB).
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000)),
+    )
+    assert run.returncode == 2, run.stderr
+    assert f"--scratch {tmp_path}: content conv1_1 takes 0.2 MB there" in run.stderr
+    assert "Traceback" not in run.stderr
+    with np.load(tmp_path / "run.npz") as file:
+        assert json.loads(str(file["meta"]))["iteration"] == 4
+        assert file["image"].shape == (24, 32, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.npz"]
+
+
 def test_reconstruct_and_texture_write_their_pictures(pictures, tmp_path):
     photo, painting = pictures
     quick = ("--iterations", 3, "--network", "builtin", "-q")
