@@ -1,4 +1,4 @@
-r"""A picture in tiles: what each must see, and which positions of every layer are its own.
+"""A picture in tiles: what each must see, and which positions of every layer are its own.
 
 What a position sees
 --------------------
@@ -32,7 +32,7 @@ could hold nothing but padding. Such networks are refused. `edges = "replicate"`
 pixel, which is in the window itself.)
 
 Sums over positions, then, fall into sums over tiles. With the positions of layer l shared out, O_t
-being those that tile t owns, all of them seeing none but the tile's pixels or nothing at all,
+being those that tile t owns, each of which sees no pixel of the picture outside of tile t,
 
     G = sum_t sum_(k in O_t) F_k F_k^T          sum (F - P)^2 = sum_t sum_(k in O_t) (F_k - P_k)^2
 
