@@ -181,11 +181,10 @@ def largest_tile(network: Network, wanted: Collection[str], size: Size, memory: 
             f"{C} pixels, takes {least / 1e6:.0f} MB; "
             f"allow {math.ceil((least - memory) / 1e6)} MB more"
         )
-    # Tiles are as equal as can be along each side, so these are all the lengths that they can have.
-    sides = [-(-side // C) for side in size]
-    lengths = {-(-cells // count) * C for cells in sides for count in range(1, cells + 1)}
-    tiles = sorted(lengths, reverse=True)
-    return next(tile for tile in tiles if needed(tile) <= memory)
+    # Tiles are as equal as can be along each side, so these are all the sizes that they can have.
+    sides = [-(-length // C) for length in size]
+    tiles = {-(-cells // count) * C for cells in sides for count in range(1, cells + 1)}
+    return next(tile for tile in sorted(tiles, reverse=True) if needed(tile) <= memory)
 
 
 def strips_bytes(network: Network, wanted: Collection[str], size: Size) -> int:
