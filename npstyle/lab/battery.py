@@ -29,6 +29,7 @@ class Subject:
     pattern: Callable[..., tuple[Any, Any]] | None = None
     linear: tuple[int, ...] = ()
     smooth: tuple[int, ...] = ()
+    step: float | None = None
 
 
 @dataclass(frozen=True)
