@@ -44,6 +44,13 @@ def gradcheck(
         str, typer.Option(help="Shape of the random inputs of a function of your own.")
     ] = "4,5,3",
     seed: Annotated[int, typer.Option(help="Of inputs, directions and samples.", min=0)] = 0,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="cpu|auto|cuda|cuda:N",
+            help="Where npstyle's own derivatives are computed; on a GPU, by its kernels.",
+        ),
+    ] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Fewer samples, under 10 s.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print every figure as JSON instead of the table.")
@@ -62,10 +69,13 @@ def gradcheck(
 
     [bold]npstyle gradcheck --network vgg19[/bold]
 
+    [bold]npstyle gradcheck --device cuda[/bold]
+
     [bold]npstyle gradcheck my_formula.py:my_loss[/bold]
     """
     from npstyle import console, plots
     from npstyle.backend import physical_cores, threads
+    from npstyle.device import find_device, on_device
 
     if plot is not None:
         plots.check_plot(plot)
@@ -77,10 +87,16 @@ def gradcheck(
         directions = 2 if quick else 8
     if samples < 1 or directions < 1 or size < 1:
         raise InputError("--samples, --directions, --size: give numbers of 1 or more")
+    place = find_device(device)
+    if target is not None and device != "cpu":
+        raise InputError("--device: a function of your own computes where it likes; leave it out")
+    if not as_json and device != "cpu":
+        console.print_device(place)
     display = console.ReportTable(silent=as_json)
     reports: list[Report] = []
-    with threads(physical_cores()):
-        for report in _reports(target, network, size, samples, directions, shape, seed):
+    with on_device(place), threads(physical_cores()):
+        numbers = (size, samples, directions)
+        for report in _reports(target, network, numbers, shape, seed, place.is_gpu):
             reports.append(report)
             display.add(report)
     if as_json:
@@ -96,24 +112,25 @@ def gradcheck(
 def _reports(
     target: str | None,
     network: str,
-    size: int,
-    samples: int,
-    directions: int,
+    numbers: tuple[int, int, int],
     shape: str,
     seed: int,
+    on_gpu: bool,
 ) -> "Iterator[Report]":
-    from npstyle.gradcheck import check_file, check_network
+    """Reports; `numbers` are the objective's size, samples and directions."""
+    from npstyle.gradcheck import check_card, check_file, check_network
     from npstyle.network import load_network
 
     if target is None:
-        return check_network(load_network(network), size, samples, directions, seed)
+        check = check_card if on_gpu else check_network
+        return check(load_network(network), *numbers, seed)
     try:
         sides = tuple(int(side) for side in shape.split(","))
     except ValueError as error:
         raise InputError(f"--shape {shape}: write whole numbers with commas, like 4,5,3") from error
     if min(sides) < 1:
         raise InputError(f"--shape {shape}: every side must be 1 or more")
-    return iter([check_file(target, sides, samples, directions, seed)])
+    return iter([check_file(target, sides, *numbers[1:], seed)])
 
 
 def explain(

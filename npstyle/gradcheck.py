@@ -47,6 +47,7 @@ from npstyle.errors import InputError
 from npstyle.lab import methods as lab_methods
 from npstyle.lab.battery import Subject
 from npstyle.lab.methods import Outcome
+from npstyle.lab.on_card import card_objectives, card_subjects
 from npstyle.lab.trial import Trial, float_array, scale_of
 from npstyle.lab.userfile import load_pair
 from npstyle.lab.whole import all_subjects, tile_outcomes
@@ -201,6 +202,7 @@ def check_subject(
         pattern=subject.pattern,
         linear=subject.linear,
         smooth=subject.smooth,
+        step=subject.step,
         samples=samples,
         directions=directions,
         seed=seed,
@@ -229,6 +231,17 @@ def check_network(
         yield check_subject(subject, samples, directions, seed)
     for name, outcome in tile_outcomes(network, seed):
         yield Report(name, (outcome,))
+
+
+def check_card(
+    network: Network, size: int, samples: int, directions: int, seed: int = 0
+) -> Iterator[Report]:
+    """Check every kernel of an NVIDIA card, and the whole objective there for every preset.
+
+    Parameters and errors are those of `check_network`; see `npstyle.lab.on_card`.
+    """
+    for subject in (*card_subjects(seed), *card_objectives(network, size, seed)):
+        yield check_subject(subject, samples, directions, seed)
 
 
 def check_file(

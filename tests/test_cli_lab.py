@@ -110,6 +110,8 @@ def test_a_file_that_cannot_be_checked_gets_one_sentence(tmp_path, case):
         (("gradcheck", "--network", "nowhere"), "nowhere"),
         (("gradcheck", "--plot", "x.xyz"), ".xyz"),
         (("gradcheck", "x.py:f", "--shape", "4,x"), "--shape 4,x"),
+        (("gradcheck", "--device", "gpu"), "--device gpu: give auto"),
+        (("gradcheck", "x.py:f", "--device", "auto"), "--device: a function of your own"),
         (("explain", "lstm"), "conv2d"),
     ],
 )

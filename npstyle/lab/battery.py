@@ -35,6 +35,7 @@ class Subject:
     pattern: Callable[..., tuple[Any, Any]] | None = None
     linear: tuple[int, ...] = ()
     smooth: tuple[int, ...] = ()
+    step: float | None = None
 
 
 @dataclass(frozen=True)
