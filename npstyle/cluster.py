@@ -7,7 +7,7 @@ import time
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -62,6 +62,7 @@ class Cluster:
         self.client, self.address = client, address
         self._closed = threading.Event()
         self._seats: dict[str, weakref.ref[Network]] = {}
+        self._dawdlers: dict[Future[Any], str] = {}
         self._heard = self._staffed = time.monotonic()
         try:
             self._workers = self._first_workers()
@@ -70,9 +71,9 @@ class Cluster:
             raise self._lost() from error
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def _first_workers(self) -> int:
+    def _first_workers(self) -> list[str]:
         end = time.monotonic() + CONNECT
-        while not (workers := len(self._answer(self.client.nthreads, CONNECT))):
+        while not (workers := list(self._answer(self.client.nthreads, CONNECT))):
             if time.monotonic() > end:
                 raise InputError(
                     f"--cluster {self.address}: the scheduler has no workers; "
@@ -103,7 +104,7 @@ class Cluster:
         """Ask for the workers again and again; the answers are the scheduler's pulse."""
         while not self._closed.wait(1.0):
             with suppress(Exception):  # what counts is when it answered last
-                self._workers = len(self.client.nthreads())
+                self._workers = list(self.client.nthreads())
                 self._heard = time.monotonic()
                 if self._workers:
                     self._staffed = self._heard
@@ -131,13 +132,40 @@ class Cluster:
 
     def room(self) -> int:
         """How many tiles to give away at a time: each worker computes one and has one to go on."""
-        return 2 * max(1, self._workers)
+        return 2 * max(1, len(self._workers))
 
     def submit(self, function: Callable[..., T], *arguments: Any, priority: int = 0) -> "Future[T]":
         """Have the cluster call a function; futures among the arguments become their results."""
+        slow = set(self._dawdlers.values())
+        others = [worker for worker in self._workers if worker not in slow] if slow else None
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sending large graph")  # a tile's pixels are
-            return self.client.submit(function, *arguments, pure=False, priority=priority)
+            return self.client.submit(
+                function,
+                *arguments,
+                pure=False,
+                priority=priority,
+                workers=others or None,
+                allow_other_workers=bool(others),
+            )
+
+    def avoid(self, late: "Collection[Future[Any]]") -> None:
+        """Give nothing to the workers that these are on, if others are there, until they settle."""
+        on = self._answer(self.client.processing, SILENCE)
+        for future in late:
+            where = next((worker for worker, keys in on.items() if future.key in keys), None)
+            if where is not None and future not in self._dawdlers:
+                self._dawdlers[future] = where
+                future.add_done_callback(lambda settled: self._dawdlers.pop(settled, None))
+
+    def let_go(self, future: "Future[Any]") -> None:
+        """Have Dask forget a task, and take it back from its worker if it has not begun.
+
+        One that dawdles is let go when it settles: to a scheduler that had forgotten it, its worker
+        would look idle.
+        """
+        if future not in self._dawdlers:
+            future.release()
 
     def seat(self, network: Network) -> str:
         """The name of the `npstyle.cluster_worker.Seat` for a network, which is sent if need be.
@@ -203,6 +231,7 @@ class Cluster:
     def close(self) -> None:
         """Take back what the workers hold. The client stays open."""
         self._closed.set()
+        self._dawdlers.clear()
         for seat in list(self._seats):
             with suppress(InputError):
                 self._leave(seat)

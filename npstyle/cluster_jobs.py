@@ -9,6 +9,7 @@ Nothing here waits for the cluster itself: Dask's threads put what they hear int
 between two looks into it the caller sees to Ctrl-C and to whether the scheduler is still there.
 """
 
+import math
 import statistics
 import threading
 import time
@@ -107,7 +108,7 @@ def answers(cluster: Cluster, jobs: deque[Job], spent: deque[float]) -> Generato
                 _start(job, news)
             cluster.check()
             if not jobs:
-                _copy_late_ones(running, spent, news)
+                _copy_late_ones(cluster, running, spent, news)
             try:
                 found = news.get(timeout=TICK)
             except Empty:
@@ -115,11 +116,11 @@ def answers(cluster: Cluster, jobs: deque[Job], spent: deque[float]) -> Generato
             if found.job in running and (found.fetched or _is_answer(cluster, found, news)):
                 del running[found.job]
                 spent.append(time.monotonic() - found.job.begun)
-                _let_go(found.job, None if found.fetched else found.future)
+                _let_go(cluster, found.job, None if found.fetched else found.future)
                 yield found.job.name, found.value if found.fetched else found.future
     finally:
         for job in running:
-            _let_go(job, None)
+            _let_go(cluster, job)
 
 
 def _start(job: Job, news: SimpleQueue[_News]) -> None:
@@ -132,14 +133,15 @@ def _start(job: Job, news: SimpleQueue[_News]) -> None:
 
 
 def _copy_late_ones(
-    running: dict[Job, None], spent: deque[float], news: SimpleQueue[_News]
+    cluster: Cluster, running: dict[Job, None], spent: deque[float], news: SimpleQueue[_News]
 ) -> None:
-    if not spent:
-        return
-    allowed = LATE * max(HICCUP, statistics.median(spent))
-    for job in running:
-        if time.monotonic() - job.latest > allowed and len(job.copies) < COPIES:
-            _start(job, news)
+    allowed = LATE * max(HICCUP, statistics.median(spent)) if spent else math.inf
+    now = time.monotonic()
+    late = [job for job in running if now - job.latest > allowed and len(job.copies) < COPIES]
+    if late:
+        cluster.avoid([future for job in late for future in job.copies])
+    for job in late:
+        _start(job, news)
 
 
 def _is_answer(cluster: Cluster, found: _News, news: SimpleQueue[_News]) -> bool:
@@ -182,9 +184,8 @@ def _explained(cluster: Cluster, error: BaseException | None) -> BaseException:
     return error
 
 
-def _let_go(job: Job, kept: "Future[Any] | None") -> None:
-    """Dask forgets a task, and takes it back from its worker, when nobody has its future."""
+def _let_go(cluster: Cluster, job: Job, kept: "Future[Any] | None" = None) -> None:
     for future in job.copies:
         if future is not kept:
-            future.release()
+            cluster.let_go(future)
     job.copies.clear()
