@@ -133,7 +133,7 @@ class StyleObjective:
         self.alpha, self.beta = factors(
             {name: content_weight * w for name, w in content.items()},
             {name: style_weight * w for name, w in style.items()},
-            self.content_targets,
+            {name: target.size for name, target in self.content_targets.items()},
             self.style_targets,
             scaling,
         )
@@ -326,15 +326,16 @@ def blended(region: Region, grams: Callable[[Source], Mapping[str, Array]]) -> d
 def factors(
     content: Mapping[str, float],
     style: Mapping[str, float],
-    content_targets: Mapping[str, Array],
+    content_sizes: Mapping[str, int],
     style_targets: Sequence[Mapping[str, Array]],
     scaling: Scaling,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """alpha_c and beta_l by layer, from the weights of the layers in the units of `scaling`."""
+    """alpha_c and beta_l by layer, from the layers' weights in the units of `scaling`.
+
+    `content_sizes` says how many numbers each content layer has, N M.
+    """
     means = scaling == "means"
-    alpha = {
-        name: w * (2 / content_targets[name].size if means else 1) for name, w in content.items()
-    }
+    alpha = {name: w * (2 / content_sizes[name] if means else 1) for name, w in content.items()}
     beta = {
         name: w * (4 / len(style_targets[0][name]) ** 2 if means else 1)
         for name, w in style.items()

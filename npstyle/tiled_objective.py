@@ -11,7 +11,7 @@ aside: its pixels, its gradient, the content's targets and the guides.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,10 @@ from npstyle.tile_passes import (
 )
 from npstyle.tiles import Size, Tile, cut
 
+if TYPE_CHECKING:
+    from npstyle.cluster import Cluster
+    from npstyle.cluster_tiles import ClusterTiles
+
 Array = NDArray[Any]
 
 
@@ -55,11 +59,14 @@ class TiledObjective:
         Longest side of a tile without its halo, in pixels; see `npstyle.tiles.cut`.
     allocate : callable, optional
         Makes the content's targets, which are as large as the picture; see `npstyle.disk`.
+    cluster : npstyle.cluster.Cluster, optional
+        Where the tiles are run; here if not given. The photo must then stay as it is.
 
     Attributes
     ----------
     content_targets, style_targets, guides, alpha, beta
-        As those of `StyleObjective`; a region without a mask has one number as its guide.
+        As those of `StyleObjective`; a region without a mask has one number as its guide. The
+        content's targets stay on the cluster, if there is one, and are not here.
     tiles : list of Tile
         Those of an evaluation's second pass.
 
@@ -67,7 +74,8 @@ class TiledObjective:
     ------
     InputError
         If a layer is unknown, a picture is too small for it, nothing of a mask is left there, the
-        tile is too small, or the network is on a GPU.
+        tile is too small, or the network is on a GPU; and whatever the cluster is at fault with,
+        also in an evaluation.
     """
 
     def __init__(
@@ -78,6 +86,7 @@ class TiledObjective:
         settings: Settings,
         tile: int,
         allocate: Allocate = in_memory,
+        cluster: "Cluster | None" = None,
     ) -> None:
         if network.is_on_gpu:
             raise InputError("--tile: tiles are run by NumPy only; use --tile off on a GPU")
@@ -89,9 +98,17 @@ class TiledObjective:
         size = photo.shape[:2]
         self.tiles = cut(network, wanted, size, tile)
         self._style_tiles = cut(network, style, size, tile)
-        self.arena = Arena(with_gaps(tile_bytes(network, wanted, size, tile)))
+        memory = with_gaps(tile_bytes(network, wanted, size, tile))
+        self.arena = Arena(memory if cluster is None else 0)
 
-        self.content_targets = self._content_targets(photo, content)
+        self._elsewhere: ClusterTiles | None = None
+        self.content_targets: dict[str, Array] = {}
+        if cluster is None:
+            self.content_targets = self._content_targets(photo, content)
+        else:
+            from npstyle import cluster_tiles  # and with it Dask, which need not be installed
+
+            self._elsewhere = cluster_tiles.ClusterTiles(cluster, network, photo, content, memory)
         regions = regions_of(painting)
         self.style_targets = [
             blended(region, lambda source: self._source_grams(source, style)) for region in regions
@@ -100,7 +117,7 @@ class TiledObjective:
         self.alpha, self.beta = factors(
             {name: settings.content_weight * w for name, w in content.items()},
             {name: settings.style_weight * w for name, w in style.items()},
-            self.content_targets,
+            {name: math.prod(shape) for name, shape in _outputs(network, content, size).items()},
             self.style_targets,
             settings.scaling,
         )
@@ -110,11 +127,10 @@ class TiledObjective:
 
         The tiles are an evaluation's own, so that L is exactly 0 at the photo.
         """
-        size, dtype = photo.shape[:2], self.network.dtype
-        outputs = shapes(self.network, content, *size)
+        outputs = _outputs(self.network, content, photo.shape[:2])
         targets = {
-            name: self._allocate(outputs[self.network.depth(name)][1], dtype, f"content {name}")
-            for name in content
+            name: self._allocate(shape, self.network.dtype, f"content {name}")
+            for name, shape in outputs.items()
         }
         for tile in self.tiles:
             with self.arena.lent():
@@ -135,12 +151,15 @@ class TiledObjective:
         self, pixels: Array, tiles: Sequence[Tile], guides: Sequence[Guide]
     ) -> list[dict[str, Array]]:
         """The first pass: G' of each region, by layer, in the network's precision."""
-        sums: list[dict[str, Array]] = [{} for _ in guides]
-        for tile in tiles:
-            own = [cropped(guide, tile) for guide in guides]
-            with self.arena.lent():
-                shares = tile_grams(self.network, pixels[tile.pixels], tile, own)
-            add_grams(sums, shares)
+        if self._elsewhere is not None:
+            sums = self._elsewhere.grams(pixels, tiles, guides)
+        else:
+            sums = [{} for _ in guides]
+            for tile in tiles:
+                own = [cropped(guide, tile) for guide in guides]
+                with self.arena.lent():
+                    shares = tile_grams(self.network, pixels[tile.pixels], tile, own)
+                add_grams(sums, shares)
         dtype = self.network.dtype
         return [{name: total.astype(dtype) for name, total in found.items()} for found in sums]
 
@@ -165,7 +184,8 @@ class TiledObjective:
         if pixels.shape != self.shape:
             raise ValueError(f"the picture is {pixels.shape}, the photo is {self.shape}")
         gradient = np.zeros(self.shape)
-        run = self._run_at_once if len(self.tiles) == 1 else self._run_twice
+        at_once = len(self.tiles) == 1 and self._elsewhere is None
+        run = self._run_at_once if at_once else self._run_twice
         grams, contents = run(pixels, gradient)
         parts: dict[str, float] = {}
         for name in self._wanted:
@@ -186,6 +206,11 @@ class TiledObjective:
         """Both passes: G' of each region and the content losses; the gradient is added up."""
         grams = self._grams(pixels, self._style_tiles, self.guides)
         slopes = self._slopes(grams)
+        if self._elsewhere is not None:
+            contents = self._elsewhere.add_gradient(
+                pixels, self.tiles, self.guides, slopes, self.alpha, gradient
+            )
+            return grams, contents
         contents = dict.fromkeys(self.content_targets, 0.0)
         for tile in self.tiles:
             with self.arena.lent():
@@ -232,5 +257,13 @@ def _guide(network: Network, mask: Array | None, style: Collection[str], size: S
     """What the positions of each style layer count: a mask's weights, or 1 / M."""
     if mask is not None:
         return carry_down(network, style, mask)
-    outputs = shapes(network, style, *size)
-    return {name: 1 / math.prod(outputs[network.depth(name)][1][:2]) for name in style}
+    outputs = _outputs(network, style, size)
+    return {name: 1 / (height * width) for name, (height, width, _) in outputs.items()}
+
+
+def _outputs(
+    network: Network, wanted: Collection[str], size: Size
+) -> dict[str, tuple[int, int, int]]:
+    """The shapes of some activations, by the names given."""
+    outputs = shapes(network, wanted, *size)
+    return {name: outputs[network.depth(name)][1] for name in wanted}

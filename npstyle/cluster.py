@@ -1,0 +1,313 @@
+"""Several machines (stub docstring)."""
+
+import logging
+import re
+import threading
+import time
+import uuid
+import warnings
+import weakref
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from npstyle import backend
+from npstyle.errors import InputError
+from npstyle.network import Network
+from npstyle.version import __version__
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+T = TypeVar("T")
+
+LOCAL = "local:"
+"""What the address of workers on this machine begins with."""
+
+TICK = 0.1
+"""Seconds between two looks at whether all is well."""
+
+CONNECT = 10.0
+"""Seconds in which a scheduler must answer, and must have a worker."""
+
+SILENCE = 30.0
+"""Seconds without an answer after which a scheduler is held to be lost."""
+
+DESERTED = 60.0
+"""Seconds that a cluster may be without workers: Dask starts new ones in a few."""
+
+SEATING = 600.0
+"""Seconds that weights may take to all workers."""
+
+
+class Cluster:
+    """A Dask cluster that tiles are given to; `connect` makes one from an address.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected. Who made it closes it, after this.
+    address : str
+        What the user calls it, for messages.
+
+    Raises
+    ------
+    InputError
+        If the scheduler does not answer or has no workers, or npstyle is another one there.
+    """
+
+    def __init__(self, client: "Client", address: str) -> None:
+        self.client, self.address = client, address
+        self._closed = threading.Event()
+        self._seats: dict[str, weakref.ref[Network]] = {}
+        self._dawdlers: dict[Future[Any], str] = {}
+        self._heard = self._staffed = time.monotonic()
+        try:
+            self._workers = self._first_workers()
+            self._check_versions()
+        except OSError as error:
+            raise self._lost() from error
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _first_workers(self) -> list[str]:
+        end = time.monotonic() + CONNECT
+        while not (workers := list(self._answer(self.client.nthreads, CONNECT))):
+            if time.monotonic() > end:
+                raise InputError(
+                    f"--cluster {self.address}: the scheduler has no workers; "
+                    "start some with `dask worker`"
+                )
+            time.sleep(TICK)
+        return workers
+
+    def _check_versions(self) -> None:
+        from npstyle.cluster_worker import installed
+
+        def ask() -> dict[str, Any]:
+            there: dict[str, Any] = self.client.run(installed, on_error="return")
+            try:
+                return {"the scheduler": self.client.run_on_scheduler(installed), **there}
+            except ImportError as error:
+                return {"the scheduler": error}
+
+        for who, found in self._answer(ask, SILENCE).items():
+            if found != __version__:
+                has = f"version {found}" if isinstance(found, str) else f"it not ({found})"
+                raise InputError(
+                    f"--cluster {self.address}: npstyle here is version {__version__}, and {who} "
+                    f"has {has}; install the same there"
+                )
+
+    def _watch(self) -> None:
+        """Ask for the workers again and again; the answers are the scheduler's pulse."""
+        while not self._closed.wait(1.0):
+            with suppress(Exception):  # what counts is when it answered last
+                self._workers = list(self.client.nthreads())
+                self._heard = time.monotonic()
+                if self._workers:
+                    self._staffed = self._heard
+
+    def check(self) -> None:
+        """KeyboardInterrupt after Ctrl-C, InputError if the scheduler or all workers are gone.
+
+        To be called again and again while something is waited for.
+        """
+        backend.raise_if_interrupted()
+        now = time.monotonic()
+        if self.client.status != "running" or now - self._heard > SILENCE:
+            raise self._lost()
+        if now - self._staffed > DESERTED:
+            raise InputError(
+                f"--cluster {self.address}: no worker is left; start some with `dask worker` and "
+                "go on from the last checkpoint"
+            )
+
+    def _lost(self) -> InputError:
+        return InputError(
+            f"--cluster {self.address}: the scheduler does not answer any more; "
+            "start the cluster again and go on from the last checkpoint"
+        )
+
+    def room(self) -> int:
+        """How many tiles to give away at a time: each worker computes one and has one to go on."""
+        return 2 * max(1, len(self._workers))
+
+    def submit(self, function: Callable[..., T], *arguments: Any, priority: int = 0) -> "Future[T]":
+        """Have the cluster call a function; futures among the arguments become their results."""
+        slow = set(self._dawdlers.values())
+        others = [worker for worker in self._workers if worker not in slow] if slow else None
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sending large graph")  # a tile's pixels are
+            return self.client.submit(
+                function,
+                *arguments,
+                pure=False,
+                priority=priority,
+                workers=others or None,
+                allow_other_workers=bool(others),
+            )
+
+    def avoid(self, late: "Collection[Future[Any]]") -> None:
+        """Give nothing to the workers that these are on, if others are there, until they settle."""
+        on = self._answer(self.client.processing, SILENCE)
+        for future in late:
+            where = next((worker for worker, keys in on.items() if future.key in keys), None)
+            if where is not None and future not in self._dawdlers:
+                self._dawdlers[future] = where
+                future.add_done_callback(lambda settled: self._dawdlers.pop(settled, None))
+
+    def let_go(self, future: "Future[Any]") -> None:
+        """Have Dask forget a task, and take it back from its worker if it has not begun.
+
+        One that dawdles is let go when it settles: to a scheduler that had forgotten it, its worker
+        would look idle.
+        """
+        if future not in self._dawdlers:
+            future.release()
+
+    def seat(self, network: Network) -> str:
+        """The name of the `npstyle.cluster_worker.Seat` for a network, which is sent if need be.
+
+        It stays with the workers as long as the network is in use here.
+
+        Raises
+        ------
+        InputError
+            If it cannot be sent to all workers.
+        """
+        from npstyle.cluster_worker import Seat, fed_as_is
+
+        for name, known in list(self._seats.items()):
+            if known() is network:
+                return name
+            if known() is None:
+                self._leave(name)
+        name = f"npstyle-{uuid.uuid4().hex}"
+        self._seats[name] = weakref.ref(network)
+        plugin = Seat(fed_as_is(network))
+        try:
+            self._answer(lambda: self.client.register_plugin(plugin, name=name), SEATING)
+        except OSError as error:
+            raise InputError(
+                f"--cluster {self.address}: the weights did not reach every worker ({error}); "
+                "look into the workers' logs"
+            ) from error
+        return name
+
+    def _leave(self, seat: str) -> None:
+        del self._seats[seat]
+        with suppress(OSError, ValueError):  # a scheduler or a worker that is lost has left
+            self._answer(lambda: self.client.unregister_worker_plugin(seat), CONNECT)
+
+    def _answer(self, call: Callable[[], T], seconds: float) -> T:
+        """What a call of Dask's returns or raises; TimeoutError if it takes too long.
+
+        Many of them wait without end for a machine that hangs, and deaf to Ctrl-C.
+        """
+        answer: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answer.put((call(), None))
+            except BaseException as error:
+                answer.put((None, error))
+
+        end = time.monotonic() + seconds
+        threading.Thread(target=ask, daemon=True).start()
+        while True:
+            self.check()
+            try:
+                value, error = answer.get(timeout=TICK)
+            except Empty:
+                if time.monotonic() > end:
+                    raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+                continue
+            if error is not None:
+                raise error
+            return value  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Take back what the workers hold. The client stays open."""
+        self._closed.set()
+        self._dawdlers.clear()
+        for seat in list(self._seats):
+            with suppress(InputError):
+                self._leave(seat)
+
+
+@contextmanager
+def connect(address: str) -> Iterator[Cluster]:
+    """A cluster, for as long as the context lasts.
+
+    Parameters
+    ----------
+    address : str
+        `host:port` or `tcp://host:port` of a Dask scheduler (`tls://` too, see above), the path of
+        its scheduler file, or `local:N` for N worker processes on this machine, of one thread
+        each, to try it out. A script that asks for these must have its work under
+        `if __name__ == "__main__":`, as with all of Python's processes.
+
+    Raises
+    ------
+    InputError
+        If `distributed` is not installed, the address is none, nobody answers there, or as for
+        `Cluster`.
+    """
+    try:
+        from distributed import Client
+        from distributed.utils import silence_logging_cmgr
+    except ImportError as error:
+        raise InputError(
+            "--cluster: Dask's distributed is not installed; pip install 'npstyle[cluster]'"
+        ) from error
+    with ExitStack() as stack:
+        # What matters of Dask's log is raised here, in one sentence.
+        stack.enter_context(silence_logging_cmgr(logging.CRITICAL))
+        where = _whereabouts(address, stack)
+        try:
+            client = Client(**where, timeout=CONNECT, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"--cluster {address}: no scheduler answers there; start one with `dask scheduler` "
+                "or correct the address"
+            ) from error
+        stack.callback(_close, client)
+        if address.startswith(LOCAL):
+            from npstyle.cluster_worker import DeafToInterrupts
+
+            client.register_plugin(DeafToInterrupts())
+        yield stack.enter_context(closing(Cluster(client, address)))
+
+
+def _whereabouts(address: str, stack: ExitStack) -> dict[str, Any]:
+    """What Dask's client calls an address."""
+    if address.startswith(LOCAL):
+        from distributed import LocalCluster
+
+        count = address.removeprefix(LOCAL)
+        if not count.isdecimal() or int(count) < 1:
+            raise InputError(f"--cluster {address}: give a number of workers, as in local:2")
+        local = LocalCluster(
+            n_workers=int(count),
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=None,  # the default would stop workers that the tile was chosen for
+            silence_logs=logging.CRITICAL,
+        )
+        return {"address": stack.enter_context(local)}
+    if Path(address).is_file():
+        return {"scheduler_file": address}
+    if not re.fullmatch(r"(\w+://)?\S+:\d+", address):
+        raise InputError(
+            f"--cluster {address}: is neither host:port nor a scheduler file nor local:N; "
+            "give one of these"
+        )
+    return {"address": address}
+
+
+def _close(client: "Client") -> None:
+    with suppress(OSError):  # too late, for a scheduler that is lost
+        client.close(timeout=CONNECT)
