@@ -25,6 +25,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, get_args
 
+from npstyle.budget import Room
 from npstyle.color import Color
 from npstyle.errors import InputError
 from npstyle.image import check_output, save_image
@@ -155,7 +156,11 @@ def parse_job(entries: Mapping[str, Any], folder: Path) -> Job:
 
 
 def run_job(
-    entries: Mapping[str, Any], folder: Path, threads: int | None, device: str = "auto"
+    entries: Mapping[str, Any],
+    folder: Path,
+    threads: int | None,
+    device: str = "auto",
+    room: Room | None = None,
 ) -> Outcome:
     """Do one job; whatever is wrong with it becomes its summary."""
     start = time.monotonic()
@@ -163,7 +168,12 @@ def run_job(
         job = parse_job(entries, folder)
         check_output(job.output)
         done = transfer_pictures(
-            job.pictures, _load(job.network), job.settings, threads=threads, device=device
+            job.pictures,
+            _load(job.network),
+            job.settings,
+            threads=threads,
+            device=device,
+            room=room,
         )
         result = done.result
         if not result.parts:
@@ -187,13 +197,17 @@ def start_worker(stop: Event) -> None:
 
 
 def run_unless_stopped(
-    entries: Mapping[str, Any], folder: Path, threads: int | None, device: str = "auto"
+    entries: Mapping[str, Any],
+    folder: Path,
+    threads: int | None,
+    device: str = "auto",
+    room: Room | None = None,
 ) -> Outcome:
     """Do one job in a process of several; an interrupted one stops the others."""
     assert _stop is not None  # start_worker was called
     if _stop.is_set():
         return Outcome(f"{entries.get('output', 'job')}: interrupted", False, interrupted=True)
-    outcome = run_job(entries, folder, threads, device)
+    outcome = run_job(entries, folder, threads, device, room)
     if outcome.interrupted:
         _stop.set()
     return outcome

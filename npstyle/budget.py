@@ -37,6 +37,9 @@ SHARE = 0.8
 GOOD_TILE = 512
 """Smaller tiles spend more than half of their work on halos; fewer pairs cost less."""
 
+CLUSTER_TILE = 1024
+"""Longest side of the tiles that a cluster is given."""
+
 SMALLEST_TILE = 96
 """No smaller tile is chosen: this one takes nine times as long as one piece."""
 
@@ -58,11 +61,14 @@ class Room:
         Peak memory in bytes that the process may reach; `SHARE` of what is free if not given.
     scratch : Path, optional
         A folder for arrays that are as large as the picture.
+    cluster : str, optional
+        Address of a cluster that the tiles are given to; see `npstyle.cluster.connect`.
     """
 
     tile: TileChoice = "auto"
     memory: int | None = None
     scratch: Path | None = None
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,11 +114,17 @@ def parse_memory(text: str) -> int:
     return int(float(match[1]) * (2 ** (10 * round(math.log(unit, 1000))) if match[3] else unit))
 
 
-def parse_room(tile: str, memory: str | None, scratch: Path | None) -> Room:
+def parse_room(
+    tile: str = "auto",
+    memory: str | None = None,
+    scratch: Path | None = None,
+    cluster: str | None = None,
+) -> Room:
     """The room that options give; InputError if one cannot be read, or nothing written there."""
     if scratch is not None:
         on_disk(scratch)
-    return Room(parse_tile(tile), None if memory is None else parse_memory(memory), scratch)
+    size = None if memory is None else parse_memory(memory)
+    return Room(parse_tile(tile), size, scratch, cluster)
 
 
 def fit(
@@ -176,7 +188,7 @@ def _ways(
     strips = threads * strips_bytes(network, wanted, photo)
     lean = settings.optimizer == "lbfgs"
     picture = photo[0] * photo[1] * 3 * 8
-    targets = _targets_bytes(network, settings, photo)
+    targets = 0 if room.cluster else _targets_bytes(network, settings, photo)
     guides = _guides_bytes(network, settings, photo) * len(paintings)
 
     def search(pairs: int | None) -> tuple[int, int]:
@@ -219,8 +231,16 @@ def _ways(
             return smallest
         return max(found, smallest)
 
-    on_disk = room.scratch is not None
-    pairs = (CORRECTIONS,) if on_disk else (CORRECTIONS, *FEWER_PAIRS)
+    in_files = room.scratch is not None
+    pairs = (CORRECTIONS,) if in_files else (CORRECTIONS, *FEWER_PAIRS)
+    if room.cluster is not None:  # which has the tiles, and the content's targets
+        if room.tile == "off":
+            raise InputError("--tile off: a cluster works by tiles; leave --cluster or this out")
+        tile = CLUSTER_TILE if room.tile == "auto" else room.tile
+        for m in (None, *(pairs if lean else ())):
+            needed, disk = search(m)
+            yield Fit(tile, m, needed, disk)
+        return
     if room.tile != "auto":
         for m in (None, *(pairs if lean else ())):
             yield whole(m) if room.tile == "off" else tiled(m, room.tile)

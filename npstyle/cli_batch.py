@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from npstyle.batch import Outcome
+    from npstyle.budget import Room
 
 
 def batch(
@@ -25,6 +26,10 @@ def batch(
     ] = 1,
     threads: options.Threads = None,
     device: options.Device = "auto",
+    tile: options.Tile = "auto",
+    memory: options.Memory = None,
+    scratch: options.Scratch = None,
+    cluster: options.Cluster = None,
     quiet: options.Quiet = False,
 ) -> None:
     r"""Do many transfers: photos, paintings and settings from a list, a summary line for each.
@@ -47,16 +52,18 @@ def batch(
     """
     from npstyle.backend import thread_count
     from npstyle.batch import read_jobs
+    from npstyle.budget import parse_room
     from npstyle.console import print_device
     from npstyle.device import find_device
 
+    room = parse_room(tile, memory, scratch, cluster)
     found = read_jobs(file)
-    place = find_device(device)
+    place = find_device("cpu" if cluster and device == "auto" else device)
     if not quiet:
         print_device(place)
     failed = done = 0
     share = max(1, thread_count(threads) // jobs)
-    outcomes = _outcomes(found, file.parent, jobs, share, str(place))
+    outcomes = _outcomes(found, file.parent, jobs, share, str(place), room)
     for done, outcome in enumerate(outcomes, start=1):
         failed += not outcome.succeeded
         if not quiet or not outcome.succeeded:
@@ -72,14 +79,19 @@ def batch(
 
 
 def _outcomes(
-    found: "list[dict[str, Any]]", folder: Path, jobs: int, threads: int, device: str
+    found: "list[dict[str, Any]]",
+    folder: Path,
+    jobs: int,
+    threads: int,
+    device: str,
+    room: "Room",
 ) -> "Generator[Outcome, None, None]":
     """Outcomes in the order of the list, as soon as they are there."""
     from npstyle.batch import run_job, run_unless_stopped, start_worker
 
     if jobs == 1:
         for entries in found:
-            yield run_job(entries, folder, threads, device)
+            yield run_job(entries, folder, threads, device, room)
         return
     import multiprocessing
     import signal
@@ -94,7 +106,7 @@ def _outcomes(
     try:
         with ProcessPoolExecutor(workers, context, start_worker, (stop,)) as pool:
             futures = [
-                pool.submit(run_unless_stopped, job, folder, threads, device) for job in found
+                pool.submit(run_unless_stopped, job, folder, threads, device, room) for job in found
             ]
             for future in futures:
                 yield future.result()

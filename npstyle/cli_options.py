@@ -126,6 +126,15 @@ Scratch = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Have a Dask cluster work on the tiles: its scheduler's host:port or file, or local:N "
+        "for N processes here. Needs npstyle\\[cluster].",
+        rich_help_panel=MACHINE,
+    ),
+]
 Dtype = Annotated[
     DtypeChoice, typer.Option(help="Precision of the engine.", rich_help_panel=MACHINE)
 ]

@@ -178,6 +178,7 @@ def figure_content(
     seed: options.Seed = 0,
     threads: options.Threads = None,
     device: options.Device = "auto",
+    cluster: options.Cluster = None,
     precision: options.Precision = options.PrecisionChoice.float32,
     quiet: options.Quiet = False,
 ) -> None:
@@ -185,7 +186,7 @@ def figure_content(
     from npstyle.figures import content_figure
 
     settings = _settings(size=size, iterations=iterations, seed=seed, precision=precision)
-    _draw(content_figure(photo, settings), output, network, threads, device, quiet)
+    _draw(content_figure(photo, settings), output, network, threads, device, cluster, quiet)
 
 
 @figure.command("style")
@@ -198,6 +199,7 @@ def figure_style(
     seed: options.Seed = 0,
     threads: options.Threads = None,
     device: options.Device = "auto",
+    cluster: options.Cluster = None,
     precision: options.Precision = options.PrecisionChoice.float32,
     quiet: options.Quiet = False,
 ) -> None:
@@ -205,7 +207,7 @@ def figure_style(
     from npstyle.figures import style_figure
 
     settings = _settings(size=size, iterations=iterations, seed=seed, precision=precision)
-    _draw(style_figure(painting, settings), output, network, threads, device, quiet)
+    _draw(style_figure(painting, settings), output, network, threads, device, cluster, quiet)
 
 
 @figure.command("grid")
@@ -229,6 +231,7 @@ def figure_grid(
     seed: options.Seed = 0,
     threads: options.Threads = None,
     device: options.Device = "auto",
+    cluster: options.Cluster = None,
     precision: options.Precision = options.PrecisionChoice.float32,
     quiet: options.Quiet = False,
 ) -> None:
@@ -240,7 +243,15 @@ def figure_grid(
         size=size, iterations=iterations, seed=seed, init=init, precision=precision
     )
     columns = parse_numbers("--ratios", ratios or ()) or RATIOS
-    _draw(grid_figure(photo, painting, settings, columns), output, network, threads, device, quiet)
+    _draw(
+        grid_figure(photo, painting, settings, columns),
+        output,
+        network,
+        threads,
+        device,
+        cluster,
+        quiet,
+    )
 
 
 def _draw(
@@ -249,14 +260,17 @@ def _draw(
     name: str | None,
     threads: int | None,
     device: str,
+    cluster: str | None,
     quiet: bool,
 ) -> None:
     """Run what is missing of a figure, and put it together."""
+    from npstyle.budget import parse_room
     from npstyle.device import find_device
     from npstyle.figures import contact_sheet, run_cell, save_sheet
     from npstyle.network import load_network
     from npstyle.pictures import check_pictures
 
+    room = parse_room(cluster=cluster)
     flat = [cell for row in cells for cell in row]
     network = load_network(name)
     for cell in flat:  # what is wrong is told before the first hour's work
@@ -265,7 +279,7 @@ def _draw(
             network.depth(layer)
     if folder.is_file() or not folder.absolute().parent.is_dir():
         raise InputError(f"{folder}: no folder can be made there; name another")
-    place = find_device(device)
+    place = find_device("cpu" if cluster and device == "auto" else device)
     folder.mkdir(exist_ok=True)
     if not quiet:
         console.print_device(place)
@@ -276,7 +290,7 @@ def _draw(
         display.start()
         try:
             with display:
-                made = run_cell(cell, folder, network, threads, str(place), display.update)
+                made = run_cell(cell, folder, network, threads, str(place), room, display.update)
         except KeyboardInterrupt:
             print(f"npstyle: interrupted; the same command goes on at {cell.name}", file=sys.stderr)
             raise typer.Exit(130) from None

@@ -174,6 +174,8 @@ def _print_tiles(plan: "Plan") -> None:
                 f"tiles     {width}x{height} in tiles of {fit.tile} pixels: exact, "
                 f"{fit.cost:.2f} times the work of one piece"
             )
+    if plan.room.cluster is not None:
+        print(f"cluster   {plan.room.cluster}")
     disk = max(fit.disk for fit in plan.fits)
     if disk:
         print(f"scratch   {disk / 1e9:.2f} GB in {plan.room.scratch}")

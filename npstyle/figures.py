@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from npstyle.budget import Room
 from npstyle.checkpoint import identity
 from npstyle.errors import InputError
 from npstyle.experiments import CONTENT_ROW, STYLE_ROW, reconstruction, texture
@@ -120,6 +121,7 @@ def run_cell(
     network: Network,
     threads: int | None = None,
     device: str = "auto",
+    room: Room | None = None,
     callback: Callable[[Progress], None] | None = None,
 ) -> bool:
     """Make a cell's picture in a folder, unless it is there.
@@ -147,6 +149,7 @@ def run_cell(
         cell.settings,
         threads=threads,
         device=device,
+        room=room,
         callback=callback,
     )
     if done.result.stopped == "interrupted":

@@ -131,7 +131,7 @@ def make_plan(
         for size in settings.scale_sizes()
     ]
     if device.is_gpu:
-        if isinstance(room.tile, int):
+        if isinstance(room.tile, int) or room.cluster is not None:
             raise InputError(
                 "--tile: tiles are run by NumPy only; use --device cpu, or leave it out"
             )

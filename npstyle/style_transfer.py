@@ -1,10 +1,11 @@
 """Pictures in, picture out: the whole of style transfer in one call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from npstyle.presets import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.starts import starting_picture
 from npstyle.tiled_objective import TiledObjective
 from npstyle.version import __version__
+
+if TYPE_CHECKING:
+    from npstyle.cluster import Cluster
 
 Array = NDArray[Any]
 
@@ -85,6 +89,7 @@ def transfer(
     tile: TileChoice = "auto",
     memory: int | str | None = None,
     scratch: Path | None = None,
+    cluster: str | None = None,
     state: State | None = None,
     announce: Callable[[Plan], None] | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -112,6 +117,8 @@ def transfer(
         Peak memory that the process may reach, in bytes or such as "4GB"; see `npstyle.budget`.
     scratch : Path, optional
         A folder for arrays that are as large as the picture.
+    cluster : str, optional
+        Address of a Dask cluster that runs the tiles; see `npstyle.cluster.connect`.
     state : State, optional
         Where to go on, from an earlier run's `keep` with the same pictures and settings. The
         optimiser's own memory is not in it: it starts anew.
@@ -141,7 +148,9 @@ def transfer(
         settings or Settings(),
         threads=threads,
         device=device,
-        room=Room(tile, parse_memory(memory) if isinstance(memory, str) else memory, scratch),
+        room=Room(
+            tile, parse_memory(memory) if isinstance(memory, str) else memory, scratch, cluster
+        ),
         state=state,
         announce=announce,
         callback=callback,
@@ -168,7 +177,8 @@ def transfer_pictures(
     """As `transfer`, with everything that it looks at in one."""
     backend.give_memory_back()
     sizes = check_pictures(pictures, settings)
-    found = find_device(device)
+    room = room or Room()
+    found = find_device("cpu" if device == "auto" and room.cluster else device)
     plan: Plan | None = None
     try:
         with on_device(found):
@@ -177,16 +187,29 @@ def transfer_pictures(
             if announce is not None:
                 announce(plan)
             check_memory(plan)
-            with backend.threads(plan.threads):
-                result = _run_scales(plan, pictures, state, callback, keep)
+            with _connected(room.cluster) as cluster, backend.threads(plan.threads):
+                result = _run_scales(plan, pictures, cluster, state, callback, keep)
     except MemoryError as error:
         raise InputError(out_of_memory(plan, found)) from error
     return Transfer(result, _record(pictures, plan, result))
 
 
+@contextmanager
+def _connected(address: str | None) -> Iterator["Cluster | None"]:
+    """The cluster at an address; None without one."""
+    if address is None:
+        yield None
+        return
+    from npstyle.cluster import connect
+
+    with connect(address) as cluster:
+        yield cluster
+
+
 def _run_scales(
     plan: Plan,
     pictures: Pictures,
+    cluster: "Cluster | None",
     state: State | None,
     callback: Callable[[Progress], None] | None,
     keep: Callable[[State], None] | None,
@@ -200,7 +223,7 @@ def _run_scales(
     result: Result | None = None
     try:
         while now.scale < len(steps):
-            result, image = _search(plan, pictures, now, counted, callback, keep)
+            result, image = _search(plan, pictures, cluster, now, counted, callback, keep)
             if result.stopped in ("interrupted", "not finite"):
                 break
             counted = result.iterations, result.evaluations
@@ -216,6 +239,7 @@ def _run_scales(
 def _search(
     plan: Plan,
     pictures: Pictures,
+    cluster: "Cluster | None",
     start: State,
     counted: tuple[int, int],
     callback: Callable[[Progress], None] | None,
@@ -254,7 +278,9 @@ def _search(
     if fit.tile is None:
         objective = build_objective(plan.network, photo, regions, _weighed(plan))
     else:
-        objective = TiledObjective(plan.network, photo, regions, _weighed(plan), fit.tile, allocate)
+        objective = TiledObjective(
+            plan.network, photo, regions, _weighed(plan), fit.tile, allocate, cluster
+        )
     if plan.device.is_gpu:
         image = card.to_device(image, np.float64)
     del photo, color_photo, regions  # the objective has taken what it needs
