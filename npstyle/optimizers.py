@@ -6,13 +6,9 @@ the box, and searches along the way there for a point that fulfils the strong Wo
 The paper used L-BFGS too.
 
 Minimising the model over the box costs three times what it costs without one, so the box is kept in
-another way: a number z that leaves it is reflected at its walls (`mirror`). Then
-
-    f(mirror(z))     has the derivative     (d mirror/dz) df/dx = +-df/dx
-
-and z may be any number. In a wall's reflection the loss is the same as before the wall, so nothing
-is lost or won by leaving the box. At the wall itself f(mirror(z)) has a kink; should the search
-find no way down there, it goes on with the box as bounds.
+another way: a number that leaves it is reflected at its walls (`npstyle.box`). At a wall the
+objective has a kink then; should the search find no way down there, it goes on with the box as
+bounds.
 
 Where the picture is, the search takes place. A picture on a GPU stays there, and `npstyle.lbfgs`
 takes the steps that SciPy's would take, which would have to be sent every picture and gradient.
@@ -39,16 +35,15 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, minimize
 
 from npstyle.backend import on_gpu, raise_if_interrupted
+from npstyle.box import PIXEL_MAX, mirror, mirror_backward
 from npstyle.disk import Allocate, in_memory
 from npstyle.lbfgs import minimize_lbfgs
 from npstyle.objective import Evaluation
-from npstyle.ops import gpu_search
 from npstyle.ops.card import to_host
 from npstyle.presets import ADAM_STEP, Optimizer
 
 Array = NDArray[Any]
 
-PIXEL_MAX = 255.0
 CORRECTIONS = 10
 """L-BFGS-B's m: pairs (s, y) kept, of two float64 images each. SciPy's own default."""
 
@@ -297,42 +292,6 @@ def _basis_shape(pairs: int, values: int) -> tuple[int, int]:
     return 2 * pairs + 3, values
 
 
-def mirror(z: Array) -> Array:
-    """Reflect numbers at the walls 0 and 255 until they are between them.
-
-    With r(z) = z - 510 round(z / 510), which is -255..255, this is x = |r(z)|.
-
-    Parameters
-    ----------
-    z : array of any shape
-
-    Returns
-    -------
-    array of the same shape
-        z itself where it is 0..255; a wave of triangles beyond.
-    """
-    return gpu_search.mirror(z) if on_gpu(z) else np.abs(_within_a_wave(z))
-
-
-def mirror_backward(gradient: Array, z: Array) -> Array:
-    """Derivative of `mirror`: the gradient, turned around where z stands in a reflection.
-
-    Parameters
-    ----------
-    gradient : array
-        df/dx.
-    z : array of the same shape
-
-    Returns
-    -------
-    array of the same shape
-        df/dz. At the walls of the box, the derivative from inside.
-    """
-    if on_gpu(z):
-        return gpu_search.mirror_backward(gradient, z)
-    return np.where(_within_a_wave(z) < 0, -gradient, gradient)
-
-
 def adam_direction(
     gradient: Array, mean: Array, square: Array, t: int
 ) -> tuple[Array, Array, Array]:
@@ -350,10 +309,6 @@ def adam_direction(
     unbiased_mean = mean / (1 - ADAM_BETA_1**t)
     unbiased_square = square / (1 - ADAM_BETA_2**t)
     return mean, square, unbiased_mean / (np.sqrt(unbiased_square) + ADAM_EPSILON)
-
-
-def _within_a_wave(z: Array) -> Array:
-    return z - 2 * PIXEL_MAX * np.rint(z / (2 * PIXEL_MAX))
 
 
 def _lbfgs(recorder: _Recorder, iterations: int, pairs: Pairs | None) -> Stopped:

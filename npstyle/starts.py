@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle.box import PIXEL_MAX
 from npstyle.color import with_statistics
 from npstyle.image import load_image, resize
-from npstyle.optimizers import PIXEL_MAX
 from npstyle.presets import Settings
 
 Array = NDArray[Any]

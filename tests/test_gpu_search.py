@@ -5,9 +5,10 @@ import pytest
 
 from npstyle import optimizers
 from npstyle.backend import on_gpu
+from npstyle.box import mirror, mirror_backward
 from npstyle.objective import Evaluation
 from npstyle.ops import gpu_search
-from npstyle.optimizers import mirror, mirror_backward, optimize
+from npstyle.optimizers import optimize
 from tests.cuda.cards import back, needed, to
 
 pytestmark = needed

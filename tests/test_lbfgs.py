@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
+from npstyle.box import mirror, mirror_backward
 from npstyle.demo import draw_painting, draw_photo
 from npstyle.disk import in_memory, on_disk
 from npstyle.image import load_image
 from npstyle.lbfgs import minimize_lbfgs
 from npstyle.network import accelerate, load_network
 from npstyle.objective import build_objective
-from npstyle.optimizers import CORRECTIONS, mirror, mirror_backward
+from npstyle.optimizers import CORRECTIONS
 from npstyle.presets import Settings
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from npstyle.objective import Evaluation
-from npstyle.optimizers import Pairs, mirror, mirror_backward, optimize, pairs_bytes
+from npstyle.optimizers import Pairs, optimize, pairs_bytes
 
 TARGET = np.array([[[-40.0, 10.0, 200.0], [300.0, 128.0, 0.0]]])
 START = np.full((1, 2, 3), 100.0)
@@ -102,14 +102,6 @@ def test_every_picture_that_is_evaluated_lies_in_the_box(optimizer):
         return bowl(pixels)
 
     optimize(watched, START, iterations=30, optimizer=optimizer)
-
-
-def test_mirror_leaves_the_box_as_it_is_and_folds_the_rest_into_it():
-    inside = np.array([0.0, 0.25, 254.5, 255.0])
-    assert np.array_equal(mirror(inside), inside)
-    assert np.array_equal(mirror_backward(np.ones(4), inside), np.ones(4))
-    outside = np.array([-3.0, 258.0, 510.0, -300.0, 1025.0])
-    assert np.array_equal(mirror(outside), [3.0, 252.0, 0.0, 210.0, 5.0])
 
 
 def test_lbfgs_stops_by_itself_at_the_lowest_point():

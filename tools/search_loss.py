@@ -16,8 +16,9 @@ from common import SETTINGS, argument_parser, load_fast, load_pictures
 from scipy.optimize import Bounds, minimize
 
 from npstyle import backend
+from npstyle.box import PIXEL_MAX
 from npstyle.objective import Evaluation, StyleObjective, build_objective
-from npstyle.optimizers import CORRECTIONS, PIXEL_MAX, optimize
+from npstyle.optimizers import CORRECTIONS, optimize
 
 MARKS = (25, 50, 100, 150)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle import image, losses, optimizers, tile_passes, tiles
+from npstyle import box, image, losses, tile_passes, tiles
 from npstyle.guides import Region, Source
 from npstyle.lab.kinks import kink_pattern
 from npstyle.network import Conv, Layer, Network, Pool, Relu
@@ -282,10 +282,10 @@ def mirror_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     z[0, 0, 0], z[3, 4, 2] = 0.0, 255.0
     yield Subject(
         "mirror",
-        optimizers.mirror,
-        optimizers.mirror_backward,
+        box.mirror,
+        box.mirror_backward,
         (z,),
-        pattern=lambda z: (optimizers.mirror(z), np.floor(z / optimizers.PIXEL_MAX)),
+        pattern=lambda z: (box.mirror(z), np.floor(z / box.PIXEL_MAX)),
     )
 
 
@@ -345,7 +345,7 @@ CHAPTERS = {
     "preprocess": Chapter(
         image, (image.preprocess, image.preprocess_backward), preprocess_subjects
     ),
-    "mirror": Chapter(optimizers, (optimizers.mirror, optimizers.mirror_backward), mirror_subjects),
+    "mirror": Chapter(box, (box.mirror, box.mirror_backward), mirror_subjects),
     "tiles": Chapter(
         tiles,
         (tiles.receptive_field, tile_passes.tile_forward, tile_passes.tile_backward),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle import losses, optimizers
+from npstyle import box, losses
 from npstyle.demo import draw_painting, draw_photo
 from npstyle.lab.battery import Subject
 from npstyle.network import Network, configure, to_device
@@ -235,8 +235,8 @@ def _of_pixels(draw: Callable[..., Array]) -> Iterator[Subject]:
     z[0, 0, 0], z[3, 4, 2] = 0.0, 255.0
     yield Subject(
         "mirror",
-        _on_card(optimizers.mirror),
-        _on_card(optimizers.mirror_backward),
+        _on_card(box.mirror),
+        _on_card(box.mirror_backward),
         (z,),
-        pattern=lambda z: (_on_card(optimizers.mirror)(z), np.floor(z / optimizers.PIXEL_MAX)),
+        pattern=lambda z: (_on_card(box.mirror)(z), np.floor(z / box.PIXEL_MAX)),
     )

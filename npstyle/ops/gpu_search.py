@@ -1,6 +1,6 @@
 """What the search does with whole pictures, on an NVIDIA card.
 
-The twins of `npstyle.optimizers.mirror`, `mirror_backward`, and of the inner products of
+The twins of `npstyle.box.mirror`, `mirror_backward`, and of the inner products of
 `npstyle.lbfgs`, in float64.
 """
 
