@@ -1,6 +1,7 @@
 """The box 0..255 that pixels stay in, kept by reflection.
 
-A number z that leaves the box is reflected at its walls, x = mirror(z). Then z may be any number, and
+A number z that leaves the box is reflected at its walls, x = mirror(z). Then z may be any number,
+and
 
     f(mirror(z))     has the derivative     (d mirror/dz) df/dx = +-df/dx
 
