@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -481,3 +482,31 @@ def test_version_is_printed():
     from npstyle.version import __version__
 
     assert npstyle("--version").stdout == f"npstyle {__version__}\n"
+
+
+def test_a_run_in_tiles_says_what_it_costs_and_makes_the_same_picture(pictures, tmp_path):
+    whole = npstyle(*quick(pictures, "-o", "whole.png"), cwd=tmp_path)
+    tiled = npstyle(*quick(pictures, "-o", "tiled.png", "--tile", 16), cwd=tmp_path)
+    assert whole.returncode == tiled.returncode == 0, tiled.stderr
+    assert "tiles " not in whole.stdout
+    assert re.search(r"tiles +48x36 in tiles of 16 pixels: exact, \d+\.\d\d times", tiled.stdout)
+    first, second = (load_image(tmp_path / f"{name}.png") for name in ("whole", "tiled"))
+    assert np.abs(first - second).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--tile", "some"), "--tile some: give auto, off, or"),
+        (("--memory", "much"), "--memory much: give a size such as 4GB"),
+        (("--scratch", "no/folder"), "--scratch no/folder: no file can be made there"),
+        (("--cluster", "here"), "--cluster here: is neither host:port nor"),
+        (("--memory", "50MB"), "allow that much"),
+    ],
+)
+def test_what_leaves_a_run_no_room_gets_one_sentence(pictures, tmp_path, options, says):
+    run = npstyle(*quick(pictures, *options), cwd=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr.count("\n") == 1
+    assert says in run.stderr
+    assert list(tmp_path.iterdir()) == []
