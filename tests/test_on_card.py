@@ -18,7 +18,7 @@ def test_every_kernels_derivative_is_right():
         report = check_subject(subject, samples=2, directions=1)
         assert report.passed, report
         names.append(subject.name)
-    assert len(names) == len(set(names)) == 28
+    assert len(names) == len(set(names)) == 30
     for name in ("conv2d 3x3 /1 with ReLU float32", "winograd_conv2d pooled", "mirror"):
         assert name in names
 
