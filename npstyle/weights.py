@@ -23,13 +23,12 @@ import hashlib
 import json
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import platformdirs
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -95,13 +94,18 @@ class Weights:
 
 def user_data_dir() -> Path:
     """Folder of this user's own networks."""
+    import platformdirs  # only where the folder is asked for
+
     return platformdirs.user_data_path("npstyle")
 
 
-def _folders() -> list[Path]:
+def _folders() -> Iterator[Path]:
     """Where names are looked up: here, the checkout, the user's own, what came with the package."""
     package = Path(__file__).resolve().parent
-    return [Path("weights"), package.parent / "weights", user_data_dir(), package / "data"]
+    yield Path("weights")
+    yield package.parent / "weights"
+    yield user_data_dir()
+    yield package / "data"
 
 
 def find_weights(name: str) -> Path:

@@ -1,6 +1,7 @@
 """Measure npstyle beside PyTorch, side by side on the same threads.
 
     python tools/benchmark.py PHOTO PAINTING --network vgg19.npz [--sizes 256,512,1024] [--pairs 7]
+    python tools/benchmark.py PHOTO PAINTING --network vgg19.npz --device cuda
 
 Both run the preset `gatys` in float32. A pair is one call of each, one right after the other, since
 a machine's speed drifts; what counts is the median of the pairs' ratios. Measured are
@@ -12,7 +13,8 @@ a machine's speed drifts; what counts is the median of the pairs' ratios. Measur
     job         50 iterations at 256 pixels, from the start of the process to the written file
 
 and the floor of an evaluation: the multiplications of its matrix products, Winograd's and the Gram
-matrices', at the rate of a large sgemm. PyTorch comes with the extra `peers`.
+matrices', at the rate of a large sgemm. PyTorch comes with the extra `peers`. What is measured on
+an NVIDIA card is written in `tools/benchmark_gpu.py`.
 """
 
 import argparse
@@ -49,6 +51,8 @@ except ImportError:
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.peer import TorchObjective
 
+CPU_SIZES = [256, 512, 1024]
+GPU_SIZES = [256, 512, 1024, 2048]
 JOB_SIZE, JOB_ITERATIONS = 256, 50
 MEMORY_ITERATIONS = 12
 
@@ -297,13 +301,29 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Read the options and measure."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--sizes", type=sizes, default="256,512,1024", help="longest sides")
+    parser.add_argument("--device", default="cpu", help="cuda or cuda:N: see benchmark_gpu.py")
+    parser.add_argument("--sizes", type=sizes, help="longest sides")
     parser.add_argument("--pairs", type=int, default=7, help="pairs of calls for each figure")
     parser.add_argument("--threads", type=int, default=backend.physical_cores())
     parser.add_argument("--layers", action="store_true", help="each convolution, too")
     parser.add_argument("--whole", action="store_true", help="memory and job of whole processes")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    gpu = parser.add_argument_group("with --device cuda")
+    gpu.add_argument("--out", type=Path, help="keep the figures as JSON in this file, as they come")
+    gpu.add_argument("--no-compile", action="store_true", help="without torch.compile")
+    gpu.add_argument(
+        "--accuracy", type=int, help="errors against float64 on the host, at this size"
+    )
     arguments = parser.parse_args()
+    if arguments.device != "cpu":
+        from benchmark_gpu import report as report_gpu
+
+        arguments.sizes = arguments.sizes or GPU_SIZES
+        found = report_gpu(arguments)
+        if arguments.json:
+            print(json.dumps(found, indent=1, default=float))
+        return
+    arguments.sizes = arguments.sizes or CPU_SIZES
     torch.set_num_threads(arguments.threads)
     found = report(arguments)
     if arguments.json:

@@ -1,32 +1,40 @@
 """One whole transfer by npstyle or PyTorch, for `tools/benchmark.py` to time and weigh.
 
     python tools/whole_job.py npstyle|pytorch PHOTO PAINTING NETWORK SIZE ITERATIONS THREADS
+                              [DEVICE [PRECISION]]
 
 From pictures on disk to a picture on disk, with the preset `gatys`; both use npstyle's pictures,
-weights file and L-BFGS-B. Prints the largest resident memory of the process, and what npstyle
-estimated beforehand, as JSON.
+weights file and, on the CPU, L-BFGS-B; on a GPU each its own L-BFGS. Prints the largest resident
+memory of the process, and what npstyle estimated beforehand, as JSON.
 """
 
+import argparse
 import json
 import platform
 import resource
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from npstyle.image import load_image, save_image
 from npstyle.network import load_network
 from npstyle.objective import Evaluation
-from npstyle.optimizers import optimize
-from npstyle.presets import Settings
+from npstyle.optimizers import CORRECTIONS, optimize
+from npstyle.presets import Precision, Settings
 from npstyle.style_transfer import transfer
 
 
 def run_npstyle(
-    photo: Path, painting: Path, network: str, settings: Settings, threads: int, output: Path
+    photo: Path,
+    painting: Path,
+    network: str,
+    settings: Settings,
+    threads: int,
+    device: str,
+    output: Path,
 ) -> int:
     """Run npstyle; return its estimate of the peak, in bytes."""
     estimates: list[int] = []
@@ -36,6 +44,7 @@ def run_npstyle(
         network,
         settings,
         threads=threads,
+        device=device,
         announce=lambda plan: estimates.append(plan.peak_memory),
     )
     save_image(output, done.result.image)
@@ -43,16 +52,30 @@ def run_npstyle(
 
 
 def run_pytorch(
-    photo: Path, painting: Path, network: str, settings: Settings, threads: int, output: Path
+    photo: Path,
+    painting: Path,
+    network: str,
+    settings: Settings,
+    threads: int,
+    device: str,
+    output: Path,
 ) -> None:
     """Run the same objective in PyTorch."""
     import torch
 
+    pictures = load_image(photo, settings.size), load_image(painting, settings.size)
+    if device != "cpu":
+        from torch_objective import search, set_tf32, torch_objective
+
+        set_tf32(settings.precision != "float32")
+        loss, pixels = torch_objective(load_network(network), *pictures, settings, device)
+        found, _ = search(loss, pixels, settings.iterations, CORRECTIONS)
+        save_image(output, found.clamp(0, 255)[0].permute(1, 2, 0).cpu().numpy())
+        return
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tests.peer import TorchObjective
 
     torch.set_num_threads(threads)
-    pictures = [load_image(path, settings.size) for path in (photo, painting)]
     theirs = TorchObjective(load_network(network), *pictures, settings, torch.float32)
 
     def objective(pixels: Any) -> Evaluation:
@@ -72,12 +95,23 @@ def peak_bytes() -> int:
 
 
 def main() -> None:
-    """Read the seven arguments and run."""
-    library, photo, painting, network, size, iterations, threads = sys.argv[1:]
-    settings = Settings(size=int(size), iterations=int(iterations))
+    """Read the arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("library", choices=("npstyle", "pytorch"))
+    parser.add_argument("photo", type=Path)
+    parser.add_argument("painting", type=Path)
+    parser.add_argument("network")
+    for name in ("size", "iterations", "threads"):
+        parser.add_argument(name, type=int)
+    parser.add_argument("device", nargs="?", default="cpu")
+    parser.add_argument("precision", nargs="?", default="float32", choices=get_args(Precision))
+    given = parser.parse_args()
+    settings = Settings(size=given.size, iterations=given.iterations, precision=given.precision)
     with tempfile.TemporaryDirectory() as folder:
-        job = (Path(photo), Path(painting), network, settings, int(threads), Path(folder) / "a.png")
-        if library == "npstyle":
+        output = Path(folder) / "a.png"
+        own = given.network, settings, given.threads, given.device, output
+        job = given.photo, given.painting, *own
+        if given.library == "npstyle":
             estimate = run_npstyle(*job)
         else:
             estimate = 0

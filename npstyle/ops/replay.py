@@ -14,7 +14,7 @@ is replayed is graph, product, graph, product, ..., graph.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 from npstyle.ops import card
@@ -62,6 +62,12 @@ class Replay(Generic[T]):
             except RuntimeError as error:  # CuPy's errors are of this kind
                 raise NotRecordedError(str(error).partition("\n")[0]) from error
 
+    @property
+    def memory(self) -> int:
+        """Bytes that are kept for the record."""
+        held: int = self._pool.total_bytes()
+        return held
+
     def __call__(self, given: Array) -> T:
         """Do the work again; its result stands where that of the last call stood."""
         self._given[...] = given
@@ -84,5 +90,15 @@ def _recorded(stream: Any, parts: list[Callable[[], Any]]) -> Iterator[None]:
             yield
         parts.append(stream.end_capture().launch)
     finally:
-        if stream.is_capturing():  # something went wrong; CUDA wants every capture ended
+        _end(stream)
+
+
+def _end(stream: Any) -> None:
+    """CUDA wants every capture ended, also one that went wrong."""
+    try:
+        capturing = stream.is_capturing()
+    except RuntimeError:  # CuPy's answer where an error has made the capture void
+        capturing = True
+    if capturing:
+        with suppress(RuntimeError):
             stream.end_capture()

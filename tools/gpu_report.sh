@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Run the GPU's tests and benchmarks, and write one report.
+#
+#     tools/gpu_report.sh [FOLDER [NETWORK.npz]]
+#
+# From a bare checkout: nothing is installed and nothing is downloaded; CuPy, PyTorch and pytest must
+# be there. Each step has a limit of its own, all together take less than nine minutes, and the
+# report, FOLDER/report.md, is written after each step, from what the steps left behind. PYTHON
+# names the interpreter (default: python3); SECONDS_IN_ALL and BENCHMARK_SECONDS are other limits.
+set -uo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+folder=${1:-gpu-report}
+mkdir -p "$folder" || exit 2
+report=$(cd "$folder" && pwd)/report.md
+folder=$(mktemp -d) || exit 2
+trap 'rm -rf "$folder"' EXIT
+network=()
+[ $# -lt 2 ] || network=("$(realpath "$2")")
+cd "$root" || exit 2
+
+python=${PYTHON:-python3}
+all=${SECONDS_IN_ALL:-520}
+benchmark_seconds=${BENCHMARK_SECONDS:-85}
+export PYTHONPATH=$root PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# What was compiled before is no part of this, and the home folder may be read-only.
+export CUPY_CACHE_DIR=$folder/kernels TORCHINDUCTOR_CACHE_DIR=$folder/inductor
+SECONDS=0
+: >"$folder/steps.tsv"
+
+# step NAME LIMIT COMMAND...: its output goes to NAME.log, how it ended to steps.tsv.
+step() {
+    local name=$1 limit=$2 begin ended left took
+    shift 2
+    left=$((all - SECONDS))
+    if [ "$left" -lt 10 ]; then
+        printf '%s\tno time left\t0\n' "$name" >>"$folder/steps.tsv"
+        return
+    fi
+    [ "$limit" -lt "$left" ] || limit=$left
+    begin=${EPOCHREALTIME//[.,]/}
+    timeout -k 5 "$limit" "$@" >"$folder/$name.log" 2>&1
+    ended=$?
+    took=$(((${EPOCHREALTIME//[.,]/} - begin) / 10000))
+    printf -v took '%d.%02d' $((took / 100)) $((took % 100))
+    case $ended in
+    0) ended=done ;;
+    124 | 137) ended="stopped after $limit s" ;;
+    *) ended="failed ($ended)" ;;
+    esac
+    printf '%s\t%s\t%s\n' "$name" "$ended" "$took" >>"$folder/steps.tsv"
+    echo "$name: $ended, $took s"
+    "$python" tools/gpu_report.py "$folder" "$report"
+}
+
+pictures=("$folder/photo.png" "$folder/painting.png")
+weights=$folder/network.npz
+
+benchmark() {
+    step "benchmark-$1" "$benchmark_seconds" "$python" tools/benchmark.py "${pictures[@]}" --network "$weights" \
+        --device cuda --sizes "$1" "${@:2}" --out "$folder/benchmark-$1.json"
+}
+
+step inputs 60 "$python" tools/gpu_inputs.py "$folder" "${network[@]}"
+step tests 150 "$python" -m pytest -q -p no:cacheprovider --tb=short --durations=5 \
+    --continue-on-collection-errors tests/test_gpu.py tests/test_gpu_search.py \
+    tests/test_gpu_tensor.py tests/test_replay.py tests/test_gpu_transfer.py
+step gradcheck 60 "$python" tools/gpu_gradcheck.py
+benchmark 512 --accuracy 256
+benchmark 1024
+for library in npstyle pytorch; do
+    for precision in float32 tf32; do
+        step "job-$library-$precision" 40 "$python" tools/whole_job.py "$library" \
+            "${pictures[@]}" "$weights" 512 500 4 cuda "$precision"
+    done
+done
+benchmark 256
+benchmark 2048
+"$python" tools/gpu_report.py "$folder" "$report" || exit 1
+echo "wrote $report after $SECONDS s"
