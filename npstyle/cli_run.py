@@ -65,6 +65,8 @@ def run_and_save(
                 size = settings.scale_sizes()[state.scale]
                 done = f"{state.iteration} of {steps[state.scale]} steps"
                 print(f"resumed   after {done} at size {size}", flush=True)
+        pixels = [height * width for height, width in plan.photo_sizes]
+        display.weigh(steps, [n * fit.cost for n, fit in zip(pixels, plan.fits, strict=True)])
         display.start()
 
     def keep(now: State) -> None:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -49,15 +50,21 @@ class ProgressDisplay:
         self.iterations = iterations
         self.quiet = quiet
         self.started = 0.0
+        self.work = [float(k) for k in range(iterations + 1)]
+        self.work_before: float | None = None
         self.bar: Progress | None = None
         if sys.stdout.isatty() and not quiet:
             self.bar = Progress(
                 BarColumn(bar_width=None),  # takes what the other columns leave
                 MofNCompleteColumn(),
                 TextColumn("{task.description}"),
-                TimeRemainingColumn(compact=True),
                 expand=True,
             )
+
+    def weigh(self, steps: Sequence[int], work: Sequence[float]) -> None:
+        """Say how many steps each scale has and what one of them costs, in any unit."""
+        each = [cost for count, cost in zip(steps, work, strict=True) for _ in range(count)]
+        self.work = list(accumulate(each, initial=0.0))
 
     def __enter__(self) -> "ProgressDisplay":
         return self
@@ -84,17 +91,17 @@ class ProgressDisplay:
             return
         seconds = time.monotonic() - self.started
         rate = iteration.evaluations / max(seconds, 1e-9)
-        text = f"{_terms(iteration.loss, iteration.parts)}  {rate:.2f}/s"
+        if self.work_before is None:  # of a run that goes on, what was done earlier
+            self.work_before = self.work[iteration.iteration - 1]
+        done = self.work[iteration.iteration] - self.work_before
+        left = seconds / done * (self.work[-1] - self.work[iteration.iteration])
+        text = f"{_terms(iteration.loss, iteration.parts)}  {rate:.2f}/s  {_duration(left)} left"
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=iteration.iteration, description=text)
             return
         every = max(1, self.iterations // PLAIN_LINES)
         if iteration.iteration % every == 0 or iteration.iteration in (1, self.iterations):
-            left = seconds / iteration.iteration * (self.iterations - iteration.iteration)
-            print(
-                f"{iteration.iteration}/{self.iterations}  {text}  {_duration(left)} left",
-                flush=True,
-            )
+            print(f"{iteration.iteration}/{self.iterations}  {text}", flush=True)
 
 
 class DownloadBar:
