@@ -299,7 +299,7 @@ def _suits_fast_routes(layer: Conv) -> bool:
 
 
 def to_device(network: Network) -> Network:
-    """The same network with its numbers on the GPU; after `configure` and `accelerate`."""
+    """The same network with its numbers on the GPU; after `configure`."""
     layers: list[Layer] = []
     for layer in network.layers:
         match layer:

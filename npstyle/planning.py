@@ -72,9 +72,11 @@ def prepared(network: Network | str | Path | None, settings: Settings, device: D
     if settings.precision != "float32":
         _check_tensor_cores(settings.precision, device)
         network = to_tensor_cores(network, wanted, settings.precision)
-    elif settings.dtype == "float32" and not settings.exact:
+    if device.is_gpu:
+        network = to_device(network)
+    if settings.dtype == settings.precision == "float32" and not settings.exact:
         network = accelerate(network, wanted)
-    return to_device(network) if device.is_gpu else network
+    return network
 
 
 def _check_tensor_cores(precision: str, device: Device) -> None:

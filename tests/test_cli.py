@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,7 @@ def test_paintings_masks_and_records_of_a_run(pictures, tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert "32x24 48x36" in run.stdout
+    assert ("no GPU: CuPy is not installed" in run.stdout) == (find_spec("cupy") is None)
     assert "4 + 2 iterations" in run.stdout
     assert len(list((tmp_path / "frames").iterdir())) == 4
     assert len((tmp_path / "run.jsonl").read_text().splitlines()) == 6

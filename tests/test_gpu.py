@@ -67,6 +67,13 @@ def test_winograd_and_back_through_relu_and_pooling(rng, shape):
         same(gpu.winograd_conv2d_backward(to(gradient), to(U), to(gate), pooling), expected)
 
 
+@typed
+def test_transformed_filters(rng, dtype):
+    weight = rng.standard_normal((3, 3, 4, 5)).astype(dtype)
+    found = winograd.transform_filters(to(weight))
+    same(found, winograd.transform_filters(weight), 1e-7 if dtype == "float32" else 1e-14)
+
+
 def test_winograd_in_strips_has_the_same_bits(rng, monkeypatch):
     image, gate = rng.standard_normal((18, 9, 6)).astype("f4"), rng.integers(0, 2, (18, 9, 5)) > 0
     U = to(winograd.transform_filters(rng.standard_normal((3, 3, 6, 5)).astype("f4")))

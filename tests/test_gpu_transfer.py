@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from npstyle.backend import on_gpu
+from npstyle.network import FastConv
 from npstyle.presets import Settings
 from npstyle.style_transfer import transfer
 from tests.cuda.cards import needed
@@ -61,6 +62,18 @@ def test_a_run_on_the_card_goes_as_on_the_host(pictures, small_network, change):
         assert image == pytest.approx(expected, abs=0.1)
     assert done["cuda"].record["device"].startswith("cuda:0 ")
     assert done["cpu"].record["device"] == "cpu"
+
+
+def test_wide_convolutions_go_by_winograd_on_the_card_too(pictures, small_network, monkeypatch):
+    monkeypatch.setattr("npstyle.network.WIDE", 20)
+    settings = replace(SETTINGS, iterations=1, optimizer="adam")
+    plans, losses = [], []
+    for device in ("cuda", "cpu"):
+        done = transfer(*pictures, small_network, settings, device=device, announce=plans.append)
+        losses.append(done.result.loss)
+    for plan in plans:
+        assert sum(isinstance(layer, FastConv) for layer in plan.network.layers) == 2
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_a_run_goes_on_where_it_was_interrupted(pictures, small_network):

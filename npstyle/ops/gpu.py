@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from npstyle.ops import cuda
-from npstyle.ops.card import Array, empty, launch, matmul
+from npstyle.ops.card import Array, empty, launch, matmul, to_device
 from npstyle.ops.sizes import output_size, pooled_size, tile_count
 
 STRIP_BYTES = 1 << 29
@@ -59,6 +59,12 @@ def conv2d_backward(
     sizes = gradient.shape[:2]
     launch("conv", shape, gradient, weight, *_gates(activation), out, *geometry, *sizes)
     return out
+
+
+def transform_filters(weight: Array, both: Any) -> Array:
+    """G g G^T for every pair of channels, made in float64; `both` is G x G (Kronecker)."""
+    filters = matmul(to_device(both), weight.reshape(9, -1).astype(np.float64))
+    return filters.astype(weight.dtype).reshape(36, *weight.shape[2:])
 
 
 def winograd_conv2d(

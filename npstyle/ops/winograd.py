@@ -128,6 +128,8 @@ def transform_filters(weight: Array) -> Array:
         Of the same dtype.
     """
     both = np.kron(G, G)
+    if on_gpu(weight):
+        return gpu.transform_filters(weight, both)
     out = np.empty((WINDOW**2, *weight.shape[2:]), weight.dtype)
     for channel in range(weight.shape[2]):  # in float64, and not much of that at once
         out[:, channel] = both @ weight[:, :, channel].reshape(9, -1)
