@@ -230,6 +230,8 @@ def test_ctrl_c_takes_back_what_is_not_done(two, rng, pictures, monkeypatch, tmp
     here, there = on_one_machine_and_on(two, sequence(rng, VGG_LIKE), pictures)
     there(pictures[2])
     kept = len(two.client.futures)
+    # Where the tests run in the background, a shell has the whole process ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def press(_pid):
         os.kill(os.getpid(), signal.SIGINT)
@@ -240,6 +242,7 @@ def test_ctrl_c_takes_back_what_is_not_done(two, rng, pictures, monkeypatch, tmp
         assert not (tmp_path / "slow" / "went").exists()
         while len(two.client.futures) > kept or any(two.client.processing().values()):
             time.sleep(0.05)
+    signal.signal(signal.SIGINT, before)
     check_equal(there(pictures[2]), here(pictures[2]))
 
 

@@ -1,0 +1,60 @@
+"""Measure a cluster of one and of two workers on this machine, beside the tiles run here.
+
+    python tools/benchmark_cluster.py PHOTO PAINTING --network builtin --size 1024 --tile 256
+
+Each worker has one thread, and so has the loop without a cluster. A round is one evaluation of
+each, one after another; printed are the medians of the times, and of the rounds' ratios.
+"""
+
+import statistics
+import time
+
+import numpy as np
+from common import SETTINGS, argument_parser, load_fast, load_pictures
+
+from npstyle import backend
+from npstyle.cluster import connect
+from npstyle.tiled_objective import TiledObjective
+
+ROUNDS = 5
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--tile", type=int, default=256)
+    arguments = parser.parse_args()
+    network = load_fast(arguments)
+    photo, painting = load_pictures(arguments, arguments.size)
+    given = network, photo, painting, SETTINGS, arguments.tile
+    names = "no cluster", "1 worker", "2 workers"
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    gradients = {}
+    with connect("local:1") as one, connect("local:2") as two, backend.threads(1):
+        objectives = {
+            name: TiledObjective(*given, cluster=cluster)
+            for name, cluster in zip(names, (None, one, two), strict=True)
+        }
+        for round_number in range(ROUNDS + 1):
+            for name, objective in objectives.items():
+                start = time.perf_counter()
+                gradients[name] = objective(photo).gradient
+                if round_number:  # the first makes the content's targets
+                    seconds[name].append(time.perf_counter() - start)
+        tiles = len(objectives[names[0]].tiles)
+    print(f"{tiles} tiles, medians of {ROUNDS} rounds")
+    for name in names:
+        ratio = statistics.median(
+            own / other for own, other in zip(seconds[names[1]], seconds[name], strict=True)
+        )
+        off = np.linalg.norm(gradients[name] - gradients[names[0]])
+        off /= np.linalg.norm(gradients[names[0]])
+        print(
+            f"{name:10}  {statistics.median(seconds[name]):6.2f} s, {ratio:.2f} times as fast as "
+            f"one worker, gradient {off:.0e} off"
+        )
+
+
+if __name__ == "__main__":
+    main()
