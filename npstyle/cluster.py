@@ -19,6 +19,7 @@ from npstyle.network import Network
 from npstyle.version import __version__
 
 if TYPE_CHECKING:
+    from dask.typing import Key
     from distributed import Client, Future
 
 T = TypeVar("T")
@@ -34,6 +35,9 @@ CONNECT = 10.0
 
 SILENCE = 30.0
 """Seconds without an answer after which a scheduler is held to be lost."""
+
+UNSEEN = 20.0
+"""Seconds without a sign of life, of which a worker gives one every few, until it is avoided."""
 
 DESERTED = 60.0
 """Seconds that a cluster may be without workers: Dask starts new ones in a few."""
@@ -62,25 +66,26 @@ class Cluster:
         self.client, self.address = client, address
         self._closed = threading.Event()
         self._seats: dict[str, weakref.ref[Network]] = {}
-        self._dawdlers: dict[Future[Any], str] = {}
+        self._dawdlers: set[Future[Any]] = set()
+        self._everybody, self._workers = 0, list[str]()
+        self._executing: dict[Key, str] = {}
         self._heard = self._staffed = time.monotonic()
         try:
-            self._workers = self._first_workers()
+            self._await_workers()
             self._check_versions()
         except OSError as error:
             raise self._lost() from error
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def _first_workers(self) -> list[str]:
+    def _await_workers(self) -> None:
         end = time.monotonic() + CONNECT
-        while not (workers := list(self._answer(self.client.nthreads, CONNECT))):
+        while not self._answer(self.client.nthreads, CONNECT):
             if time.monotonic() > end:
                 raise InputError(
                     f"--cluster {self.address}: the scheduler has no workers; "
                     "start some with `dask worker`"
                 )
             time.sleep(TICK)
-        return workers
 
     def _check_versions(self) -> None:
         from npstyle.cluster_worker import installed
@@ -99,15 +104,24 @@ class Cluster:
                     f"--cluster {self.address}: npstyle here is version {__version__}, and {who} "
                     f"has {has}; install the same there"
                 )
+        self._answer(self._call_roll, CONNECT)
 
     def _watch(self) -> None:
-        """Ask for the workers again and again; the answers are the scheduler's pulse."""
         while not self._closed.wait(1.0):
-            with suppress(Exception):  # what counts is when it answered last
-                self._workers = list(self.client.nthreads())
-                self._heard = time.monotonic()
-                if self._workers:
-                    self._staffed = self._heard
+            with suppress(Exception):  # what counts is when the scheduler answered last
+                self._call_roll()
+
+    def _call_roll(self) -> None:
+        """Ask who is there and what they do; the answer is also the scheduler's pulse."""
+        from npstyle.cluster_worker import roll_call
+
+        roll = self.client.run_on_scheduler(roll_call)
+        self._workers = [who for who, (unseen, _) in roll.items() if unseen < UNSEEN] or list(roll)
+        self._everybody = len(roll)
+        self._executing = {key: who for who, (_, keys) in roll.items() for key in keys}
+        self._heard = time.monotonic()
+        if roll:
+            self._staffed = self._heard
 
     def check(self) -> None:
         """KeyboardInterrupt after Ctrl-C, InputError if the scheduler or all workers are gone.
@@ -136,8 +150,10 @@ class Cluster:
 
     def submit(self, function: Callable[..., T], *arguments: Any, priority: int = 0) -> "Future[T]":
         """Have the cluster call a function; futures among the arguments become their results."""
-        slow = set(self._dawdlers.values())
-        others = [worker for worker in self._workers if worker not in slow] if slow else None
+        slow = {self._executing.get(late.key) for late in list(self._dawdlers)}
+        others = [worker for worker in self._workers if worker not in slow]
+        if len(others) == self._everybody:
+            others = []  # no need to choose
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sending large graph")  # a tile's pixels are
             return self.client.submit(
@@ -150,18 +166,19 @@ class Cluster:
             )
 
     def avoid(self, late: "Collection[Future[Any]]") -> None:
-        """Give nothing to the workers that these are on, if others are there, until they settle."""
-        on = self._answer(self.client.processing, SILENCE)
+        """Give nothing to the workers that execute these, if others are there, until they settle.
+
+        A task may also be late because it waits in a queue, or for another's result.
+        """
         for future in late:
-            where = next((worker for worker, keys in on.items() if future.key in keys), None)
-            if where is not None and future not in self._dawdlers:
-                self._dawdlers[future] = where
-                future.add_done_callback(lambda settled: self._dawdlers.pop(settled, None))
+            if future not in self._dawdlers:
+                self._dawdlers.add(future)
+                future.add_done_callback(self._dawdlers.discard)
 
     def let_go(self, future: "Future[Any]") -> None:
         """Have Dask forget a task, and take it back from its worker if it has not begun.
 
-        One that dawdles is let go when it settles: to a scheduler that had forgotten it, its worker
+        One that is late is let go when it settles: to a scheduler that had forgotten it, its worker
         would look idle.
         """
         if future not in self._dawdlers:
@@ -293,7 +310,7 @@ def _whereabouts(address: str, stack: ExitStack) -> dict[str, Any]:
             n_workers=int(count),
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address=":0",  # any free port
             memory_limit=None,  # the default would stop workers that the tile was chosen for
             silence_logs=logging.CRITICAL,
         )

@@ -1,20 +1,25 @@
 """Work that is given away: every job is answered once, whoever dies or dawdles.
 
 Dask does a task again if its worker dies. It does not doubt a worker that lives: a machine that
-swaps, or hangs with its connections open, would hold up everybody. So when all jobs are given away
-and one has taken much longer than the median, a copy of it starts, from the caller's own data,
-and the first answer counts. A job whose data the cluster has lost starts again in the same way.
+swaps, or hangs with its connections open, would hold up everybody. So a job that has taken much
+longer than the median takes up no room any more; when all others are given away, a copy of it
+starts, from the caller's own data, and the first answer counts. Until the first copy is done its
+worker has nothing new to do, if there are others. A job whose data the cluster has lost starts
+again in the same way.
+
+There are no more copies at a time than tiles at other times, and late jobs are not without end
+either (`CROWD`): when all machines have become slower, everybody is late, and more work would not
+help.
 
 Nothing here waits for the cluster itself: Dask's threads put what they hear into one queue, and
 between two looks into it the caller sees to Ctrl-C and to whether the scheduler is still there.
 """
 
-import math
 import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -26,13 +31,16 @@ if TYPE_CHECKING:
     from distributed import Future
 
 LATE = 3.0
-"""A job is late when it has taken this many times the median."""
+"""A job is late when it has taken this many times the median; the next copy, twice as many."""
 
 HICCUP = 0.5
 """Seconds under which nobody is late; they count as the least median there is."""
 
-COPIES = 3
-"""Of a job, the first one with them."""
+LOST = 3
+"""Times that a result may be lost."""
+
+CROWD = 3
+"""How many times the room jobs may take, late ones with them."""
 
 FETCH = 60.0
 """Seconds that a result may take from its worker to the caller."""
@@ -80,7 +88,8 @@ def answers(cluster: Cluster, jobs: deque[Job], spent: deque[float]) -> Generato
     ----------
     cluster : Cluster
     jobs : deque of Job
-        Given away from the left, two for each worker at a time. May grow between two answers.
+        Given away from the left, two for each worker at a time and as many more as are late. May
+        grow between two answers.
     spent : deque of float
         The seconds that jobs like these have taken: grows, and may outlive the call.
 
@@ -102,13 +111,8 @@ def answers(cluster: Cluster, jobs: deque[Job], spent: deque[float]) -> Generato
     running: dict[Job, None] = {}  # in order
     try:
         while jobs or running:
-            while jobs and len(running) < cluster.room():
-                job = jobs.popleft()
-                running[job] = None
-                _start(job, news)
             cluster.check()
-            if not jobs:
-                _copy_late_ones(cluster, running, spent, news)
+            _give(cluster, jobs, running, spent, news)
             try:
                 found = news.get(timeout=TICK)
             except Empty:
@@ -132,16 +136,28 @@ def _start(job: Job, news: SimpleQueue[_News]) -> None:
     future.add_done_callback(lambda settled: news.put(_News(job, settled)))
 
 
-def _copy_late_ones(
-    cluster: Cluster, running: dict[Job, None], spent: deque[float], news: SimpleQueue[_News]
+def _give(
+    cluster: Cluster,
+    jobs: deque[Job],
+    running: dict[Job, None],
+    spent: Collection[float],
+    news: SimpleQueue[_News],
 ) -> None:
-    allowed = LATE * max(HICCUP, statistics.median(spent)) if spent else math.inf
-    now = time.monotonic()
-    late = [job for job in running if now - job.latest > allowed and len(job.copies) < COPIES]
-    if late:
+    """Start jobs, as many as there is room for; if that is none, copies of those that are late."""
+    late = []
+    if spent:
+        now, allowed = time.monotonic(), LATE * max(HICCUP, statistics.median(spent))
+        late = [job for job in running if now - job.latest > len(job.copies) * allowed]
         cluster.avoid([future for job in late for future in job.copies])
-    for job in late:
+    room = cluster.room()
+    while jobs and len(running) < min(room + len(late), CROWD * room):
+        job = jobs.popleft()
+        running[job] = None
         _start(job, news)
+    if not jobs or len(running) >= CROWD * room:
+        copies = sum(len(job.copies) - 1 for job in running)
+        for job in late[: max(0, room - copies)]:
+            _start(job, news)
 
 
 def _is_answer(cluster: Cluster, found: _News, news: SimpleQueue[_News]) -> bool:
@@ -155,9 +171,9 @@ def _is_answer(cluster: Cluster, found: _News, news: SimpleQueue[_News]) -> bool
         raise _explained(cluster, future.exception())
     cluster.check()
     job.failed += 1
-    if job.failed == COPIES:
+    if job.failed == LOST:
         raise InputError(
-            f"--cluster {cluster.address}: the result of a tile was lost {COPIES} times; "
+            f"--cluster {cluster.address}: the result of a tile was lost {LOST} times; "
             "look into the workers' logs"
         ) from failure
     if job.failed == len(job.copies):

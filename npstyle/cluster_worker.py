@@ -14,13 +14,15 @@ and the arena are a process's.
 
 import signal
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from distributed import Worker, WorkerPlugin, get_worker
+from dask.typing import Key
+from distributed import Scheduler, Worker, WorkerPlugin, get_worker
 from numpy.typing import NDArray
 
 from npstyle import backend
@@ -72,6 +74,15 @@ def fed_as_is(network: Network) -> Network:
 def installed() -> str:
     """The version of npstyle here."""
     return __version__
+
+
+def roll_call(dask_scheduler: Scheduler) -> dict[str, tuple[float, list[Key]]]:
+    """On the scheduler: each worker's address, seconds since it was heard of, and what it does."""
+    now = time.time()
+    return {
+        worker.address: (now - worker.last_seen, [task.key for task in worker.executing])
+        for worker in dask_scheduler.workers.values()
+    }
 
 
 def as_given(value: Any) -> Any:

@@ -171,8 +171,13 @@ def test_one_worker_gives_the_same_loss_to_the_last_bit(two, rng, pictures, monk
     network = sequence(rng, VGG_LIKE)
     here, by_both = on_one_machine_and_on(two, network, pictures)
     found = by_both(pictures[2])
-    one, other = two.client.nthreads()
-    monkeypatch.setattr(two, "_dawdlers", {object(): other})
+    one = min(two.client.nthreads())
+    submit = two.client.submit
+    monkeypatch.setattr(
+        two.client,
+        "submit",
+        lambda *given, **options: submit(*given, **options | {"workers": [one]}),
+    )
     by_one = TiledObjective(network, *pictures[:2], SETTINGS, TILE, cluster=two)
     assert by_one(pictures[2]).parts == found.parts
     check_equal(by_one(pictures[2]), here(pictures[2]))
@@ -212,6 +217,7 @@ def test_a_worker_may_die_and_the_weights_come_once_to_each(
 def test_a_straggler_does_not_hold_the_step_up(two, rng, pictures, monkeypatch, tmp_path, passed):
     here, there = on_one_machine_and_on(two, sequence(rng, VGG_LIKE), pictures)
     before = there(pictures[2])
+    there._elsewhere._spent = [0.0] * 99, [0.0] * 99  # however busy this machine was just now
     with one_dawdler(monkeypatch, tmp_path / "slow", passed):
         found = there(pictures[2])
         assert (tmp_path / "slow" / "dawdler").exists()
@@ -271,6 +277,7 @@ def test_a_scheduler_that_hangs_or_is_lost_is_one_sentence(rng, pictures, monkey
     ):
         while not file.exists():
             time.sleep(0.05)
+        monkeypatch.setattr("npstyle.cluster.CONNECT", 100)
         with connect(str(file)) as cluster:
             here, there = on_one_machine_and_on(cluster, network, pictures)
             check_equal(there(pictures[2]), here(pictures[2]))

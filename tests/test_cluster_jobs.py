@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from npstyle import cluster_jobs
-from npstyle.cluster_jobs import COPIES, Job, answers
+from npstyle.cluster_jobs import Job, answers
 from npstyle.errors import InputError
 
 
@@ -61,7 +61,8 @@ def done(value, _copy=0):
 
 
 def all_answers(jobs, spent=None):
-    with closing(answers(Cluster(), deque(jobs), deque() if spent is None else spent)) as found:
+    spent = deque() if spent is None else spent
+    with closing(answers(Cluster(), deque(jobs), spent)) as found:
         return dict(found)
 
 
@@ -79,7 +80,8 @@ def test_every_job_is_answered_once_and_what_is_fetched_is_let_go():
     assert [future.released for future in futures] == [True, True, True, False, True]
 
 
-def test_no_more_jobs_run_at_a_time_than_there_is_room_for():
+def test_no_more_jobs_run_at_a_time_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr(cluster_jobs, "HICCUP", 100)
     running, most = set(), []
 
     def start(name, _copy):
@@ -102,6 +104,14 @@ def test_a_job_may_bring_up_another():
         assert list(arriving) == [("second", 2)]
 
 
+def test_late_jobs_take_up_no_room_but_not_without_end():
+    stuck = [Future() for _ in range(9)]
+    jobs = [Job(k, lambda _copy, k=k: stuck[k]) for k in range(9)]
+    with pytest.raises(TimeoutError, match="hangs"):
+        all_answers(jobs, deque([0.0]))
+    assert sum(future.released for future in stuck) == cluster_jobs.CROWD * Cluster().room()
+
+
 def test_a_late_job_has_a_copy_once_nothing_else_is_left_and_the_first_answer_counts():
     starts, slow = [], Future()
 
@@ -116,13 +126,13 @@ def test_a_late_job_has_a_copy_once_nothing_else_is_left_and_the_first_answer_co
     assert slow.released
 
 
-def test_without_a_median_nobody_is_late_and_copies_are_not_without_end():
-    alone = [Future() for _ in range(COPIES)]
-    for spent, copies in ((deque(), 1), (deque([0.0]), COPIES)):
-        job = Job("alone", lambda copy: alone[copy])
+def test_without_a_median_nobody_is_late_and_there_are_no_more_copies_than_room():
+    for spent, copies in ((deque(), 1), (deque([0.0]), 3)):
+        alone = [Future() for _ in range(4)]
+        job = Job("alone", lambda copy, alone=alone: alone[copy])
         with pytest.raises(TimeoutError, match="hangs"):
             all_answers([job], spent)
-        assert [future.released for future in alone] == [k < copies for k in range(COPIES)]
+        assert [future.released for future in alone] == [k < copies for k in range(4)]
 
 
 def test_what_the_cluster_has_lost_is_begun_again():
