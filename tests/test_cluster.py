@@ -172,8 +172,12 @@ def test_one_worker_gives_the_same_loss_to_the_last_bit(two, rng, pictures, monk
     here, by_both = on_one_machine_and_on(two, network, pictures)
     found = by_both(pictures[2])
     one = min(two.client.nthreads())
-    monkeypatch.setattr(two, "_workers", [one])
-    monkeypatch.setattr(two, "_call_roll", lambda: None)
+    submit = two.client.submit
+    monkeypatch.setattr(
+        two.client,
+        "submit",
+        lambda *given, **options: submit(*given, **options | {"workers": [one]}),
+    )
     by_one = TiledObjective(network, *pictures[:2], SETTINGS, TILE, cluster=two)
     assert by_one(pictures[2]).parts == found.parts
     check_equal(by_one(pictures[2]), here(pictures[2]))
