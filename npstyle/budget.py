@@ -19,9 +19,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from npstyle.device import Device, find_device
 from npstyle.disk import on_disk
 from npstyle.errors import InputError
-from npstyle.memory import largest_tile, run_bytes, strips_bytes, tile_bytes, with_gaps
+from npstyle.memory import (
+    largest_tile,
+    run_bytes,
+    strips_bytes,
+    targets_bytes,
+    tile_bytes,
+    with_gaps,
+)
 from npstyle.network import Network, shapes
 from npstyle.optimizers import CORRECTIONS, pairs_bytes, vectors_held
 from npstyle.presets import Settings
@@ -127,6 +135,11 @@ def parse_room(
     return Room(parse_tile(tile), size, scratch, cluster)
 
 
+def find_place(device: str, room: Room) -> Device:
+    """The device that is asked for; where a cluster runs the tiles, no card is looked for."""
+    return find_device("cpu" if device == "auto" and room.cluster else device)
+
+
 def fit(
     network: Network,
     settings: Settings,
@@ -188,27 +201,27 @@ def _ways(
     strips = threads * strips_bytes(network, wanted, photo)
     lean = settings.optimizer == "lbfgs"
     picture = photo[0] * photo[1] * 3 * 8
-    targets = 0 if room.cluster else _targets_bytes(network, settings, photo)
+    targets = 0 if room.cluster else targets_bytes(network, settings, photo)
     guides = _guides_bytes(network, settings, photo) * len(paintings)
+
+    def held(pairs: int | None) -> tuple[int, int]:
+        """Vectors that the search holds, and bytes of its float32 pairs."""
+        vectors = vectors_held(settings.optimizer, settings.iterations, pairs)
+        return vectors, pairs_bytes(pairs, photo) if pairs else 0
+
+    def placed(memory: int, movable: int) -> tuple[int, int]:
+        """Memory and disk, of which something is on disk if there is a folder for it."""
+        return (memory, movable) if room.scratch is not None else (memory + movable, 0)
 
     def search(pairs: int | None) -> tuple[int, int]:
         """Memory and disk for what is as large as the picture."""
-        vectors = vectors_held(settings.optimizer, settings.iterations, pairs)
-        kept = pairs_bytes(pairs, photo) if pairs else 0
-        if room.scratch is not None:
-            return vectors * picture + guides, kept + targets
-        return vectors * picture + guides + kept + targets, 0
+        vectors, kept = held(pairs)
+        return placed(vectors * picture + guides, kept + targets)
 
     def whole(pairs: int | None) -> Fit:
-        vectors = vectors_held(settings.optimizer, settings.iterations, pairs)
-        kept = pairs_bytes(pairs, photo) if pairs else 0
-        needed = max(
-            run_bytes(network, settings, photo, painting, threads, vectors)
-            for painting in paintings or ((0, 0),)
-        )
-        if room.scratch is not None:
-            return Fit(None, pairs, needed, kept)
-        return Fit(None, pairs, needed + kept)
+        vectors, kept = held(pairs)
+        needed = whole_bytes(network, settings, photo, paintings, threads, vectors)
+        return Fit(None, pairs, *placed(needed, kept))
 
     def tiled(pairs: int | None, tile: int) -> Fit:
         needed, disk = search(pairs)
@@ -255,19 +268,27 @@ def _ways(
     yield tiled(choices[-1], largest(choices[-1]))
 
 
+def whole_bytes(
+    network: Network,
+    settings: Settings,
+    photo: Size,
+    paintings: Sequence[Size],
+    threads: int,
+    vectors: int,
+) -> int:
+    """Memory of a run in one piece, the largest painting's: `run_bytes` for all of them."""
+    return max(
+        run_bytes(network, settings, photo, painting, threads, vectors)
+        for painting in paintings or ((0, 0),)
+    )
+
+
 def _cuts(
     settings: Settings, photo: Size, paintings: Sequence[Size]
 ) -> list[tuple[list[str], Size]]:
     """What is cut into tiles: the photo for all layers, the paintings for those of style."""
     style = list(settings.style_layers)
     return [([*settings.content_layers, *style], photo), *((style, size) for size in paintings)]
-
-
-def _targets_bytes(network: Network, settings: Settings, photo: Size) -> int:
-    """Memory of the content's targets."""
-    outputs = shapes(network, settings.content_layers, *photo)
-    values = (math.prod(outputs[network.depth(name)][1]) for name in settings.content_layers)
-    return sum(values) * network.dtype.itemsize
 
 
 def _guides_bytes(network: Network, settings: Settings, photo: Size) -> int:

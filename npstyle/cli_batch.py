@@ -52,13 +52,12 @@ def batch(
     """
     from npstyle.backend import thread_count
     from npstyle.batch import read_jobs
-    from npstyle.budget import parse_room
+    from npstyle.budget import find_place, parse_room
     from npstyle.console import print_device
-    from npstyle.device import find_device
 
     room = parse_room(tile, memory, scratch, cluster)
     found = read_jobs(file)
-    place = find_device("cpu" if cluster and device == "auto" else device)
+    place = find_place(device, room)
     if not quiet:
         print_device(place)
     failed = done = 0

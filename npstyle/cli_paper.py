@@ -264,8 +264,7 @@ def _draw(
     quiet: bool,
 ) -> None:
     """Run what is missing of a figure, and put it together."""
-    from npstyle.budget import parse_room
-    from npstyle.device import find_device
+    from npstyle.budget import find_place, parse_room
     from npstyle.figures import contact_sheet, run_cell, save_sheet
     from npstyle.network import load_network
     from npstyle.pictures import check_pictures
@@ -279,7 +278,7 @@ def _draw(
             network.depth(layer)
     if folder.is_file() or not folder.absolute().parent.is_dir():
         raise InputError(f"{folder}: no folder can be made there; name another")
-    place = find_device("cpu" if cluster and device == "auto" else device)
+    place = find_place(device, room)
     folder.mkdir(exist_ok=True)
     if not quiet:
         console.print_device(place)

@@ -111,21 +111,26 @@ def run_bytes(
     vectors : int
         Pictures of float64 that the search holds, `npstyle.optimizers.vectors_held`.
     """
-    itemsize = network.dtype.itemsize
-    wanted = [*settings.content_layers, *settings.style_layers]
-    content, style = settings.content_layers, settings.style_layers
-    content_shapes = [shape for _, shape in shapes(network, content, *photo)]
-    targets = sum(int(np.prod(content_shapes[network.depth(name)])) for name in content)
+    style = settings.style_layers
+    wanted = [*settings.content_layers, *style]
+    targets = targets_bytes(network, settings, photo)
     search = vectors * photo[0] * photo[1] * 3 * 8
     evaluation = evaluation_bytes(network, wanted, photo)
     if network.is_on_gpu:
         painted = forward_bytes(network, style, painting)
-        return targets * itemsize + search + max(painted, evaluation) * 5 // 4
+        return targets + search + with_gaps(max(painted, evaluation))
     peak = max(
         forward_bytes(network, style, painting),
-        targets * itemsize + search + evaluation,
+        targets + search + evaluation,
     )
     return peak + threads * strips_bytes(network, wanted, photo)
+
+
+def targets_bytes(network: Network, settings: Settings, photo: Size) -> int:
+    """Memory of the content's targets, for a photo of this height and width."""
+    outputs = shapes(network, settings.content_layers, *photo)
+    values = (math.prod(outputs[network.depth(name)][1]) for name in settings.content_layers)
+    return sum(values) * network.dtype.itemsize
 
 
 def with_gaps(size: int) -> int:

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from npstyle import backend
-from npstyle.budget import SHARE, Fit, Room, fit
+from npstyle.budget import SHARE, Fit, Room, fit, whole_bytes
 from npstyle.device import CPU, TENSOR_CORES, Device, free_memory, held_memory
 from npstyle.errors import InputError
 from npstyle.image import fit_size
-from npstyle.memory import run_bytes
 from npstyle.network import (
     Network,
     accelerate,
@@ -124,14 +123,14 @@ def make_plan(
     """
     threads, room = backend.thread_count(threads), room or Room()
     photo_sizes = tuple(fit_size(*photo, size) for size in settings.scale_sizes())
-    for size in settings.scale_sizes():
-        shapes(network, [*settings.content_layers, *settings.style_layers], *fit_size(*photo, size))
-        for painting in paintings:
-            shapes(network, settings.style_layers, *painting_size(painting, size, settings))
     painting_sizes = [
         tuple(painting_size(painting, size, settings) for painting in paintings)
         for size in settings.scale_sizes()
     ]
+    for photo_size, own_sizes in zip(photo_sizes, painting_sizes, strict=True):
+        shapes(network, [*settings.content_layers, *settings.style_layers], *photo_size)
+        for own_size in own_sizes:
+            shapes(network, settings.style_layers, *own_size)
     if device.is_gpu:
         if isinstance(room.tile, int) or room.cluster is not None:
             raise InputError(
@@ -155,11 +154,7 @@ def _on_gpu(
 ) -> Fit:
     """The one way that a card knows."""
     vectors = vectors_held(settings.optimizer, settings.iterations, on_gpu=True)
-    memory = max(
-        run_bytes(network, settings, photo, painting, threads, vectors)
-        for painting in paintings or ((0, 0),)
-    )
-    return Fit(None, None, memory)
+    return Fit(None, None, whole_bytes(network, settings, photo, paintings, threads, vectors))
 
 
 def _allowed(device: Device, room: Room, share: float = 1.0) -> int:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle import backend
-from npstyle.budget import Room, TileChoice, parse_memory
+from npstyle.budget import Room, TileChoice, find_place, parse_memory
 from npstyle.color import put_back_chroma
-from npstyle.device import find_device, on_device
+from npstyle.device import on_device
 from npstyle.disk import in_memory, on_disk
 from npstyle.errors import InputError
 from npstyle.image import resize
@@ -178,7 +178,7 @@ def transfer_pictures(
     backend.give_memory_back()
     sizes = check_pictures(pictures, settings)
     room = room or Room()
-    found = find_device("cpu" if device == "auto" and room.cluster else device)
+    found = find_place(device, room)
     plan: Plan | None = None
     try:
         with on_device(found):
