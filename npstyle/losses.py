@@ -89,14 +89,14 @@ def content_loss_backward(
     upstream : array (height, width, channels), optional
         What the derivative is added to; it is written over.
     gated : bool
-        False if the caller gates the sum afterwards. (On a GPU the gate is part of the kernel.)
+        False if the caller gates the sum afterwards.
 
     Returns
     -------
     array (height, width, channels)
     """
     if on_gpu(activation):
-        return gpu.content_loss_backward(activation, target, weight, upstream)
+        return gpu.content_loss_backward(activation, target, weight, upstream, gated)
     out = np.zeros_like(activation) if upstream is None else upstream
     factor = activation.dtype.type(weight)
 
@@ -191,7 +191,7 @@ def style_loss_backward(
     """
     if on_gpu(activation):
         return gpu.style_loss_backward(
-            activation, activation_gram, target_gram, weight, upstream, weights
+            activation, activation_gram, target_gram, weight, upstream, weights, gated
         )
     if weights is None:
         weight /= activation.shape[0] * activation.shape[1]

@@ -63,12 +63,12 @@ def style(F, target, beta, upstream):
     slope = run(launch, gram, target, factor, Out(gram.shape), N)
     launch = cuda.elementwise("style_backward_float32", F.size)
     product = (matrix @ slope).reshape(F.shape)
-    return loss, run(launch, product, F, None, upstream, Out(F.shape), height * width, N)
+    return loss, run(launch, product, F, None, upstream, Out(F.shape), height * width, N, 0)
 
 
 def content(F, target, alpha):
     launch = cuda.elementwise("content_backward_float32", F.size)
-    gradient = run(launch, F, target, alpha, None, Out(F.shape), F.size)
+    gradient = run(launch, F, target, alpha, None, Out(F.shape), 0, F.size)
     return alpha * squares(F, target, 0.5), gradient
 
 

@@ -5,6 +5,8 @@ multiplies a few numbers: a few roundings of 6e-8 each, in another order or cont
 result than NumPy's. What only moves or compares numbers must be equal.
 """
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -205,10 +207,11 @@ def test_content_and_style_derivatives(rng, dtype):
     F = relu.relu(draw(rng, (height, width, channels), dtype))
     P, upstream = draw(rng, F.shape, dtype), draw(rng, F.shape, dtype)
     launch = cuda.elementwise(f"content_backward_{dtype}", F.size)
-    for before in (None, upstream):
+    for before, gated in product((None, upstream), (True, False)):
         kept = None if before is None else before.copy()
-        expected = losses.content_loss_backward(F, P, 0.3, kept)
-        close(run(launch, F, P, 0.3, before, Out(F.shape, dtype), F.size), expected)
+        expected = losses.content_loss_backward(F, P, 0.3, kept, gated=gated)
+        out = run(launch, F, P, 0.3, before, Out(F.shape, dtype), int(gated), F.size)
+        close(out, expected)
 
     positions = height * width
     target = draw(rng, (channels, channels), dtype)
@@ -219,13 +222,13 @@ def test_content_and_style_derivatives(rng, dtype):
         factor = 0.7 / (2 * channels**2) / (1 if w is not None else positions)
         launch = cuda.elementwise(f"style_slope_{dtype}", gram.size)
         slope = run(launch, gram, target, factor, Out(gram.shape, dtype), channels)
-        product = (F.reshape(positions, channels) @ slope).reshape(F.shape)
+        products = (F.reshape(positions, channels) @ slope).reshape(F.shape)
         launch = cuda.elementwise(f"style_backward_{dtype}", F.size)
-        for before in (None, upstream):
+        for before, gated in product((None, upstream), (True, False)):
             kept = None if before is None else before.copy()
-            expected = losses.style_loss_backward(F, gram, target, 0.7, kept, w)
-            out = run(launch, product, F, w, before, Out(F.shape, dtype), positions, channels)
-            close(out, expected)
+            expected = losses.style_loss_backward(F, gram, target, 0.7, kept, w, gated=gated)
+            sizes = (positions, channels, int(gated))
+            close(run(launch, products, F, w, before, Out(F.shape, dtype), *sizes), expected)
 
 
 @typed
@@ -252,7 +255,6 @@ def test_written_over_in_place(rng):
     assert np.array_equal(buffer.values, relu.relu(F))
     launch = cuda.elementwise("content_backward_float32", 600)
     buffer = shim.Guarded(P)
-    shim.launch_raw(
-        shim.library("losses"), launch, [shim.Guarded(F), shim.Guarded(P), 1.0, buffer, buffer, 600]
-    )
+    given = [shim.Guarded(F), shim.Guarded(P), 1.0, buffer, buffer, 1, 600]
+    shim.launch_raw(shim.library("losses"), launch, given)
     close(buffer.values, P + (F - P) * (F > 0))

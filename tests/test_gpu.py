@@ -11,11 +11,12 @@ import pytest
 
 from npstyle import image as images
 from npstyle import losses
-from npstyle.network import accelerate, configure, to_device
+from npstyle.network import Pool, accelerate, configure, to_device
 from npstyle.objective import build_objective
 from npstyle.ops import conv, gpu, pad, pool, relu, winograd
 from npstyle.ops import gram as grams
 from npstyle.presets import PRESETS as PRESETS_BY_NAME
+from npstyle.presets import Settings
 from tests.cuda.cards import back, needed, to
 
 pytestmark = needed
@@ -137,7 +138,10 @@ def test_style(rng, dtype, guided):
     weights = rng.uniform(0, 1, (6, 7)).astype(dtype) if guided else None
     for upstream in (None, rng.standard_normal(F.shape).astype(dtype)):
         found = gpu.style_loss_backward(to(F), to(G), to(A), 3.0, to(upstream), to(weights))
-        same(found, losses.style_loss_backward(F, G, A, 3.0, upstream, weights))
+        kept = None if upstream is None else upstream.copy()
+        same(found, losses.style_loss_backward(F, G, A, 3.0, kept, weights))
+        found = gpu.style_loss_backward(to(F), to(G), to(A), 3.0, to(upstream), to(weights), False)
+        same(found, losses.style_loss_backward(F, G, A, 3.0, upstream, weights, gated=False))
 
 
 @typed
@@ -146,10 +150,11 @@ def test_content_and_total_variation(rng, dtype):
     loss = gpu.sum_of_squares(to(F), to(P), 0.5)
     assert float(back(loss)[0]) == pytest.approx(float(losses.content_loss(F, P)), rel=1e-6)
     g = rng.standard_normal(F.shape).astype(dtype)
-    same(
-        gpu.content_loss_backward(to(F), to(P), 2.0, to(g)),
-        losses.content_loss_backward(F, P, 2.0, g.copy()),
-    )
+    for gated in (True, False):
+        same(
+            gpu.content_loss_backward(to(F), to(P), 2.0, to(g), gated),
+            losses.content_loss_backward(F, P, 2.0, g.copy(), gated=gated),
+        )
     tv = float(back(gpu.total_variation(to(F)))[0])
     assert tv == pytest.approx(float(losses.total_variation(F)), rel=1e-6)
     same(
@@ -196,3 +201,12 @@ def test_the_objective_on_the_card_is_that_of_numpy(
     )
     on_card = objective(to(pixels))
     assert np.array_equal(back(on_card.gradient), found.gradient)
+
+
+def test_a_loss_at_pooling_that_no_relu_stands_before_sees_negative_values(rng, small_network):
+    network = replace(small_network, layers=(Pool("pool0", 2, 2, "avg"), *small_network.layers))
+    settings = Settings(content_layers={"pool0": 1.0}, style_layers={"pool0": 1.0})
+    photo, painting, pixels = (rng.uniform(0, 255, (12, 15, 3)) for _ in range(3))
+    expected = build_objective(network, photo, painting, settings)(pixels).gradient
+    found = build_objective(to_device(network), photo, painting, settings)(pixels).gradient
+    assert np.linalg.norm(found - expected) <= 1e-10 * np.linalg.norm(expected)

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from npstyle.errors import InputError
 from npstyle.image import preprocess
 from npstyle.losses import content_loss, mean_gram, style_loss, total_variation
-from npstyle.network import configure
+from npstyle.network import Pool, configure
 from npstyle.objective import StyleObjective, term
 from npstyle.passes import forward
 from tests.numeric import as_they_are, central_difference
@@ -31,6 +33,15 @@ def test_gradient_equals_central_differences(small_network, pictures, scaling, p
     objective = make(
         network, pictures, content_weight=3.0, style_weight=50.0, tv_weight=1e-3, scaling=scaling
     )
+    picture = pictures[2]
+    numeric = central_difference(lambda x: objective(x).loss, picture, step=1e-4)
+    gradient = objective(picture).gradient
+    assert np.max(np.abs(gradient - numeric)) <= 1e-6 * np.max(np.abs(numeric))
+
+
+def test_a_loss_at_pooling_that_no_relu_stands_before_sees_negative_values(small_network, pictures):
+    network = replace(small_network, layers=(Pool("pool0", 2, 2, "avg"), *small_network.layers))
+    objective = make(network, pictures, content_layers={"pool0": 1.0}, style_layers={"pool0": 1.0})
     picture = pictures[2]
     numeric = central_difference(lambda x: objective(x).loss, picture, step=1e-4)
     gradient = objective(picture).gradient

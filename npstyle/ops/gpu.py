@@ -221,6 +221,7 @@ def style_loss_backward(
     weight: float = 1.0,
     upstream: Array | None = None,
     weights: Array | None = None,
+    gated: bool = True,
 ) -> Array:
     """Weigh dE/dF and add it to `upstream`; twin of `npstyle.losses.style_loss_backward`."""
     height, width, channels = activation.shape
@@ -235,7 +236,7 @@ def style_loss_backward(
     out = empty(activation.shape, activation.dtype) if upstream is None else upstream
     shape = cuda.elementwise(f"style_backward_{out.dtype.name}", out.size)
     given = (product, activation, weights, upstream, out, np.int64(height * width), channels)
-    launch("losses", shape, *given)
+    launch("losses", shape, *given, int(gated))
     return out
 
 
@@ -251,14 +252,17 @@ def sum_of_squares(values: Array, target: Array, factor: float) -> Array:
 
 
 def content_loss_backward(
-    activation: Array, target: Array, weight: float = 1.0, upstream: Array | None = None
+    activation: Array,
+    target: Array,
+    weight: float = 1.0,
+    upstream: Array | None = None,
+    gated: bool = True,
 ) -> Array:
     """Weigh dL/dF and add it to `upstream`."""
     out = empty(activation.shape, activation.dtype) if upstream is None else upstream
     factor = activation.dtype.type(weight)
-    _value_by_value(
-        "losses", "content_backward", activation, activation, target, factor, upstream, out
-    )
+    given = (activation, target, factor, upstream, out, int(gated))
+    _value_by_value("losses", "content_backward", activation, *given)
     return out
 
 

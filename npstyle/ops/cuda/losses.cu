@@ -1,10 +1,13 @@
 // The losses and their derivatives at the activations. NumPy twin: npstyle/losses.py.
 //
-//     content:  L = 1/2 sum (F - P)^2             dL/dF = F - P where F > 0, else 0
-//     style:    E = 1/(4 N^2) sum (G' - A')^2     dE/dF = F (D + D^T) where F > 0, else 0,
+//     content:  L = 1/2 sum (F - P)^2             dL/dF = F - P
+//     style:    E = 1/(4 N^2) sum (G' - A')^2     dE/dF = F (D + D^T),
 //                                                 D = dE/dG = (G' - A') / (2 N^2 M)
 //     tv:       T = sum of (X - its right neighbour)^2 + (X - its lower neighbour)^2
 //               dT/dX = 2 (4 X - its neighbours), without those beyond the edge
+//
+// With `gated`, dL/dF and dE/dF are 0 where F <= 0: the gate of the ReLU that F came out of. A caller
+// who goes back through that ReLU anyway leaves it out, and F unread in `style_backward`.
 //
 // Values. A sum over millions of float32 would lose digits, and atomics would add in another order
 // every time. So sums are float64 and made in two steps with a fixed order: each block of
@@ -104,10 +107,11 @@ extern "C" __global__ void total(const double* partial, double* result, int coun
     }                                                                                            \
     extern "C" __global__ void content_backward_##NAME(const T* activation, const T* target,     \
                                                        T factor, const T* upstream, T* out,      \
-                                                       long long count) {                        \
+                                                       int gated, long long count) {             \
         long long k = (long long)blockIdx.x * BLOCK + threadIdx.x;                               \
         if (k >= count) return;                                                                  \
-        T F = activation[k], derivative = F > T(0) ? factor * (F - target[k]) : T(0);            \
+        T F = activation[k], derivative = factor * (F - target[k]);                              \
+        if (gated && !(F > T(0))) derivative = T(0);                                             \
         out[k] = upstream ? upstream[k] + derivative : derivative;                               \
     }                                                                                            \
     /* slope = D + D^T with D = (G' - A') factor, which need not be symmetric to the last bit */ \
@@ -122,10 +126,10 @@ extern "C" __global__ void total(const double* partial, double* result, int coun
     /* product = F slope; weights: one per position, or null for 1 */                            \
     extern "C" __global__ void style_backward_##NAME(                                            \
         const T* product, const T* activation, const T* weights, const T* upstream, T* out,      \
-        long long positions, int channels) {                                                     \
+        long long positions, int channels, int gated) {                                          \
         long long k = (long long)blockIdx.x * BLOCK + threadIdx.x;                               \
         if (k >= positions * channels) return;                                                   \
-        T derivative = activation[k] > T(0) ? product[k] : T(0);                                 \
+        T derivative = !gated || activation[k] > T(0) ? product[k] : T(0);                       \
         if (weights) derivative *= weights[k / channels];                                        \
         out[k] = upstream ? upstream[k] + derivative : derivative;                               \
     }
