@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import SETTINGS, WANTED, argument_parser, load_pictures, sizes
+from common import SETTINGS, WANTED, argument_parser, load_pictures, run, sizes
 
 from npstyle import backend
 from npstyle.network import Conv, FastConv, Network, accelerate, load_network, shapes
@@ -331,4 +331,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,7 +10,7 @@ import statistics
 import time
 
 import numpy as np
-from common import SETTINGS, argument_parser, load_fast, load_pictures
+from common import SETTINGS, argument_parser, load_fast, load_pictures, run
 
 from npstyle import backend
 from npstyle.cluster import connect
@@ -57,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

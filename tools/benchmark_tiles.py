@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import SETTINGS, WANTED, argument_parser, load_fast
+from common import SETTINGS, WANTED, argument_parser, load_fast, run
 
 from npstyle import backend
 from npstyle.disk import in_memory, on_disk
@@ -114,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

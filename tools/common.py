@@ -1,9 +1,12 @@
 """What the measuring tools share: the preset they measure, and the pictures they are given."""
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from npstyle.errors import InputError
 from npstyle.image import load_image
 from npstyle.network import Network, accelerate, load_network
 from npstyle.presets import Settings
@@ -38,3 +41,12 @@ def load_pictures(arguments: argparse.Namespace, size: int) -> tuple[Any, Any]:
 def load_fast(arguments: argparse.Namespace) -> Network:
     """The network on its fast route."""
     return accelerate(load_network(arguments.network), WANTED)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a tool; of bad input it says the one sentence and exits with 2, as npstyle does."""
+    try:
+        main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

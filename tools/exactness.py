@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import SETTINGS, WANTED, argument_parser, load_pictures, sizes
+from common import SETTINGS, WANTED, argument_parser, load_pictures, run, sizes
 
 from npstyle import backend
 from npstyle.image import resize
@@ -81,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -5,6 +5,8 @@ python tools/gpu_gradcheck.py [NETWORK]
 
 import sys
 
+from common import run
+
 from npstyle.device import find_device, on_device
 from npstyle.gradcheck import check_card
 from npstyle.network import load_network
@@ -28,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
 
-from common import SETTINGS, WANTED
+from common import SETTINGS, WANTED, run
 
 from npstyle import backend
 from npstyle.image import load_image, save_image
@@ -102,4 +102,4 @@ def pair_objective(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

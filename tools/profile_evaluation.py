@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 from unittest import mock
 
-from common import SETTINGS, argument_parser, load_fast, load_pictures
+from common import SETTINGS, argument_parser, load_fast, load_pictures, run
 
 from npstyle import backend, passes
 from npstyle import objective as objectives
@@ -89,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

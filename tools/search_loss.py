@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import SETTINGS, argument_parser, load_fast, load_pictures
+from common import SETTINGS, argument_parser, load_fast, load_pictures, run
 from scipy.optimize import Bounds, minimize
 
 from npstyle import backend
@@ -87,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import run
 from crops import draw_crop, load_pictures
 from distill import Tensors, bridge_loss, student_backward, student_forward
 from numpy.typing import NDArray
@@ -267,4 +268,4 @@ def validate(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
