@@ -18,7 +18,9 @@ forward, and as often backward; with the first pass and the halos (1.34 times th
 What travels for each pixel of a float32 tile: its input for each pass and its gradient back, three
 times 12 bytes, 48 with the halos. The Gram matrices are 6.1e5 numbers, 4.9 MB as sums in float64:
 they are added up among the workers, and the caller has one for sixteen tiles, 0.3 bytes per pixel;
-their differences go to each worker once, 2.4 MB. The content's targets stay where they are.
+their differences go to each worker once, 2.4 MB. The content's targets stay where they are; to make
+those of a lost worker again, Dask's scheduler keeps the photo's tiles, 16 bytes per pixel with the
+halos.
 
 An evaluation on workers of two such cores, and what the caller's link of 10 Gbit/s needs for it:
 
@@ -32,13 +34,15 @@ gigapixels  1 worker   10 workers  100 workers  1000 workers  link
 
 So the link is the end of it at some 260 workers, whatever the picture. Before that the caller's
 memory may be: the pixels, the gradient and the search take 264 bytes per pixel beside the pairs,
-which can live on disk: 0.26 TB for a gigapixel. Further on, the search itself would have to be cut
-up: its pictures would stay with the tiles' workers, and of `npstyle.lbfgs` only the inner products,
-some twenty numbers per step, would travel, and the halos from neighbour to neighbour.
+which can live on disk: 0.26 TB for a gigapixel; and from ten gigapixels on the scheduler's, 0.16 TB
+there. Further on, the search itself would have to be cut up: its pictures would stay with the
+tiles' workers, and of `npstyle.lbfgs` only the inner products, some twenty numbers per step, would
+travel, and the halos from neighbour to neighbour.
 
 Measured on one machine of two cores (`tools/benchmark_cluster.py`, built-in network, 1024x768,
 tiles of 256, one thread each): one worker took 1.34 times as long as no cluster, two were 1.61
-times as fast as one; the gradient was the same to the last bit.
+times as fast as one; the gradient was the same to the last bit. (The losses always are. Gradients
+are added up as they arrive: where halos overlap, float64's rounding may differ.)
 """
 
 import logging
@@ -73,6 +77,9 @@ TICK = 0.1
 
 CONNECT = 10.0
 """Seconds in which a scheduler must answer, and must have a worker."""
+
+MUSTER = 20.0
+"""Seconds in which every worker must say which npstyle it has."""
 
 SILENCE = 30.0
 """Seconds without an answer after which a scheduler is held to be lost."""
@@ -127,6 +134,7 @@ class Cluster:
                     "start some with `dask worker`"
                 )
             time.sleep(TICK)
+        self._heard = time.monotonic()
 
     def _check_versions(self) -> None:
         from npstyle.cluster_worker import installed
@@ -138,7 +146,14 @@ class Cluster:
             except ImportError as error:
                 return {"the scheduler": error}
 
-        for who, found in self._answer(ask, SILENCE).items():
+        try:
+            everywhere = self._answer(ask, MUSTER)
+        except TimeoutError as error:
+            raise InputError(
+                f"--cluster {self.address}: not every worker answers within {MUSTER:.0f} s; "
+                "look after those that hang"
+            ) from error
+        for who, found in everywhere.items():
             if found != __version__:
                 has = f"version {found}" if isinstance(found, str) else f"it not ({found})"
                 raise InputError(
@@ -175,8 +190,8 @@ class Cluster:
             raise self._lost()
         if now - self._staffed > DESERTED:
             raise InputError(
-                f"--cluster {self.address}: no worker is left; start some with `dask worker` and "
-                "go on from the last checkpoint"
+                f"--cluster {self.address}: no worker is left; start some with `dask worker`, with "
+                "a smaller --tile if memory was short, and go on from the last checkpoint"
             )
 
     def _lost(self) -> InputError:

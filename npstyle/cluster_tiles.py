@@ -26,8 +26,8 @@ lost, Dask makes them again: its scheduler keeps what they were made from, the t
 """
 
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +126,11 @@ class ClusterTiles:
             for g, group in enumerate(groups)
             for k, tile in enumerate(group)
         )
-        with closing(answers(self._cluster, jobs, self._spent[0])) as arriving:
+        with ExitStack() as held:
+            held.callback(
+                lambda: self._let_go(share for group in found for share in group.values())
+            )
+            arriving = held.enter_context(closing(answers(self._cluster, jobs, self._spent[0])))
             for (g, k), answer in arriving:
                 if k is None:
                     totals[g] = answer
@@ -143,6 +147,11 @@ class ClusterTiles:
 
     def _sum(self, shares: Sequence["Future[Any]"]) -> "Future[Any]":
         return self._cluster.submit(sum_of_grams, list(shares), priority=1)
+
+    def _let_go(self, futures: "Iterable[Future[Any]]") -> None:
+        """Now: a traceback may keep what refers to them until Python next collects garbage."""
+        for future in futures:
+            self._cluster.let_go(future)
 
     def add_gradient(
         self,
@@ -180,7 +189,9 @@ class ClusterTiles:
 
         contents: list[dict[str, float]] = [{} for _ in tiles]
         jobs = deque(Job(number, partial(share, number, tile)) for number, tile in enumerate(tiles))
-        with closing(answers(self._cluster, jobs, self._spent[1])) as arriving:
+        with ExitStack() as held:
+            held.callback(self._let_go, [given])
+            arriving = held.enter_context(closing(answers(self._cluster, jobs, self._spent[1])))
             for number, (contents[number], found) in arriving:
                 gradient[tiles[number].pixels] += network_input_backward(self._network, found)
         return {name: sum(share.get(name, 0.0) for share in contents) for name in self._content}

@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import subprocess
@@ -46,6 +47,15 @@ def hard_limit():
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def no_garbage_collection():
+    """What is let go too late without it."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="module")
@@ -229,18 +239,21 @@ def test_a_straggler_does_not_hold_the_step_up(two, rng, pictures, monkeypatch, 
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize("passed", PASSES)
 @pytest.mark.parametrize("noted", [False, True], ids=["raised", "noted by backend.threads"])
-def test_ctrl_c_takes_back_what_is_not_done(two, rng, pictures, monkeypatch, tmp_path, noted):
+def test_ctrl_c_takes_back_what_is_not_done(
+    two, rng, pictures, monkeypatch, tmp_path, no_garbage_collection, noted, passed
+):
     here, there = on_one_machine_and_on(two, sequence(rng, VGG_LIKE), pictures)
     there(pictures[2])
-    kept = len(two.client.futures)
+    kept = len(targets_of(there))
     # Where the tests run in the background, a shell has the whole process ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def press(_pid):
         os.kill(os.getpid(), signal.SIGINT)
 
-    with one_dawdler(monkeypatch, tmp_path / "slow", "share_of_gradient", press):
+    with one_dawdler(monkeypatch, tmp_path / "slow", passed, press):
         with backend.threads(1) if noted else nullcontext(), pytest.raises(KeyboardInterrupt):
             there(pictures[2])
         assert not (tmp_path / "slow" / "went").exists()
@@ -321,6 +334,17 @@ def test_a_cluster_that_cannot_be_used_is_named(two, monkeypatch):
     address = two.client.scheduler.address
     with pytest.raises(InputError, match=r"here is version 9.9.9, .* install the same"):
         connect(address).__enter__()
+
+
+def test_a_worker_that_hangs_is_not_taken_for_a_lost_scheduler(two, monkeypatch):
+    monkeypatch.setattr("npstyle.cluster.MUSTER", 2)
+    hanging = next(iter(two.client.run(os.getpid).values()))
+    os.kill(hanging, signal.SIGSTOP)
+    try:
+        with pytest.raises(InputError, match="not every worker answers within 2 s"):
+            connect(two.client.scheduler.address).__enter__()
+    finally:
+        os.kill(hanging, signal.SIGCONT)
 
 
 def test_without_dask_the_extra_is_named(monkeypatch):
