@@ -16,7 +16,7 @@ Source: Moré and Thuente, "Line search algorithms with guaranteed sufficient de
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from math import copysign, inf, nan, sqrt
+from math import copysign, inf, isfinite, nan, sqrt
 
 DECREASE = 1e-3
 CURVATURE = 0.9
@@ -72,6 +72,10 @@ def search(value: float, slope: float, first: float) -> Generator[float, tuple[f
     step = first
     for _ in range(MOST_STEPS):
         trial = End(step, *(yield step))
+        if not isfinite(trial.value):  # more than floats hold: not in the paper, nor in SciPy
+            low, high = sorted((best.step, step))
+            step = 0.5 * (low + high)
+            continue
         enough = value + step * target
         if trial.value <= enough and abs(trial.slope) <= CURVATURE * -slope:
             return True

@@ -51,7 +51,7 @@ def hard_limit():
 
 @pytest.fixture
 def no_garbage_collection():
-    """What is let go too late without it."""
+    """Who leaves it to the garbage collection to let go is found out."""
     gc.collect()
     gc.disable()
     yield

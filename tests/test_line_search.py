@@ -69,6 +69,13 @@ def test_a_good_first_step_is_taken_as_it_is():
     assert run(*FUNCTIONS["parabola"], 2.5) == ([2.5], True)
 
 
+def test_a_step_beyond_what_floats_hold_is_halved():
+    function, slope = FUNCTIONS["parabola"]
+    tried, good = run(lambda t: function(t) if t < 5 else np.inf, slope, 16.0)
+    assert tried == [16.0, 8.0, 4.0]
+    assert good
+
+
 def test_a_function_without_a_minimum_ends_the_search():
     tried, good = run(lambda t: -t, lambda t: -1.0, 1.0)
     assert not good
