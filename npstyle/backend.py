@@ -50,6 +50,9 @@ PIECES = 16
 SMALL = 1 << 19
 """Entries up to which a thread alone is done before a second one has woken up."""
 
+LITTLE = 1 << 16
+"""The same for the entries of a matrix that is multiplied."""
+
 _crew: Crew | None = None
 _workers = 1
 _interrupted = threading.Event()
@@ -191,6 +194,11 @@ def even_strips(rows: int, height: int, multiple: int = EVEN) -> list[tuple[int,
     """
     count = -(-rows // max(1, height))
     return pieces(rows, -(-count // multiple) * multiple)
+
+
+def evenness(entries: int) -> int:
+    """The multiple for `even_strips`: any number of strips will do, if there is little work."""
+    return 1 if entries <= LITTLE else EVEN
 
 
 def pieces(rows: int, count: int = PIECES) -> list[tuple[int, int]]:

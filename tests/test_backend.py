@@ -104,6 +104,8 @@ def test_even_strips_are_a_multiple_of_four_however_many_threads(count):
         assert len(backend.even_strips(100, 30)) == 4
         assert len(backend.even_strips(100, 20)) == 8
         assert len(backend.even_strips(3, 1)) == 3
+        assert len(backend.even_strips(100, 100, backend.evenness(100))) == 1
+        assert len(backend.even_strips(100, 100, backend.evenness(10**6))) == 4
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc is of Linux")

@@ -185,6 +185,19 @@ def test_difference_and_taylor_on_a_known_line():
     assert remainders.second_slope == pytest.approx(2, abs=0.01)
 
 
+def test_a_step_over_a_kink_is_shortened_as_soon_as_it_is_known_and_found_all_the_same():
+    tried = []
+
+    def change(t):
+        tried.append(t)
+        return max(t - 0.03, 0) + t, np.array([t > 0.03])
+
+    found = difference(Line(change, 1.0, 1e-16, np.array([False])), 0.1)
+    assert tried == pytest.approx([-0.2, 0.2, -0.02, 0.02, -0.01, 0.01])
+    assert (found.at_kink, found.crossed) == (False, 0)
+    assert found.numeric == pytest.approx(1, rel=1e-12)
+
+
 def test_the_battery_is_green_on_the_builtin_network():
     reports = list(check_network(load_network("builtin"), 32, samples=6, directions=2))
     assert all(report.passed for report in reports), [r for r in reports if not r.passed]

@@ -44,11 +44,14 @@ class Line:
         <g, v>, what the analytic derivative says.
     rounding : float
         Error of a value of c.
+    here : any
+        The pattern at x, or None.
     """
 
     change: Callable[[float], tuple[float, Any]]
     slope: float
     rounding: float
+    here: Any = None
 
 
 @dataclass(frozen=True)
@@ -88,22 +91,17 @@ class Difference:
 
 def difference(line: Line, step: float) -> Difference:
     """Slope by Richardson-extrapolated central differences, with shorter steps at kinks."""
-    _, here = line.change(0.0)
     for shortening in range(SHORTENINGS + 1):
-        h = step * 10.0**-shortening
-        changes, patterns = {}, []
-        for t in (-2, -1, 1, 2):
-            changes[t], pattern = line.change(t * h)
-            patterns.append(pattern)
+        h, shortest = step * 10.0**-shortening, shortening == SHORTENINGS
+        changes, crossed = _changes(line, h, all_four=shortest)
+        if crossed and not shortest:
+            continue
         near = (changes[1] - changes[-1]) / (2 * h)
         far = (changes[2] - changes[-2]) / (4 * h)
         rounding = line.rounding / h
-        if here is None:
+        if crossed is None:
             at_kink = _looks_like_kink(changes, h, abs(far - near), rounding)
-            crossed: int | None = None
         else:
-            differs = np.any([pattern != here for pattern in patterns], axis=0)
-            crossed = int(np.count_nonzero(differs))
             at_kink = crossed > 0
         if not at_kink:
             break
@@ -118,6 +116,22 @@ def difference(line: Line, step: float) -> Difference:
         right=right,
         slack=abs(left - far_left) + abs(right - far_right) + 4 * rounding,
     )
+
+
+def _changes(line: Line, h: float, all_four: bool) -> tuple[dict[int, float], int | None]:
+    """c(-2h), c(2h), c(-h), c(h), and how many kinks they cross, if that is known.
+
+    A value may cost a run through a network: unless all four are asked for, the first that crosses
+    a kink is the last.
+    """
+    changes: dict[int, float] = {}
+    differs: Any = False
+    for t in (-2, 2, -1, 1):
+        changes[t], pattern = line.change(t * h)
+        differs = differs | (pattern != line.here)
+        if np.any(differs) and not all_four:
+            break
+    return changes, None if line.here is None else int(np.count_nonzero(differs))
 
 
 def _looks_like_kink(
@@ -149,7 +163,7 @@ class Taylor:
 
 def taylor(line: Line) -> Taylor:
     """Fit the slopes of the Taylor remainders r1 and r2, leaving out steps that cross a kink."""
-    _, here = line.change(0.0)
+    here = line.here
     first, second, clear = [], [], []
     for h in TAYLOR_STEPS:
         change, pattern = line.change(h)
@@ -158,8 +172,8 @@ def taylor(line: Line) -> Taylor:
         if here is None:
             clear.append(True)
         else:  # a point at a kink has the pattern of one side: the other side tells
-            sides = (pattern, line.change(-h)[1])
-            clear.append(all(bool(np.all(side == here)) for side in sides))
+            stays = bool(np.all(pattern == here))
+            clear.append(stays and bool(np.all(line.change(-h)[1] == here)))
     floor = 100 * line.rounding
     if here is None and _stays_kinked(line):
         clear = [False] * len(clear)

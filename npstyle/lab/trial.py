@@ -4,6 +4,7 @@ With a fixed random weighting u, f(x) = <u, F(x)> is a number, and its gradient 
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,11 @@ class Trial:
         result, pattern = self.pattern(*copies(inputs))
         return self._value(result), pattern
 
+    @cached_property
+    def _here(self) -> Any:
+        """The pattern at x, or None."""
+        return None if self.pattern is None else self.moved(0, self.inputs[0])[1]
+
     def line(self, argument: int, v: Array, rounding: float) -> Line:
         """The line x + t v, its changes summed from differences so that little is lost."""
         x, gradient = self.inputs[argument], self.gradients[argument]
@@ -86,7 +92,8 @@ class Trial:
             moved = value.astype(np.float64) - self.base
             return float(np.sum(self.upstream * moved)), pattern
 
-        return Line(change, float(np.sum(gradient * v, dtype=np.float64)), rounding)
+        slope = float(np.sum(gradient * v, dtype=np.float64))
+        return Line(change, slope, rounding, self._here)
 
     def rounding(
         self, argument: int, scale: Array, epsilon: float, rng: np.random.Generator

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.arena import empty
-from npstyle.backend import even_strips, on_gpu, pieces, scratch, share, strips
+from npstyle.backend import even_strips, evenness, on_gpu, pieces, scratch, share, strips
 from npstyle.ops import gpu
 from npstyle.ops.relu import relu_backward
 from npstyle.ops.sizes import output_size
@@ -243,7 +243,8 @@ def _correlate(
             if rectify:
                 np.maximum(product, 0, out=product)
 
-    share(multiply, even_strips(size[0], rows))
+    entries = size[0] * size[1] * len(matrix)
+    share(multiply, even_strips(size[0], rows, evenness(entries)))
     return out
 
 
@@ -286,7 +287,7 @@ def _correlate_to_few(
                             x_first + shift_x : x_end + shift_x,
                         ]
 
-    share(work, even_strips(size[0], rows))
+    share(work, even_strips(size[0], rows, evenness(image.size)))
     return planes.transpose(1, 2, 0)
 
 

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.backend import even_strips, on_gpu, scratch, share
+from npstyle.backend import even_strips, evenness, on_gpu, scratch, share
 from npstyle.ops import gpu
 
 STRIP_POSITIONS = 1 << 10
@@ -127,7 +127,8 @@ def gram_backward(
 
 
 def _ranges(positions: int, channels: int) -> list[tuple[int, int]]:
-    return even_strips(positions, max(STRIP_POSITIONS, STRIP_VALUES // channels))
+    height = max(STRIP_POSITIONS, STRIP_VALUES // channels)
+    return even_strips(positions, height, evenness(positions * channels))
 
 
 def _column(weights: NDArray[Any] | None, dtype: np.dtype[Any]) -> NDArray[Any] | None:
