@@ -13,10 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from npstyle.errors import InputError
-    from npstyle.guides import Region, Source
-    from npstyle.image import load_image, save_image
-    from npstyle.losses import (
+    from npstyle.engine.cpu.conv import conv2d, conv2d_backward, conv2d_backward_weights
+    from npstyle.engine.cpu.gram import gram, gram_backward
+    from npstyle.engine.cpu.losses import (
         content_loss,
         content_loss_backward,
         mean_gram,
@@ -25,12 +24,8 @@ if TYPE_CHECKING:
         total_variation,
         total_variation_backward,
     )
-    from npstyle.network import Network, configure, load_network
-    from npstyle.objective import Evaluation, StyleObjective
-    from npstyle.ops.conv import conv2d, conv2d_backward, conv2d_backward_weights
-    from npstyle.ops.gram import gram, gram_backward
-    from npstyle.ops.pad import replicate, replicate_backward
-    from npstyle.ops.pool import (
+    from npstyle.engine.cpu.padding import replicate, replicate_backward
+    from npstyle.engine.cpu.pooling import (
         avg_pool2d,
         avg_pool2d_backward,
         l2_pool2d,
@@ -38,22 +33,27 @@ if TYPE_CHECKING:
         max_pool2d,
         max_pool2d_backward,
     )
-    from npstyle.ops.relu import relu, relu_backward
-    from npstyle.optimizers import Progress, Result, optimize
-    from npstyle.passes import backward, forward
-    from npstyle.planning import Plan
-    from npstyle.presets import PRESETS, Settings
-    from npstyle.style_transfer import State, Transfer, transfer
-    from npstyle.tiled_objective import TiledObjective
+    from npstyle.engine.cpu.relu import relu, relu_backward
+    from npstyle.engine.guides import Region, Source
+    from npstyle.engine.objective import Evaluation, StyleObjective
+    from npstyle.engine.passes import backward, forward
+    from npstyle.errors import InputError
+    from npstyle.images.image import load_image, save_image
+    from npstyle.networks.network import Network, configure, load_network
+    from npstyle.run.plan import Plan
+    from npstyle.run.settings import PRESETS, Settings
+    from npstyle.run.transfer import State, Transfer, transfer
+    from npstyle.search.optimize import Progress, Result, optimize
+    from npstyle.tiles.objective import TiledObjective
     from npstyle.version import __version__
 
 # A name is imported when it is first asked for, so that `npstyle --help` need not wait for NumPy
 # and SciPy. The table says the same as the imports above, which are for type checkers.
 _HOMES = {
     "errors": ["InputError"],
-    "guides": ["Region", "Source"],
-    "image": ["load_image", "save_image"],
-    "losses": [
+    "engine.guides": ["Region", "Source"],
+    "images.image": ["load_image", "save_image"],
+    "engine.cpu.losses": [
         "content_loss",
         "content_loss_backward",
         "mean_gram",
@@ -62,12 +62,12 @@ _HOMES = {
         "total_variation",
         "total_variation_backward",
     ],
-    "network": ["Network", "configure", "load_network"],
-    "objective": ["Evaluation", "StyleObjective"],
-    "ops.conv": ["conv2d", "conv2d_backward", "conv2d_backward_weights"],
-    "ops.gram": ["gram", "gram_backward"],
-    "ops.pad": ["replicate", "replicate_backward"],
-    "ops.pool": [
+    "networks.network": ["Network", "configure", "load_network"],
+    "engine.objective": ["Evaluation", "StyleObjective"],
+    "engine.cpu.conv": ["conv2d", "conv2d_backward", "conv2d_backward_weights"],
+    "engine.cpu.gram": ["gram", "gram_backward"],
+    "engine.cpu.padding": ["replicate", "replicate_backward"],
+    "engine.cpu.pooling": [
         "avg_pool2d",
         "avg_pool2d_backward",
         "l2_pool2d",
@@ -75,13 +75,13 @@ _HOMES = {
         "max_pool2d",
         "max_pool2d_backward",
     ],
-    "ops.relu": ["relu", "relu_backward"],
-    "optimizers": ["Progress", "Result", "optimize"],
-    "passes": ["backward", "forward"],
-    "planning": ["Plan"],
-    "presets": ["PRESETS", "Settings"],
-    "style_transfer": ["State", "Transfer", "transfer"],
-    "tiled_objective": ["TiledObjective"],
+    "engine.cpu.relu": ["relu", "relu_backward"],
+    "search.optimize": ["Progress", "Result", "optimize"],
+    "engine.passes": ["backward", "forward"],
+    "run.plan": ["Plan"],
+    "run.settings": ["PRESETS", "Settings"],
+    "run.transfer": ["State", "Transfer", "transfer"],
+    "tiles.objective": ["TiledObjective"],
     "version": ["__version__"],
 }
 

@@ -10,7 +10,7 @@ for library in ("OPENBLAS", "MKL", "OMP"):
 import numpy as np
 import pytest
 
-from npstyle.network import Conv, Network, Pool, Relu
+from npstyle.networks.network import Conv, Network, Pool, Relu
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -23,8 +23,8 @@ def rng():
 @pytest.fixture
 def cards(monkeypatch):
     """CuPy, or its stand-in where there is no card, ready to compile the kernels."""
-    from npstyle.ops import card
-    from tests.cuda.cards import CUPY, stand_in
+    from npstyle.engine.cuda import arrays as card
+    from tests.engine.cuda.cards import CUPY, stand_in
 
     card.forget_kernels()
     if CUPY is None:
@@ -44,7 +44,7 @@ def shared():
 @pytest.fixture(scope="session")
 def vgg19(shared, tmp_path_factory):
     """Path of the real VGG-19, converted."""
-    from npstyle.convert import convert
+    from npstyle.networks.convert import convert
 
     path = tmp_path_factory.mktemp("weights") / "vgg19.npz"
     convert(shared / "weights" / "vgg19_keras_notop.h5", path)

@@ -11,12 +11,12 @@ from unittest import mock
 
 import numpy as np
 
-from npstyle import backend
-from npstyle.network import Pool, Relu, accelerate, configure
-from npstyle.objective import build_objective
-from npstyle.ops.card import to_device, to_host
-from npstyle.passes import forward, rectified
-from npstyle.tile_passes import tile_forward
+from npstyle.engine import threads as backend
+from npstyle.engine.cuda.arrays import to_device, to_host
+from npstyle.engine.objective import build_objective
+from npstyle.engine.passes import forward, rectified
+from npstyle.networks.network import Pool, Relu, accelerate, configure
+from npstyle.tiles.passes import tile_forward
 from tests.numeric import relative_error
 
 
@@ -81,7 +81,7 @@ def evaluate_with_gates(objective, pixels, imposed):
         return taken, tape
 
     with (
-        mock.patch("npstyle.objective.forward", forward_with_gates),
+        mock.patch("npstyle.engine.objective.forward", forward_with_gates),
         mock.patch.object(objective, "replays", False),
     ):
         evaluation = objective(pixels)
@@ -103,7 +103,7 @@ def evaluate_tiles_with_gates(objective, pixels, imposed):
                 tape.entries[index] = held_to(gate[: own.shape[0], : own.shape[1]], own)
         return grams, contents, tape
 
-    with mock.patch("npstyle.tile_passes.tile_forward", forward_with_gates):
+    with mock.patch("npstyle.tiles.passes.tile_forward", forward_with_gates):
         return objective(pixels)
 
 

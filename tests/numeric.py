@@ -24,12 +24,12 @@ def relative_error(value, reference):
 
 
 def as_they_are(names):
-    """For `npstyle.passes.forward`: take these activations as they are."""
+    """For `npstyle.engine.passes.forward`: take these activations as they are."""
     return dict.fromkeys(names, lambda activation: activation)
 
 
 def adding(gradients):
-    """Losses for `npstyle.passes.backward`, each with a fixed derivative at its activation."""
+    """Losses for `npstyle.engine.passes.backward`, each with a fixed derivative at its activation."""
 
     def loss(values):
         return lambda _, upstream: values.copy() if upstream is None else values + upstream

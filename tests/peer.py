@@ -9,11 +9,11 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from npstyle.network import Conv, Pool, Relu
+from npstyle.networks.network import Conv, Pool, Relu
 
 
 class TorchObjective:
-    """`npstyle.objective.StyleObjective` with PyTorch's forward pass and autograd."""
+    """`npstyle.engine.objective.StyleObjective` with PyTorch's forward pass and autograd."""
 
     def __init__(self, network, photo, painting, settings, dtype=torch.float64):
         self.settings, self.dtype = settings, dtype

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from npstyle.network import Conv, Network, Pool, Relu
+from npstyle.networks.network import Conv, Network, Pool, Relu
 
 
 def sequence(rng, layers, edges="zero"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import npstyle
-from npstyle.ops import cuda
+from npstyle.engine.cuda import launch as cuda
 
 
 def test_every_name_is_there_and_the_table_is_what_type_checkers_read():
@@ -34,7 +34,7 @@ def test_the_wheel_holds_every_kernel_and_the_network(tmp_path):
     with zipfile.ZipFile(path) as archive:
         files = set(archive.namelist())
         (metadata,) = (archive.read(name).decode() for name in files if name.endswith("METADATA"))
-    assert {f"npstyle/ops/cuda/{name}.cu" for name in cuda.NAMES} <= files
+    assert {f"npstyle/engine/cuda/{name}.cu" for name in cuda.NAMES} <= files
     assert "npstyle/data/builtin.npz" in files
     for extra, package in (("cuda12", "cupy-cuda12x"), ("cuda13", "cupy-cuda13x")):
         assert f"Provides-Extra: {extra}" in metadata
@@ -42,8 +42,6 @@ def test_the_wheel_holds_every_kernel_and_the_network(tmp_path):
 
 
 def test_help_waits_for_neither_numpy_nor_scipy_nor_pillow():
-    code = (
-        "import sys, npstyle.cli; print(*[n for n in ('numpy','scipy','PIL') if n in sys.modules])"
-    )
+    code = "import sys, npstyle.cli.main; print(*[n for n in ('numpy','scipy','PIL') if n in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""

@@ -9,12 +9,12 @@ torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed; pip install -e '.[peers]' to compare with it"
 )
 
-from npstyle import backend
-from npstyle.demo import draw_painting, draw_photo
-from npstyle.image import load_image
-from npstyle.network import accelerate, configure, load_network
-from npstyle.objective import build_objective
-from npstyle.presets import PRESETS
+from npstyle.engine import threads as backend
+from npstyle.engine.objective import build_objective
+from npstyle.images.formula import draw_painting, draw_photo
+from npstyle.images.image import load_image
+from npstyle.networks.network import accelerate, configure, load_network
+from npstyle.run.settings import PRESETS
 from tests.numeric import relative_error
 from tests.peer import TorchObjective
 

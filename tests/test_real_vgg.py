@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle import backend
-from npstyle.image import load_image
-from npstyle.network import accelerate, load_network
-from npstyle.objective import build_objective, term
-from npstyle.presets import PRESETS, Settings
-from npstyle.style_transfer import transfer
-from npstyle.tiled_objective import TiledObjective
+from npstyle.engine import threads as backend
+from npstyle.engine.objective import build_objective, term
+from npstyle.images.image import load_image
+from npstyle.networks.network import accelerate, load_network
+from npstyle.run.settings import PRESETS, Settings
+from npstyle.run.transfer import transfer
+from npstyle.tiles.objective import TiledObjective
 from tests.gates import beside_float64, evaluate_tiles_with_gates, gates
 from tests.numeric import relative_error
 

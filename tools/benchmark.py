@@ -33,13 +33,13 @@ from typing import Any
 import numpy as np
 from common import SETTINGS, WANTED, argument_parser, load_pictures, run, sizes
 
-from npstyle import backend
-from npstyle.network import Conv, FastConv, Network, accelerate, load_network, shapes
-from npstyle.objective import Evaluation, build_objective
-from npstyle.ops.conv import conv2d, conv2d_backward
-from npstyle.ops.sizes import tile_count
-from npstyle.ops.winograd import WINDOW, winograd_conv2d, winograd_conv2d_backward
-from npstyle.optimizers import optimize
+from npstyle.engine import threads as backend
+from npstyle.engine.cpu.conv import conv2d, conv2d_backward
+from npstyle.engine.cpu.winograd import WINDOW, winograd_conv2d, winograd_conv2d_backward
+from npstyle.engine.objective import Evaluation, build_objective
+from npstyle.engine.sizes import tile_count
+from npstyle.networks.network import Conv, FastConv, Network, accelerate, load_network, shapes
+from npstyle.search.optimize import optimize
 
 try:
     import torch

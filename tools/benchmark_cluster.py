@@ -12,9 +12,9 @@ import time
 import numpy as np
 from common import SETTINGS, argument_parser, load_fast, load_pictures, run
 
-from npstyle import backend
-from npstyle.cluster import connect
-from npstyle.tiled_objective import TiledObjective
+from npstyle.engine import threads as backend
+from npstyle.tiles.cluster.cluster import connect
+from npstyle.tiles.objective import TiledObjective
 
 ROUNDS = 5
 

@@ -31,10 +31,12 @@ import torch
 from common import SETTINGS, WANTED, load_pictures
 from torch_objective import Loss, evaluate, search, set_tf32, torch_objective
 
-from npstyle import backend
-from npstyle.device import Device, find_device, on_device
-from npstyle.memory import run_bytes
-from npstyle.network import (
+from npstyle.engine import threads as backend
+from npstyle.engine.cuda import arrays as card
+from npstyle.engine.device import Device, find_device, on_device
+from npstyle.engine.memory import run_bytes
+from npstyle.engine.objective import StyleObjective, build_objective
+from npstyle.networks.network import (
     Conv,
     Network,
     accelerate,
@@ -44,9 +46,7 @@ from npstyle.network import (
     to_device,
     to_tensor_cores,
 )
-from npstyle.objective import StyleObjective, build_objective
-from npstyle.ops import card
-from npstyle.optimizers import CORRECTIONS, optimize, vectors_held
+from npstyle.search.optimize import CORRECTIONS, optimize, vectors_held
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.gates import errors, gates

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 from common import SETTINGS, WANTED, argument_parser, load_fast, run
 
-from npstyle import backend
-from npstyle.disk import in_memory, on_disk
-from npstyle.image import image_size, load_image
-from npstyle.objective import Evaluation, build_objective
-from npstyle.tile_passes import tile_cost
-from npstyle.tiled_objective import TiledObjective
+from npstyle.engine import threads as backend
+from npstyle.engine.disk import in_memory, on_disk
+from npstyle.engine.objective import Evaluation, build_objective
+from npstyle.images.image import image_size, load_image
+from npstyle.tiles.objective import TiledObjective
+from npstyle.tiles.passes import tile_cost
 
 
 def longest_side(arguments: argparse.Namespace, megapixels: float) -> int:

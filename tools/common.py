@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from npstyle.errors import InputError
-from npstyle.image import load_image
-from npstyle.network import Network, accelerate, load_network
-from npstyle.presets import Settings
+from npstyle.images.image import load_image
+from npstyle.networks.network import Network, accelerate, load_network
+from npstyle.run.settings import Settings
 
 SETTINGS = Settings()
 """The preset `gatys`."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npstyle.image import Pixels, image_size, load_image, resize
+from npstyle.images.image import Pixels, image_size, load_image, resize
 
 LONGEST_SIDES = (224, 640)
 """The scales: a picture's longest side, in pixels, is drawn from these, all octaves alike."""

@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.architecture import ConvSpec, LayerSpec, PoolSpec
-from npstyle.ops.conv import conv2d, conv2d_backward, conv2d_backward_weights
-from npstyle.ops.pool import avg_pool2d, avg_pool2d_backward
-from npstyle.ops.relu import relu, relu_backward
+from npstyle.engine.cpu.conv import conv2d, conv2d_backward, conv2d_backward_weights
+from npstyle.engine.cpu.pooling import avg_pool2d, avg_pool2d_backward
+from npstyle.engine.cpu.relu import relu, relu_backward
+from npstyle.networks.architecture import ConvSpec, LayerSpec, PoolSpec
 
 Array = NDArray[Any]
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from common import SETTINGS, WANTED, argument_parser, load_pictures, run, sizes
 
-from npstyle import backend
-from npstyle.image import resize
-from npstyle.network import Network, accelerate, configure, load_network
-from npstyle.objective import build_objective
+from npstyle.engine import threads as backend
+from npstyle.engine.objective import build_objective
+from npstyle.images.image import resize
+from npstyle.networks.network import Network, accelerate, configure, load_network
 
 try:
     import torch

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from npstyle.convert import read_foreign
 from npstyle.errors import InputError
-from npstyle.weights import load_weights, save_weights
+from npstyle.networks.convert import read_foreign
+from npstyle.networks.weights import load_weights, save_weights
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests import foreign

@@ -7,9 +7,9 @@ import sys
 
 from common import run
 
-from npstyle.device import find_device, on_device
-from npstyle.gradcheck import check_card
-from npstyle.network import load_network
+from npstyle.engine.device import find_device, on_device
+from npstyle.lab.gradcheck import check_card
+from npstyle.networks.network import load_network
 
 SIZE, SAMPLES, DIRECTIONS = 32, 8, 2
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from npstyle.architecture import ConvSpec, vgg_architecture
-from npstyle.demo import draw_painting, draw_photo
-from npstyle.image import save_image
-from npstyle.weights import Weights, save_weights
+from npstyle.images.formula import draw_painting, draw_photo
+from npstyle.images.image import save_image
+from npstyle.networks.architecture import ConvSpec, vgg_architecture
+from npstyle.networks.weights import Weights, save_weights
 
 WIDTHS = {"conv1": 64, "conv2": 128, "conv3": 256, "conv4": 512, "conv5": 512}
 BLOCKS = (2, 2, 4, 4, 4)

@@ -63,8 +63,9 @@ benchmark() {
 
 step inputs 60 "$python" tools/gpu_inputs.py "$folder" "${network[@]}"
 step tests 150 "$python" -m pytest -q -p no:cacheprovider --tb=short --durations=5 \
-    --continue-on-collection-errors tests/test_gpu.py tests/test_gpu_search.py \
-    tests/test_gpu_tensor.py tests/test_replay.py tests/test_gpu_transfer.py
+    --continue-on-collection-errors tests/engine/cuda/test_kernels.py tests/engine/cuda/test_vectors.py \
+    tests/engine/cuda/test_tensor_cores.py tests/engine/cuda/test_replay.py \
+    tests/run/test_gpu_transfer.py
 step gradcheck 60 "$python" tools/gpu_gradcheck.py
 benchmark 512 --accuracy 256
 benchmark 1024

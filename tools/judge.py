@@ -16,12 +16,12 @@ from statistics import mean, median
 
 from common import SETTINGS, WANTED, run
 
-from npstyle import backend
-from npstyle.image import load_image, save_image
-from npstyle.network import Network, accelerate, load_network
-from npstyle.objective import StyleObjective, build_objective, term
-from npstyle.presets import Settings
-from npstyle.style_transfer import transfer
+from npstyle.engine import threads as backend
+from npstyle.engine.objective import StyleObjective, build_objective, term
+from npstyle.images.image import load_image, save_image
+from npstyle.networks.network import Network, accelerate, load_network
+from npstyle.run.settings import Settings
+from npstyle.run.transfer import transfer
 
 
 def main() -> None:

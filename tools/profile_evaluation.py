@@ -2,7 +2,7 @@
 
     python tools/profile_evaluation.py PHOTO PAINTING --network vgg19.npz [--size 512]
 
-Each function of the engine is timed as `npstyle.passes` and `npstyle.objective` call it. The matrix
+Each function of the engine is timed as `npstyle.engine.passes` and `npstyle.engine.objective` call it. The matrix
 products inside Winograd's convolution are not seen apart; `tools/benchmark.py` prints their floor.
 """
 
@@ -15,9 +15,10 @@ from unittest import mock
 
 from common import SETTINGS, argument_parser, load_fast, load_pictures, run
 
-from npstyle import backend, passes
-from npstyle import objective as objectives
-from npstyle.objective import StyleObjective, build_objective
+from npstyle.engine import objective as objectives
+from npstyle.engine import passes
+from npstyle.engine import threads as backend
+from npstyle.engine.objective import StyleObjective, build_objective
 
 TIMED = {
     passes: [

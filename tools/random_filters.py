@@ -22,14 +22,14 @@ from pathlib import Path
 
 import numpy as np
 
-from npstyle import backend
-from npstyle.architecture import ConvSpec, PoolSpec, vgg_architecture
-from npstyle.demo import draw_painting, draw_photo
-from npstyle.image import preprocess
-from npstyle.ops.conv import conv2d
-from npstyle.ops.pool import avg_pool2d
-from npstyle.ops.relu import relu
-from npstyle.weights import Weights, save_weights
+from npstyle.engine import threads as backend
+from npstyle.engine.cpu.conv import conv2d
+from npstyle.engine.cpu.pooling import avg_pool2d
+from npstyle.engine.cpu.relu import relu
+from npstyle.images.formula import draw_painting, draw_photo
+from npstyle.images.image import preprocess
+from npstyle.networks.architecture import ConvSpec, PoolSpec, vgg_architecture
+from npstyle.networks.weights import Weights, save_weights
 
 WIDTHS = {"conv1": 16, "conv2": 32, "conv3": 64, "conv4": 128, "conv5": 128}
 MEAN = (123.68, 116.779, 103.939)

@@ -15,10 +15,10 @@ import numpy as np
 from common import SETTINGS, argument_parser, load_fast, load_pictures, run
 from scipy.optimize import Bounds, minimize
 
-from npstyle import backend
-from npstyle.box import PIXEL_MAX
-from npstyle.objective import Evaluation, StyleObjective, build_objective
-from npstyle.optimizers import CORRECTIONS, optimize
+from npstyle.engine import threads as backend
+from npstyle.engine.objective import Evaluation, StyleObjective, build_objective
+from npstyle.search.box import PIXEL_MAX
+from npstyle.search.optimize import CORRECTIONS, optimize
 
 MARKS = (25, 50, 100, 150)
 

@@ -14,15 +14,15 @@ import numpy as np
 from distill import Tensors, choose_channels, fit_rectified, student_forward
 from numpy.typing import NDArray
 
-from npstyle.architecture import ConvSpec, vgg_table
-from npstyle.image import Pixels, preprocess
-from npstyle.losses import mean_gram
-from npstyle.network import Conv, Network, accelerate
-from npstyle.ops.conv import conv2d
-from npstyle.passes import forward
-from npstyle.presets import STYLE_LAYERS
-from npstyle.verify import with_check
-from npstyle.weights import Weights, save_weights
+from npstyle.engine.cpu.conv import conv2d
+from npstyle.engine.cpu.losses import mean_gram
+from npstyle.engine.passes import forward
+from npstyle.images.image import Pixels, preprocess
+from npstyle.networks.architecture import ConvSpec, vgg_table
+from npstyle.networks.network import Conv, Network, accelerate
+from npstyle.networks.verify import with_check
+from npstyle.networks.weights import Weights, save_weights
+from npstyle.run.settings import STYLE_LAYERS
 
 Array = NDArray[Any]
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 
-from npstyle.network import Conv, Network, Pool
-from npstyle.presets import Settings
+from npstyle.networks.network import Conv, Network, Pool
+from npstyle.run.settings import Settings
 
 Loss = Callable[[Any], Any]
 

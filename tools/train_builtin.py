@@ -42,14 +42,14 @@ from student import (
 )
 from training_state import State, fresh_state, load_state, save_state
 
-from npstyle import backend
+from npstyle.engine import threads as backend
+from npstyle.engine.passes import forward
 from npstyle.files import written_whole
-from npstyle.image import Pixels
-from npstyle.network import Network, accelerate, configure, load_network
-from npstyle.optimizers import adam_direction
-from npstyle.passes import forward
-from npstyle.presets import Settings
-from npstyle.style_transfer import transfer
+from npstyle.images.image import Pixels
+from npstyle.networks.network import Network, accelerate, configure, load_network
+from npstyle.run.settings import Settings
+from npstyle.run.transfer import transfer
+from npstyle.search.optimize import adam_direction
 
 Array = NDArray[Any]
 

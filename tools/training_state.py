@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from student import TAUGHT, WIDTHS, taught_layers
 
 from npstyle.files import written_whole
-from npstyle.network import Conv, Network
+from npstyle.networks.network import Conv, Network
 
 Array = NDArray[Any]
 

@@ -20,12 +20,12 @@ from typing import Any, get_args
 import numpy as np
 from common import run
 
-from npstyle.image import load_image, save_image
-from npstyle.network import load_network
-from npstyle.objective import Evaluation
-from npstyle.optimizers import CORRECTIONS, optimize
-from npstyle.presets import Precision, Settings
-from npstyle.style_transfer import transfer
+from npstyle.engine.objective import Evaluation
+from npstyle.images.image import load_image, save_image
+from npstyle.networks.network import load_network
+from npstyle.run.settings import Precision, Settings
+from npstyle.run.transfer import transfer
+from npstyle.search.optimize import CORRECTIONS, optimize
 
 
 def run_npstyle(

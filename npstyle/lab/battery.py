@@ -1,4 +1,4 @@
-"""npstyle's own derivatives, each ready for `npstyle.gradcheck.check_gradient`.
+"""npstyle's own derivatives, each ready for `npstyle.lab.gradcheck.check_gradient`.
 
 A chapter of the source (`CHAPTERS`) gives its subjects: a function, its backward function, and
 random inputs. What a network gives is in `npstyle.lab.whole`.
@@ -12,14 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle import box, image, losses, tile_passes, tiles
-from npstyle.guides import Region, Source
+from npstyle.engine.cpu import conv, gram, losses, relu, winograd
+from npstyle.engine.cpu import padding as pad
+from npstyle.engine.cpu import pooling as pool
+from npstyle.engine.guides import Region, Source
+from npstyle.engine.objective import build_objective
+from npstyle.images import image
 from npstyle.lab.kinks import kink_pattern
-from npstyle.network import Conv, Layer, Network, Pool, Relu
-from npstyle.objective import build_objective
-from npstyle.ops import conv, gram, pad, pool, relu, winograd
-from npstyle.presets import Settings
-from npstyle.tiled_objective import TiledObjective
+from npstyle.networks.network import Conv, Layer, Network, Pool, Relu
+from npstyle.run.settings import Settings
+from npstyle.search import box
+from npstyle.tiles import cut as tiles
+from npstyle.tiles import passes as tile_passes
+from npstyle.tiles.objective import TiledObjective
 
 Array = NDArray[Any]
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.network import Network, Pool, Relu
-from npstyle.ops import pool
-from npstyle.passes import Tape, rectified
+from npstyle.engine.cpu import pooling as pool
+from npstyle.engine.passes import Tape, rectified
+from npstyle.networks.network import Network, Pool, Relu
 
 Array = NDArray[Any]
 

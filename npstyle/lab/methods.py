@@ -1,4 +1,4 @@
-"""The ways to check a derivative; `npstyle.gradcheck` says what each one can see."""
+"""The ways to check a derivative; `npstyle.lab.gradcheck` says what each one can see."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle.engine.objective import Evaluation
 from npstyle.lab.probes import SLOPE_TOLERANCE, Difference, Line, difference, taylor
 from npstyle.lab.trial import Trial, checked_gradients, copies
-from npstyle.objective import Evaluation
 
 Array = NDArray[Any]
 

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle import image
-from npstyle.demo import draw_painting, draw_photo
-from npstyle.guides import Region, Source
+from npstyle.engine.cpu import conv
+from npstyle.engine.guides import Region, Source
+from npstyle.engine.objective import StyleObjective, build_objective
+from npstyle.images import image
+from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.lab.battery import (
     CHAPTERS,
     Subject,
@@ -25,12 +27,10 @@ from npstyle.lab.battery import (
 )
 from npstyle.lab.kinks import kink_pattern
 from npstyle.lab.methods import Outcome, equality
-from npstyle.network import Conv, Network, Pool, accelerate, configure, shapes
-from npstyle.objective import StyleObjective, build_objective
-from npstyle.ops import conv
-from npstyle.presets import PRESETS, Settings
-from npstyle.tiled_objective import TiledObjective
-from npstyle.tiles import receptive_field
+from npstyle.networks.network import Conv, Network, Pool, accelerate, configure, shapes
+from npstyle.run.settings import PRESETS, Settings
+from npstyle.tiles.cut import receptive_field
+from npstyle.tiles.objective import TiledObjective
 
 Array = NDArray[Any]
 

@@ -1,0 +1,380 @@
+"""What the command line prints: the plan, the progress, the outcome, tables."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.syntax import Syntax
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from npstyle.engine.device import Device
+    from npstyle.lab.gradcheck import Report
+    from npstyle.networks.weights import Weights
+    from npstyle.run.plan import Plan
+    from npstyle.search.optimize import Progress as Iteration
+    from npstyle.search.optimize import Result
+
+OTHER_NETWORK = {
+    "builtin": (
+        "          small and fast; VGG-19, which taught it, paints finer and takes longer:\n"
+        "          `npstyle weights fetch vgg19` downloads it once (80 MB)\n"
+    ),
+    "vgg19": ("          --network builtin is faster and needs a fraction of the memory\n"),
+}
+"""What is said of the network that was chosen for the user: how to get the other."""
+
+PLAIN_LINES = 20
+"""Lines of progress in a whole run when the output is no terminal."""
+
+
+class ProgressDisplay:
+    """A live bar on a terminal, a plain line now and then elsewhere, nothing when quiet."""
+
+    def __init__(self, iterations: int, quiet: bool) -> None:
+        self.iterations = iterations
+        self.quiet = quiet
+        self.started = 0.0
+        self.work = [float(k) for k in range(iterations + 1)]
+        self.work_before: float | None = None
+        self.bar: Progress | None = None
+        if sys.stdout.isatty() and not quiet:
+            self.bar = Progress(
+                BarColumn(bar_width=None),  # takes what the other columns leave
+                MofNCompleteColumn(),
+                TextColumn("{task.description}"),
+                expand=True,
+            )
+
+    def weigh(self, steps: Sequence[int], work: Sequence[float]) -> None:
+        """Say how many steps each scale has and what one of them costs, in any unit."""
+        each = [cost for count, cost in zip(steps, work, strict=True) for _ in range(count)]
+        self.work = list(accumulate(each, initial=0.0))
+
+    def __enter__(self) -> "ProgressDisplay":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def start(self) -> None:
+        """Show the empty bar and start the clock: the plan is printed, the work begins."""
+        self.started = time.monotonic()
+        if self.bar is not None:
+            self.bar.add_task("looking at the pictures", total=self.iterations)
+            self.bar.start()
+
+    def update(self, iteration: "Iteration") -> None:
+        """Show one finished iteration."""
+        if self.quiet:
+            return
+        seconds = time.monotonic() - self.started
+        rate = iteration.evaluations / max(seconds, 1e-9)
+        if self.work_before is None:  # of a run that goes on, what was done earlier
+            self.work_before = self.work[iteration.iteration - 1]
+        done = self.work[iteration.iteration] - self.work_before
+        left = seconds / done * (self.work[-1] - self.work[iteration.iteration])
+        text = f"{_terms(iteration.loss, iteration.parts)}  {rate:.2f}/s  {_duration(left)} left"
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=iteration.iteration, description=text)
+            return
+        every = max(1, self.iterations // PLAIN_LINES)
+        if iteration.iteration % every == 0 or iteration.iteration in (1, self.iterations):
+            print(f"{iteration.iteration}/{self.iterations}  {text}", flush=True)
+
+
+class DownloadBar:
+    """A bar for a download, as pooch wants it: on a terminal, else nothing."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.bar = Progress(
+            BarColumn(bar_width=None),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(compact=True),
+            expand=True,
+            disable=not sys.stdout.isatty(),
+        )
+        self.task = self.bar.add_task("")
+
+    def update(self, count: int) -> None:
+        """Show so many bytes more."""
+        self.bar.start()
+        self.bar.update(self.task, total=self.total, advance=count)
+
+    def reset(self) -> None:
+        """Begin again at 0."""
+        self.bar.reset(self.task)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self.bar.stop()
+
+
+def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
+    """Say what a run will do: network, device, sizes, memory."""
+    settings = plan.settings
+    sizes, paintings = (
+        " ".join(f"{width}x{height}" for height, width in sizes)
+        for sizes in (plan.photo_sizes, plan.painting_sizes)
+    )
+    print(f"network   {plan.network.name}, {settings.pooling} pooling, {settings.dtype}")
+    if asked_for is None:
+        print(OTHER_NETWORK.get(plan.network.name, ""), end="")
+    if settings.scaling == "sums" and not plan.network.normalized:
+        print(
+            "          the preset `paper` is meant for weights normalised to mean activation 1;\n"
+            "          make them with `npstyle weights normalize`"
+        )
+    if settings.scaling == "sums" and settings.content_layers and settings.style_layers:
+        print(
+            "          the paper's literal sums weigh content far above style; if the photo is\n"
+            "          hardly styled, raise --style-weight"
+        )
+    print(f"route     {_route(plan)}")
+    print_device(plan.device, plan.threads)
+    print(f"picture   {sizes} from {settings.init}, painting {paintings or 'none'}")
+    print(f"preset    {settings.preset}")
+    steps = " + ".join(map(str, settings.scale_steps()))
+    print(f"search    {steps} iterations of {settings.optimizer}{_pairs(plan)}")
+    _print_tiles(plan)
+    print(f"memory    about {plan.peak_memory / 1e9:.2f} GB")
+    print(f"output    {output}", flush=True)
+
+
+def _pairs(plan: "Plan") -> str:
+    """How the search saves memory at its largest scale, if it does."""
+    pairs, scratch = plan.fits[-1].pairs, plan.room.scratch
+    if pairs is None:
+        return ""
+    place = f"files in {scratch}" if scratch is not None else "memory"
+    return f" with {pairs} pairs in float32, in {place}, to fit"
+
+
+def _print_tiles(plan: "Plan") -> None:
+    """Say which scales are worked on in tiles, and what that costs."""
+    for (height, width), fit in zip(plan.photo_sizes, plan.fits, strict=True):
+        if fit.tile is not None and fit.cost > 1:
+            print(
+                f"tiles     {width}x{height} in tiles of {fit.tile} pixels: exact, "
+                f"{fit.cost:.2f} times the work of one piece"
+            )
+    if plan.room.cluster is not None:
+        print(f"cluster   {plan.room.cluster}")
+    disk = max(fit.disk for fit in plan.fits)
+    if disk:
+        print(f"scratch   {disk / 1e9:.2f} GB in {plan.room.scratch}")
+
+
+def print_device(device: "Device", threads: int = 0) -> None:
+    """Say where a run computes, and why not on a GPU if one would have been taken."""
+    if device.is_gpu:
+        print(f"device    {device}, {device.name}")
+        return
+    print(f"device    CPU{f', {threads} thread' if threads else ''}{'s' if threads > 1 else ''}")
+    if device.missing:
+        print(f"          no GPU: {device.missing}", flush=True)
+
+
+def _route(plan: "Plan") -> str:
+    """Which convolutions take a fast route, or why none does."""
+    from npstyle.networks.network import Convolution, FastConv, TensorConv
+
+    every, fast, tensor = (
+        sum(isinstance(layer, kind) for layer in plan.network.layers)
+        for kind in (Convolution, FastConv, TensorConv)
+    )
+    if fast:
+        return f"Winograd in {fast} of {every} convolutions, plain sums in the others"
+    if tensor:
+        cores = f"tensor cores in {plan.settings.precision}"
+        return f"{cores} in {tensor} of {every} convolutions, plain sums in the others"
+    if plan.settings.exact:
+        return "plain sums, as --exact asks for"
+    if plan.settings.dtype != "float32":
+        return f"plain sums: the fast route is for float32, not {plan.settings.dtype}"
+    return "plain sums: no convolution is wide enough for the fast route"
+
+
+def print_result(result: "Result", output: Path) -> None:
+    """Say how a run ended and where its picture is."""
+    endings = {
+        "iterations": f"{result.iterations} iterations",
+        "converged": f"converged after {result.iterations} iterations",
+        "interrupted": f"interrupted after {result.iterations} iterations, best picture kept",
+        "not finite": f"stopped after {result.iterations} iterations, best picture kept",
+    }
+    print(f"{endings[result.stopped]}, {_terms(result.loss, result.parts)}")
+    print(f"wrote {output}", flush=True)
+
+
+def print_table(entries: Mapping[str, Any]) -> None:
+    """Print names and values, one per line; nested mappings are indented."""
+    width = max((len(name) for name in entries), default=0)
+    for name, value in entries.items():
+        if isinstance(value, Mapping):
+            print(f"{name}:")
+            for inner, number in value.items():
+                print(f"  {inner}: {number}")
+        else:
+            print(f"{name:<{width}}  {value}")
+
+
+def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None:
+    """Draw a network as a table, for a picture of this (height, width); say where it comes from."""
+    from npstyle.networks.network import Conv, Pool, network_from_weights, shapes
+
+    network = network_from_weights(weights)
+    table = Table("layer", "what", "weight (out, in, height, width)")
+    for heading in ("parameters", "output (h, w, c)", "mult. (M)", "MB"):
+        table.add_column(heading, justify="right")
+    total = multiplications = 0
+    names = list(network.activations().values())
+    for layer, shape in shapes(network, names, *size):
+        weight, count, products = "", "", ""
+        if isinstance(layer, Conv):
+            height, width, inside, outside = layer.weight.shape
+            what = f"conv, stride {layer.stride}, padding {layer.padding}"
+            weight = str((outside, inside, height, width))
+            parameters = layer.weight.size + layer.bias.size
+            count, total = f"{parameters:,}", total + parameters
+            own = layer.weight.size * shape[0] * shape[1]
+            products, multiplications = f"{own / 1e6:,.0f}", multiplications + own
+        elif isinstance(layer, Pool):
+            what = f"pool {layer.size}x{layer.size}, stride {layer.stride}"
+        else:
+            what = "max(x, 0)"
+        output = ", ".join(map(str, shape))
+        megabytes = f"{4 * shape[0] * shape[1] * shape[2] / 1e6:.1f}"
+        table.add_row(layer.name, what, weight, count, output, products, megabytes)
+    Console(width=None if sys.stdout.isatty() else 130).print(table)
+    print_table(
+        {
+            "file": str(path),
+            "network": weights.name,
+            "parameters": f"{total:,}",
+            "multiplications": f"{multiplications / 1e9:.3g} billion for {size[1]}x{size[0]} "
+            "pixels, forward, by plain sums",
+            "input": preparation(weights),
+            "mean activation 1": "yes" if weights.normalized else "no",
+            "source": weights.source,
+            "licence": weights.license,
+            "SHA-256 of the source": weights.source_sha256,
+            "SHA-256 of this file": weights.sha256,
+        }
+    )
+
+
+def preparation(weights: "Weights") -> str:
+    """How a picture becomes the network's input."""
+    mean, scale = ([float(f"{value:.6g}") for value in v] for v in (weights.mean, weights.scale))
+    return f"({weights.channel_order} pixel - {mean}) * {scale}"
+
+
+def print_check(pairs: Mapping[str, tuple[float, float]]) -> None:
+    """Print the activations that were stored beside those of now."""
+    worst = max(abs(now - stored) / abs(stored) for stored, now in pairs.values() if stored)
+    row = "{:<10} {:>14} {:>14}"
+    print(row.format("layer", "stored", "recomputed"))
+    for name, (stored, now) in pairs.items():
+        print(row.format(name, f"{stored:.8g}", f"{now:.8g}"))
+    print(f"all {len(pairs)} mean activations agree, to {worst:.0e}")
+
+
+class ReportTable:
+    """The laboratory's table, a line as soon as a derivative has been checked."""
+
+    ROW = "{:<26} {:<12} {:>7} {:>11} {:>5} {:>5} {:>6}"
+
+    def __init__(self, silent: bool = False) -> None:
+        self.silent = silent
+        self.console = Console(highlight=False, soft_wrap=True)
+        if not silent:
+            header = self.ROW.format("what", "method", "error", "slopes", "kinks", "", "s")
+            self.console.print(f"[bold]{header}[/bold]")
+
+    def add(self, report: "Report") -> None:
+        """Print one derivative: the worst of each method over its inputs."""
+        if self.silent:
+            return
+        name = report.name
+        for method in dict.fromkeys(outcome.method for outcome in report.outcomes):
+            group = [outcome for outcome in report.outcomes if outcome.method == method]
+            passed = all(outcome.passed for outcome in group)
+            slopes = [slope for outcome in group for slope in outcome.slopes or ()]
+            # Of several inputs the one whose second slope is farthest from 2 is shown.
+            pairs = sorted(
+                zip(slopes[::2], slopes[1::2], strict=True),
+                key=lambda pair: 0 if pair[1] != pair[1] else -abs(pair[1] - 2),
+            )
+            text = " ".join("-" if s != s else f"{s:.3f}" for s in pairs[0]) if pairs else ""
+            row = self.ROW.format(
+                name if len(name) <= 26 else f"...{name[-23:]}",
+                method,
+                "" if method == "taylor" else f"{max(outcome.error for outcome in group):.1e}",
+                text,
+                sum(outcome.kinks for outcome in group) or "",
+                "ok" if passed else "WRONG",
+                f"{sum(outcome.seconds for outcome in group):.2f}",
+            )
+            self.console.print(f"[red]{escape(row)}[/red]" if not passed else escape(row))
+            for outcome in group:
+                if not outcome.passed:
+                    where = f"input {outcome.argument}, " if len(group) > 1 else ""
+                    self.console.print(f"[red]    {escape(where + outcome.note)}[/red]")
+            name = ""
+
+    def finish(self, reports: "Sequence[Report]") -> None:
+        """Print the sum of it all."""
+        wrong = [report.name for report in reports if not report.passed]
+        kinks = sum(report.kinks for report in reports)
+        seconds = sum(outcome.seconds for report in reports for outcome in report.outcomes)
+        verdict = f"{len(wrong)} WRONG: {', '.join(wrong)}" if wrong else "all derivatives agree"
+        plural = "" if len(reports) == 1 else "s"
+        self.console.print(
+            f"[bold]{len(reports)} derivative{plural} checked, {kinks} lines at kinks, "
+            f"{seconds:.1f} s: {escape(verdict)}[/bold]"
+        )
+
+
+def print_source(source: str) -> None:
+    """Print Python source, coloured on a terminal."""
+    console = Console()
+    if console.is_terminal:
+        console.print(Syntax(source, "python", background_color="default"))
+    else:
+        print(source)
+
+
+def _terms(loss: float, parts: Mapping[str, float]) -> str:
+    from npstyle.engine.objective import term
+
+    kinds = dict.fromkeys(name.split()[0] for name in parts)
+    return " ".join([f"loss {loss:.2e}", *(f"{kind} {term(parts, kind):.2e}" for kind in kinds)])
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"

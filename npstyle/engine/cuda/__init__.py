@@ -1,0 +1,1 @@
+"""The engine on NVIDIA GPUs, with CuPy and CUDA kernels."""

@@ -1,0 +1,1 @@
+"""Networks as data: architecture, weights, and the files they come from."""

@@ -1,0 +1,140 @@
+"""Other programs' files of weights, brought to npstyle's `.npz`.
+
+The format is recognised by a file's first bytes, not by its name, and read by a chapter of
+`npstyle.networks.formats`. Here the convolutions that it found are checked against VGG's architectures. The
+order of the colours, mean and scale go into the `.npz` with them, so that a picture gives the same
+activations as it does in the program that the file comes from.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+
+from npstyle.errors import InputError
+from npstyle.files import check_destination
+from npstyle.networks.architecture import VGG_BLOCKS, ConvSpec, vgg_table
+from npstyle.networks.formats.caffe import is_caffe, read_caffe
+from npstyle.networks.formats.found import Found
+from npstyle.networks.formats.keras import HDF5_SIGNATURE, read_keras
+from npstyle.networks.formats.matconvnet import MAT_HDF5_SIGNATURE, MAT_SIGNATURE, read_matconvnet
+from npstyle.networks.formats.pytorch import ZIP_SIGNATURE, read_pytorch_legacy, read_pytorch_zip
+from npstyle.networks.formats.safetensors import is_safetensors, read_safetensors
+from npstyle.networks.verify import with_check
+from npstyle.networks.weights import SUFFIXES, Weights, check_tensors, load_weights, save_weights
+
+NAMES = {"A": "vgg11", "B": "vgg13", "D": "vgg16", "E": "vgg19"}
+"""Names of the networks of VGG's table 1 whose files can be read."""
+
+PICKLE = rb"\x80[\x00-\x05]|\(?[ci][\w.]+\n[\w.]+\n"
+"""How a pickle begins: with its protocol, or, in the oldest, with a function that it asks for."""
+
+MIN_BYTES = 64
+
+
+def convert(source: str | Path, destination: str | Path) -> Weights:
+    """Convert a published file of weights.
+
+    Parameters
+    ----------
+    source : str or Path
+        A VGG from Keras (.h5), PyTorch (.pth, state dictionaries in both layouts), safetensors,
+        MatConvNet (.mat) or Caffe (.caffemodel).
+    destination : str or Path
+        The .npz to write; whole or not at all.
+
+    Returns
+    -------
+    Weights
+        As read back from the file written.
+
+    Raises
+    ------
+    InputError
+        If the source is none of these, or damaged, or asks for anything to be executed, or the
+        destination cannot be written.
+    """
+    source, destination = Path(source), Path(destination)
+    check_destination(destination, SUFFIXES)
+    save_weights(destination, with_check(read_foreign(source)))
+    return load_weights(destination)
+
+
+def read_foreign(source: Path) -> Weights:
+    """Read a file of weights of any known format; raises as `convert`."""
+    if not source.is_file():
+        raise InputError(f"{source}: there is no such file to convert")
+    try:
+        with source.open("rb") as file:
+            start = file.read(MIN_BYTES)
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return _checked(source, _read(source, start), sha256)
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
+
+
+def _read(source: Path, start: bytes) -> Found:
+    """Choose the reader by the first bytes."""
+    if len(start) == MIN_BYTES or re.match(PICKLE, start):
+        if start.startswith(HDF5_SIGNATURE):
+            return read_keras(source)
+        if start.startswith(ZIP_SIGNATURE):
+            return read_pytorch_zip(source)
+        if re.match(PICKLE, start):
+            return read_pytorch_legacy(source)
+        if start.startswith(MAT_SIGNATURE):
+            return read_matconvnet(source)
+        if start.startswith(MAT_HDF5_SIGNATURE):
+            raise InputError(
+                f"{source}: is a MATLAB file of version 7.3; load it in MATLAB or Octave and save "
+                "it with -v7"
+            )
+        if is_safetensors(start):
+            return read_safetensors(source)
+        if is_caffe(start):
+            return read_caffe(source)
+    raise InputError(
+        f"{source}: is no file of weights that can be read; give a VGG from Keras (.h5), PyTorch "
+        "(.pth), safetensors, MatConvNet (.mat) or Caffe (.caffemodel)"
+    )
+
+
+def _checked(source: Path, found: Found, sha256: str) -> Weights:
+    """The weights of a VGG, or what they lack to be one."""
+    counts = tuple(
+        sum(name.startswith(f"conv{block}_") for name in found.kernels) for block in range(1, 6)
+    )
+    letter = next((a for a in NAMES if VGG_BLOCKS[a] == counts), None)
+    layers = vgg_table(letter) if letter else ()
+    expected = {layer.name for layer in layers if isinstance(layer, ConvSpec)}
+    if letter is None or set(found.kernels) != expected:
+        known = "; ".join(f"{name} has {VGG_BLOCKS[a]}" for a, name in NAMES.items())
+        raise InputError(
+            f"{source}: has {counts} convolutions in the blocks 1 to 5, where {known}: the file "
+            "is incomplete or no VGG"
+        )
+    tensors = {}
+    for name in sorted(expected):
+        kernel, bias = found.kernels[name], found.biases[name]
+        if kernel.shape[2:] != (3, 3):
+            raise InputError(
+                f"{source}: the kernel of {name} has shape {kernel.shape} as (out, in, height, "
+                "width); VGG's are 3x3: the file is transposed, damaged or no VGG"
+            )
+        if not (np.all(np.isfinite(kernel)) and np.all(np.isfinite(bias))):
+            raise InputError(f"{source}: {name} holds NaN or infinity; the file is damaged")
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = kernel, bias
+    check_tensors(source, layers, tensors)
+    return Weights(
+        name=NAMES[letter],
+        layers=layers,
+        tensors=tensors,
+        channel_order=found.preparation.channel_order,
+        mean=found.preparation.mean,
+        scale=found.preparation.scale,
+        source=f"{source.name} ({found.publisher})",
+        license=found.license,
+        source_sha256=sha256,
+    )

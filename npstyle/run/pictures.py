@@ -1,0 +1,139 @@
+"""The pictures of a run: the photo, the paintings, the masks, each at the size of a scale."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npstyle.engine.guides import Region, Source
+from npstyle.errors import InputError
+from npstyle.images.color import grey, luminance, match_colors, match_luminance
+from npstyle.images.image import fit_size, image_size, load_image, resize
+from npstyle.run.settings import Settings
+
+Array = NDArray[Any]
+Picture = str | Path | Array
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a run looks at; each a path or an array (height, width, 3), RGB, 0..255.
+
+    Attributes
+    ----------
+    photo : picture
+    paintings : tuple of pictures
+        Blended as `Settings.blend` says; with masks, each has a region of its own.
+    content_masks : tuple of pictures
+        None, or one per painting: bright where the photo takes that painting's style.
+    style_masks : tuple of pictures
+        None, or one per painting: bright where its style is taken from. Needs `content_masks`.
+    """
+
+    photo: Picture
+    paintings: tuple[Picture, ...]
+    content_masks: tuple[Picture, ...] = ()
+    style_masks: tuple[Picture, ...] = ()
+
+
+def check_pictures(pictures: Pictures, settings: Settings) -> tuple[Size, list[Size]]:
+    """Sizes of the photo and of the paintings; refuses numbers that do not go together."""
+    paintings = len(pictures.paintings)
+    if settings.style_layers and not paintings:
+        raise InputError("no painting: name at least one picture whose style to take")
+    counts = {
+        "--blend": len(settings.blend),
+        "--content-mask": len(pictures.content_masks),
+        "--style-mask": len(pictures.style_masks),
+    }
+    for option, count in counts.items():
+        if count not in (0, paintings):
+            raise InputError(
+                f"{option}: {count} given for {paintings} painting{'s' * (paintings != 1)}; "
+                "give one for each"
+            )
+    if pictures.style_masks and not pictures.content_masks:
+        raise InputError("--style-mask: goes with --content-mask, which says where in the photo")
+    if settings.blend and pictures.content_masks:
+        raise InputError("--blend: the masks say what each painting counts; leave one of them out")
+    for mask in (*pictures.content_masks, *pictures.style_masks):
+        picture_size(mask)
+    return picture_size(pictures.photo), [picture_size(painting) for painting in pictures.paintings]
+
+
+def picture_size(picture: Picture) -> Size:
+    """Height and width of a picture before scaling; refuses arrays that are none."""
+    if isinstance(picture, str | Path):
+        return image_size(picture)
+    pixels = np.asarray(picture)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise InputError(
+            "a picture given as an array must be (height, width, 3), RGB 0..255, "
+            f"not {pixels.shape}"
+        )
+    if not np.all(np.isfinite(pixels)):
+        raise InputError("a picture given as an array holds NaN or infinity; give numbers 0..255")
+    return pixels.shape[0], pixels.shape[1]
+
+
+def painting_size(painting: Size, size: int, settings: Settings) -> Size:
+    """Height and width of a painting where the result's longest side is `size`."""
+    return fit_size(*painting, max(1, round(size * settings.style_scale)))
+
+
+def load_scale(
+    pictures: Pictures, settings: Settings, scale: int
+) -> tuple[Array, Array, list[Region]]:
+    """Load and scale everything for one scale.
+
+    Parameters
+    ----------
+    pictures : Pictures
+    settings : Settings
+    scale : int
+        Index into `settings.scale_sizes()`.
+
+    Returns
+    -------
+    photo : array (height, width, 3)
+        What the content is compared with.
+    color_photo : array (height, width, 3)
+        The same in its own colours.
+    regions : list of Region
+        Empty if there is no painting.
+    """
+    longest = settings.scale_sizes()[scale]
+    size = fit_size(*picture_size(pictures.photo), longest)
+    photo = color_photo = _pixels(pictures.photo, size)
+    if settings.color == "luminance":
+        photo = grey(luminance(photo))
+    sources = []
+    blend = settings.blend or (1.0,) * len(pictures.paintings)
+    for k, (picture, share) in enumerate(zip(pictures.paintings, blend, strict=True)):
+        own_size = painting_size(picture_size(picture), longest, settings)
+        painting = _pixels(picture, own_size)
+        if settings.color == "luminance":
+            painting = match_luminance(painting, photo)
+        elif settings.color == "histogram":
+            painting = match_colors(painting, photo)
+        mask = _mask(pictures.style_masks[k], own_size) if pictures.style_masks else None
+        sources.append(Source(painting, share, mask))
+    if not pictures.content_masks:
+        return photo, color_photo, [Region(tuple(sources))] if sources else []
+    regions = [
+        Region((source,), _mask(mask, size))
+        for source, mask in zip(sources, pictures.content_masks, strict=True)
+    ]
+    return photo, color_photo, regions
+
+
+def _pixels(picture: Picture, size: Size) -> Array:
+    pixels = load_image(picture) if isinstance(picture, str | Path) else np.asarray(picture)
+    return resize(pixels, size)
+
+
+def _mask(picture: Picture, size: Size) -> Array:
+    return luminance(_pixels(picture, size)) / 255

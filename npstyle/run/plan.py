@@ -1,0 +1,222 @@
+"""What a run is about to do: where, how large, with how much memory, and whether that is there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from npstyle.engine import threads as backend
+from npstyle.engine.device import CPU, TENSOR_CORES, Device, free_memory, held_memory
+from npstyle.errors import InputError
+from npstyle.images.image import fit_size
+from npstyle.networks.network import (
+    Network,
+    accelerate,
+    configure,
+    load_network,
+    shapes,
+    to_device,
+    to_tensor_cores,
+)
+from npstyle.run.pictures import Size, painting_size
+from npstyle.run.settings import Settings
+from npstyle.run.strategy import SHARE, Fit, Room, fit, whole_bytes
+from npstyle.search.optimize import vectors_held
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is about to do.
+
+    Attributes
+    ----------
+    network : Network
+    settings : Settings
+    photo_sizes : tuple of (height, width)
+        At each scale; the last is the result's.
+    painting_sizes : tuple of (height, width)
+        Each painting's at the last scale.
+    threads : int
+    fits : tuple of Fit
+        How each scale is worked on.
+    device : Device
+    room : Room
+    """
+
+    network: Network
+    settings: Settings
+    photo_sizes: tuple[Size, ...]
+    painting_sizes: tuple[Size, ...]
+    threads: int
+    fits: tuple[Fit, ...]
+    device: Device = CPU
+    room: Room = field(default_factory=Room)
+
+    @property
+    def memory(self) -> int:
+        """Bytes, of the device's, that the run will take on top of what the process holds now."""
+        return max(fit.memory for fit in self.fits)
+
+    @property
+    def peak_memory(self) -> int:
+        """Expected peak memory of the whole process on the device, in bytes."""
+        return self.memory + held_memory(self.device)
+
+
+def prepared(network: Network | str | Path | None, settings: Settings, device: Device) -> Network:
+    """Load a network if it is not loaded yet, and set it up as the settings ask for."""
+    if not isinstance(network, Network):
+        network = load_network(network)
+    network = configure(network, settings.pooling, settings.dtype, settings.edges)
+    wanted = [*settings.content_layers, *settings.style_layers]
+    if settings.precision != "float32":
+        _check_tensor_cores(settings.precision, device)
+        network = to_tensor_cores(network, wanted, settings.precision)
+    if device.is_gpu:
+        network = to_device(network)
+    if settings.dtype == settings.precision == "float32" and not settings.exact:
+        network = accelerate(network, wanted)
+    return network
+
+
+def _check_tensor_cores(precision: str, device: Device) -> None:
+    """Raise InputError if the device has none that the kernels know."""
+    if not device.is_gpu:
+        reason = f", and there is none: {device.missing}" if device.missing else ""
+        raise InputError(
+            f"--precision {precision}: is for a GPU's tensor cores{reason}; on the CPU leave it out"
+        )
+    if device.capability < TENSOR_CORES:
+        raise InputError(
+            f"--precision {precision}: needs compute capability {TENSOR_CORES / 10} or more, and "
+            f"{device.name} has {device.capability / 10}; leave it out"
+        )
+
+
+def make_plan(
+    network: Network,
+    settings: Settings,
+    photo: Size,
+    paintings: Sequence[Size],
+    threads: int | None = None,
+    device: Device = CPU,
+    room: Room | None = None,
+) -> Plan:
+    """Count sizes and memory of a run; check that the pictures reach every layer.
+
+    Parameters
+    ----------
+    network : Network
+    settings : Settings
+    photo : (height, width)
+        Before scaling.
+    paintings : sequence of (height, width)
+    threads : int, optional
+        One per physical core if not given.
+    device : Device
+        Where the network is.
+    room : Room, optional
+
+    Raises
+    ------
+    InputError
+        If a layer is unknown or a picture too small for it, or no tile fits.
+    """
+    threads, room = backend.thread_count(threads), room or Room()
+    photo_sizes = tuple(fit_size(*photo, size) for size in settings.scale_sizes())
+    painting_sizes = [
+        tuple(painting_size(painting, size, settings) for painting in paintings)
+        for size in settings.scale_sizes()
+    ]
+    for photo_size, own_sizes in zip(photo_sizes, painting_sizes, strict=True):
+        shapes(network, [*settings.content_layers, *settings.style_layers], *photo_size)
+        for own_size in own_sizes:
+            shapes(network, settings.style_layers, *own_size)
+    if device.is_gpu:
+        if isinstance(room.tile, int) or room.cluster is not None:
+            raise InputError(
+                "--tile: tiles are run by NumPy only; use --device cpu, or leave it out"
+            )
+        fits = tuple(
+            _on_gpu(network, settings, *sizes, threads)
+            for sizes in zip(photo_sizes, painting_sizes, strict=True)
+        )
+    else:
+        memory = _allowed(device, room, SHARE)
+        fits = tuple(
+            fit(network, settings, *sizes, threads, room, memory)
+            for sizes in zip(photo_sizes, painting_sizes, strict=True)
+        )
+    return Plan(network, settings, photo_sizes, painting_sizes[-1], threads, fits, device, room)
+
+
+def _on_gpu(
+    network: Network, settings: Settings, photo: Size, paintings: Sequence[Size], threads: int
+) -> Fit:
+    """The one way that a card knows."""
+    vectors = vectors_held(settings.optimizer, settings.iterations, on_gpu=True)
+    return Fit(None, None, whole_bytes(network, settings, photo, paintings, threads, vectors))
+
+
+def _allowed(device: Device, room: Room, share: float = 1.0) -> int:
+    """Bytes that a run may take on top of what the process holds; a share of what is free."""
+    if room.memory is not None:
+        return room.memory - held_memory(device)
+    return int(share * free_memory(device))
+
+
+def check_memory(plan: Plan) -> None:
+    """Raise InputError, naming a size that fits, if the plan needs more memory than there is."""
+    free = _allowed(plan.device, plan.room)
+    if plan.memory <= free:
+        return
+    needs = (
+        f"the run needs {plan.memory / 1e9:.2f} GB of {_whose_memory(plan.device)} "
+        f"and {max(0, free) / 1e9:.2f} GB are"
+    )
+    if plan.room.memory is not None:
+        given, needed = plan.room.memory / 1e9, plan.peak_memory / 1e9
+        raise InputError(
+            f"--memory {given:.2f}GB: the run needs {needed:.2f} GB in all; allow that much, or "
+            f"{_mend(plan, free)}"
+        )
+    if isinstance(plan.room.tile, int):
+        raise InputError(
+            f"--tile {plan.room.tile}: {needs} left for it; use a smaller tile, or --tile auto"
+        )
+    size = plan.settings.scale_sizes()[-1]
+    raise InputError(f"--size {size}: {needs} free; {_mend(plan, free)}")
+
+
+def out_of_memory(plan: Plan | None, device: Device) -> str:
+    """What to say where memory ran out all the same."""
+    if plan is None:
+        return f"--device {device}: {_whose_memory(device)} does not hold the network; free some"
+    return (
+        f"--size {plan.settings.scale_sizes()[-1]}: {_whose_memory(device)} ran out, though the "
+        f"run was to need {plan.memory / 1e9:.2f} GB; {_mend(plan, plan.memory * 3 // 4)}"
+    )
+
+
+def _whose_memory(device: Device) -> str:
+    return "the GPU's memory" if device.is_gpu else "memory"
+
+
+def _mend(plan: Plan, free: int) -> str:
+    """What to do about a plan that needs more memory than this."""
+    size, smaller = plan.settings.scale_sizes()[-1], plan
+    try:
+        while smaller.memory > free:
+            size = size * 31 // 32
+            settings = replace(plan.settings, size=size, scales=(size,))
+            smaller = make_plan(
+                plan.network,
+                settings,
+                plan.photo_sizes[-1],
+                plan.painting_sizes,
+                plan.threads,
+                plan.device,
+                plan.room,
+            )
+        return f"use --size {size} or less"
+    except InputError:  # too small for the network: no size is left
+        return "free some memory first"

@@ -1,0 +1,45 @@
+"""The picture that the search starts from."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npstyle.images.color import with_statistics
+from npstyle.images.image import load_image, resize
+from npstyle.run.settings import Settings
+from npstyle.search.box import PIXEL_MAX
+
+Array = NDArray[Any]
+
+NOISE_DEVIATION = 10.0
+"""Of the white noise around middle grey. Stronger noise leaves grain that pooling cannot see."""
+
+
+def starting_picture(settings: Settings, photo: Array, painting: Array | None) -> Array:
+    """Return the pixels (height, width, 3) that the optimiser starts from, of the photo's size.
+
+    Parameters
+    ----------
+    settings : Settings
+        `init` and `seed` are used.
+    photo, painting : arrays (height, width, 3), 0..255
+        The painting may be missing if `init` does not need it.
+
+    Raises
+    ------
+    InputError
+        If `settings.init` is a file that cannot be read.
+    """
+    height, width = photo.shape[:2]
+    rng = np.random.default_rng(settings.seed)
+    if settings.init == "content":
+        return photo
+    if settings.init == "noise":
+        noise = rng.normal(0, NOISE_DEVIATION, photo.shape)
+        return np.clip(PIXEL_MAX / 2 + noise, 0, PIXEL_MAX)
+    if settings.init == "style" and painting is not None:
+        return resize(painting, (height, width))
+    if settings.init == "style-stats" and painting is not None:
+        return with_statistics(rng.standard_normal(photo.shape), painting)
+    return resize(load_image(settings.init), (height, width))

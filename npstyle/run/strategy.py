@@ -1,0 +1,298 @@
+"""What a run does where memory is short: tiles, fewer pairs, arrays on disk.
+
+Of the ways below, the first that fits is taken. The pictures that they lead to are the same, to
+rounding (tiles, float32 pairs) or to what a search with fewer pairs finds:
+
+1. the whole picture at once, SciPy's L-BFGS-B with ten pairs of float64 pictures,
+2. the same with ten pairs in float32 (`npstyle.search.lbfgs`), then with five,
+3. tiles of 512 pixels or more, as large as can be, with ten, five or three pairs in float32,
+4. smaller tiles and three pairs.
+
+With a folder for scratch, the pairs and the content's targets are files there, and take no memory.
+Adam, which nobody is given who did not ask for it, goes from the whole picture to tiles.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from npstyle.engine.device import Device, find_device
+from npstyle.engine.disk import on_disk
+from npstyle.engine.memory import (
+    largest_tile,
+    run_bytes,
+    strips_bytes,
+    targets_bytes,
+    tile_bytes,
+    with_gaps,
+)
+from npstyle.errors import InputError
+from npstyle.networks.network import Network, shapes
+from npstyle.run.settings import Settings
+from npstyle.search.optimize import CORRECTIONS, pairs_bytes, vectors_held
+from npstyle.tiles.cut import cell
+from npstyle.tiles.passes import tile_cost
+
+Size = tuple[int, int]
+TileChoice = int | Literal["auto", "off"]
+
+SHARE = 0.8
+"""Of the memory that is free, what a run may take if nobody says."""
+
+GOOD_TILE = 512
+"""Smaller tiles spend more than half of their work on halos; fewer pairs cost less."""
+
+CLUSTER_TILE = 1024
+"""Longest side of the tiles that a cluster is given."""
+
+SMALLEST_TILE = 96
+"""No smaller tile is chosen: this one takes nine times as long as one piece."""
+
+FEWER_PAIRS = (5, 3)
+"""m, where ten pairs do not fit."""
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much room a run is given.
+
+    Attributes
+    ----------
+    tile : "auto", "off" or int
+        Longest side of a tile in pixels; "auto": tiles only where the whole picture does not fit.
+    memory : int, optional
+        Peak memory in bytes that the process may reach; `SHARE` of what is free if not given.
+    scratch : Path, optional
+        A folder for arrays that are as large as the picture.
+    cluster : str, optional
+        Address of a cluster that the tiles are given to; see `npstyle.tiles.cluster.cluster.connect`.
+    """
+
+    tile: TileChoice = "auto"
+    memory: int | None = None
+    scratch: Path | None = None
+    cluster: str | None = None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How one scale of a run is worked on.
+
+    Attributes
+    ----------
+    tile : int or None
+        Longest side of a tile; None: the whole picture at once.
+    pairs : int or None
+        m, of float32 pairs; None: the optimiser as it comes.
+    memory : int
+        Bytes that this takes on top of what the process holds.
+    disk : int
+        Bytes in the folder for scratch.
+    cost : float
+        How many times the work of an evaluation of the whole picture.
+    """
+
+    tile: int | None
+    pairs: int | None
+    memory: int
+    disk: int = 0
+    cost: float = 1.0
+
+
+def parse_tile(text: str) -> TileChoice:
+    """Read "auto", "off" or a number of pixels; InputError if it is none."""
+    if text in ("auto", "off"):
+        return "auto" if text == "auto" else "off"
+    if not re.fullmatch(r"[1-9]\d{0,8}", text):
+        raise InputError(f"--tile {text}: give auto, off, or a tile's longest side in pixels")
+    return int(text)
+
+
+def parse_memory(text: str) -> int:
+    """Read a size such as "4GB", "800 MB" or "3.5GiB" in bytes; InputError if it is none."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    if match is None or (match[3] and not match[2]) or float(match[1]) == 0:
+        raise InputError(f"--memory {text}: give a size such as 4GB or 800MB")
+    unit = UNITS[match[2].upper()]
+    return int(float(match[1]) * (2 ** (10 * round(math.log(unit, 1000))) if match[3] else unit))
+
+
+def parse_room(
+    tile: str = "auto",
+    memory: str | None = None,
+    scratch: Path | None = None,
+    cluster: str | None = None,
+) -> Room:
+    """The room that options give; InputError if one cannot be read, or nothing written there."""
+    if scratch is not None:
+        on_disk(scratch)
+    size = None if memory is None else parse_memory(memory)
+    return Room(parse_tile(tile), size, scratch, cluster)
+
+
+def find_place(device: str, room: Room) -> Device:
+    """The device that is asked for; where a cluster runs the tiles, no card is looked for."""
+    return find_device("cpu" if device == "auto" and room.cluster else device)
+
+
+def fit(
+    network: Network,
+    settings: Settings,
+    photo: Size,
+    paintings: Sequence[Size],
+    threads: int,
+    room: Room,
+    memory: int,
+) -> Fit:
+    """The first way that fits.
+
+    Parameters
+    ----------
+    network : Network
+        On the CPU.
+    settings : Settings
+    photo : (height, width)
+        At the scale in question.
+    paintings : sequence of (height, width)
+        At the same scale; each may have a region of its own.
+    threads : int
+    room : Room
+    memory : int
+        Bytes that may be taken on top of what the process holds.
+
+    Returns
+    -------
+    Fit
+        If nothing fits, what takes least: whoever calls compares its memory.
+
+    Raises
+    ------
+    InputError
+        If a tile is asked for that is too small, or a network that cannot be cut.
+    """
+    ways = _ways(network, settings, photo, paintings, threads, room, memory)
+    found = next(ways)
+    for other in ways:
+        if found.memory <= memory:
+            break
+        found = other
+    if found.tile is None or found.memory > memory:
+        return found
+    content, style = settings.content_layers, settings.style_layers
+    return replace(found, cost=tile_cost(network, content, style, photo, found.tile))
+
+
+def _ways(
+    network: Network,
+    settings: Settings,
+    photo: Size,
+    paintings: Sequence[Size],
+    threads: int,
+    room: Room,
+    memory: int,
+) -> Iterator[Fit]:
+    """All ways, the best first."""
+    wanted = [*settings.content_layers, *settings.style_layers]
+    strips = threads * strips_bytes(network, wanted, photo)
+    lean = settings.optimizer == "lbfgs"
+    picture = photo[0] * photo[1] * 3 * 8
+    targets = 0 if room.cluster else targets_bytes(network, settings, photo)
+    guides = _guides_bytes(network, settings, photo) * len(paintings)
+
+    def held(pairs: int | None) -> tuple[int, int]:
+        """Vectors that the search holds, and bytes of its float32 pairs."""
+        vectors = vectors_held(settings.optimizer, settings.iterations, pairs)
+        return vectors, pairs_bytes(pairs, photo) if pairs else 0
+
+    def placed(memory: int, movable: int) -> tuple[int, int]:
+        """Memory and disk, of which something is on disk if there is a folder for it."""
+        return (memory, movable) if room.scratch is not None else (memory + movable, 0)
+
+    def search(pairs: int | None) -> tuple[int, int]:
+        """Memory and disk for what is as large as the picture."""
+        vectors, kept = held(pairs)
+        return placed(vectors * picture + guides, kept + targets)
+
+    def whole(pairs: int | None) -> Fit:
+        vectors, kept = held(pairs)
+        needed = whole_bytes(network, settings, photo, paintings, threads, vectors)
+        return Fit(None, pairs, *placed(needed, kept))
+
+    def tiled(pairs: int | None, tile: int) -> Fit:
+        needed, disk = search(pairs)
+        needed += strips + max(
+            with_gaps(tile_bytes(network, layers, size, tile))
+            for layers, size in _cuts(settings, photo, paintings)
+        )
+        return Fit(tile, pairs, needed, disk)
+
+    def largest(pairs: int | None) -> int:
+        """The largest tile that fits; the smallest that is chosen if none does."""
+        left = memory - search(pairs)[0] - strips
+        smallest = max(SMALLEST_TILE, cell(network, wanted))
+        try:
+            found = min(
+                largest_tile(network, layers, size, left)
+                for layers, size in _cuts(settings, photo, paintings)
+            )
+        except InputError:
+            return smallest
+        return max(found, smallest)
+
+    in_files = room.scratch is not None
+    pairs = (CORRECTIONS,) if in_files else (CORRECTIONS, *FEWER_PAIRS)
+    if room.cluster is not None:  # which has the tiles, and the content's targets
+        if room.tile == "off":
+            raise InputError("--tile off: a cluster works by tiles; leave --cluster or this out")
+        tile = CLUSTER_TILE if room.tile == "auto" else room.tile
+        for m in (None, *(pairs if lean else ())):
+            needed, disk = search(m)
+            yield Fit(tile, m, needed, disk)
+        return
+    if room.tile != "auto":
+        for m in (None, *(pairs if lean else ())):
+            yield whole(m) if room.tile == "off" else tiled(m, room.tile)
+        return
+    for m in (None, *(pairs[:2] if lean else ())):
+        yield whole(m)
+    choices: Sequence[int | None] = pairs if lean else (None,)
+    for m in choices[:-1]:
+        tile = largest(m)
+        if tile >= GOOD_TILE:
+            yield tiled(m, tile)
+    yield tiled(choices[-1], largest(choices[-1]))
+
+
+def whole_bytes(
+    network: Network,
+    settings: Settings,
+    photo: Size,
+    paintings: Sequence[Size],
+    threads: int,
+    vectors: int,
+) -> int:
+    """Memory of a run in one piece, the largest painting's: `run_bytes` for all of them."""
+    return max(
+        run_bytes(network, settings, photo, painting, threads, vectors)
+        for painting in paintings or ((0, 0),)
+    )
+
+
+def _cuts(
+    settings: Settings, photo: Size, paintings: Sequence[Size]
+) -> list[tuple[list[str], Size]]:
+    """What is cut into tiles: the photo for all layers, the paintings for those of style."""
+    style = list(settings.style_layers)
+    return [([*settings.content_layers, *style], photo), *((style, size) for size in paintings)]
+
+
+def _guides_bytes(network: Network, settings: Settings, photo: Size) -> int:
+    """Memory of one region's weights of the positions."""
+    outputs = shapes(network, settings.style_layers, *photo)
+    values = (math.prod(outputs[network.depth(name)][1][:2]) for name in settings.style_layers)
+    return sum(values) * network.dtype.itemsize

@@ -1,0 +1,265 @@
+"""A picture in tiles: what each must see, and which positions of every layer are its own.
+
+What a position sees
+--------------------
+Along one axis, a layer with kernel k, stride s and padding p looks at the positions
+
+    s y - p, ..., s y - p + k - 1
+
+of the layer before it. Layer after layer that adds up: position y of layer l looks at the R_l
+pixels from S_l y - P_l on, its receptive field, with
+
+    R_l = R_(l-1) + (k - 1) S_(l-1)     P_l = P_(l-1) + p S_(l-1)     S_l = S_(l-1) s
+
+and R = S = 1, P = 0 at the pixels themselves. A ReLU changes nothing. (VGG-19's conv5_1 sees 156
+pixels from 16 y - 70 on.)
+
+Why tiles are exact
+-------------------
+A tile is the pixels [a, b) of each axis, run through the network as if they were a picture. Let a
+be a multiple of S_l. Then position y of the whole picture's layer l is position y - a / S_l of the
+tile's, and
+
+    both have the same value if all that y sees of the picture lies in the tile.
+
+By induction over the layers: y's window in the layer before holds positions of the picture, which
+see no more than y does, so that they are right, and padding. In front of the picture's first
+position the tile must begin with the picture (a = 0), and its padding is the picture's; so behind
+the last. Where the tile ends but the picture goes on, the tile pads what the picture does not, and
+every window that holds such padding belongs to a position whose receptive field reaches over the
+cut: the wrong values stay nearer to the cut than a receptive field. (p < k: with more, a window
+could hold nothing but padding. Such networks are refused. `edges = "replicate"` pads with the edge
+pixel, which is in the window itself.)
+
+Sums over positions, then, fall into sums over tiles. With the positions of layer l shared out, O_t
+being those that tile t owns, each of which sees no pixel of the picture outside of tile t,
+
+    G = sum_t sum_(k in O_t) F_k F_k^T          sum (F - P)^2 = sum_t sum_(k in O_t) (F_k - P_k)^2
+
+and the derivative of a function L of these sums at the pixels x is
+
+    dL/dx = sum_t sum_(k in O_t) (dF_k/dx)^T dL/dF_k
+
+where tile t alone gives the t-th term: a backward pass through its own activations with dL/dF_k at
+its own positions and 0 elsewhere. From an own position the chain rule only leads through positions
+whose receptive fields are parts of its own, all of which are right in the tile, values, gates and
+winners of pooling alike. What arrives at the halo's pixels belongs to them: it is added there to
+what the neighbours find.
+
+Who owns what
+-------------
+All cuts are multiples of the cell C, the stride of the deepest layer wanted (every S_l divides it).
+The tile that is cut out at [A, B) owns the positions A / S_l <= y < B / S_l of layer l, and the
+last one all that is left, of an odd size also the row that the pooling behind the layer drops. So
+at layer l it must see the pixels
+
+    A - P_l, ..., B - S_l - P_l + R_l - 1
+
+as far as the picture has them. Its halo begins at the last multiple of C that is not behind any of
+them, and ends with the last of them: where it ends need be no multiple of anything.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import product
+
+from npstyle.engine.threads import pieces
+from npstyle.errors import InputError
+from npstyle.networks.network import Conv, FastConv, Network, Pool, shapes
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What positions see along one axis: y sees the `size` pixels from `stride` y - `offset` on.
+
+    The symbols above: S, R and P.
+    """
+
+    stride: int
+    size: int
+    offset: int
+
+    def of(self, first: int, end: int) -> tuple[int, int]:
+        """Range of pixels that the positions first..end see, beyond the picture's edges, too."""
+        return self.stride * first - self.offset, self.stride * (end - 1) - self.offset + self.size
+
+
+@dataclass(frozen=True)
+class Span:
+    """A tile along one axis.
+
+    Attributes
+    ----------
+    core : slice
+        The pixels at which it was cut out; those of all spans make the whole axis.
+    pixels : slice
+        The same with its halo, within the picture: what the tile is run on.
+    own : dict of slices
+        Of each wanted layer of which it owns any, its positions in the whole picture's layer.
+    inside : dict of slices
+        The same positions in the tile's own layer.
+    """
+
+    core: slice
+    pixels: slice
+    own: dict[str, slice]
+    inside: dict[str, slice]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of a picture, and what it owns of each layer."""
+
+    rows: Span
+    columns: Span
+
+    @property
+    def pixels(self) -> tuple[slice, slice]:
+        """Where it lies in the picture, with its halo."""
+        return self.rows.pixels, self.columns.pixels
+
+    @property
+    def size(self) -> Size:
+        """Height and width with its halo."""
+        return _length(self.rows.pixels), _length(self.columns.pixels)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that it owns positions of; it need not be run any deeper."""
+        return tuple(name for name in self.rows.own if name in self.columns.own)
+
+    def own(self, layer: str) -> tuple[slice, slice]:
+        """Its positions of a layer in the whole picture's layer."""
+        return self.rows.own[layer], self.columns.own[layer]
+
+    def inside(self, layer: str) -> tuple[slice, slice]:
+        """Its positions of a layer in the tile's own layer."""
+        return self.rows.inside[layer], self.columns.inside[layer]
+
+
+def receptive_field(network: Network, name: str, axis: int = 0) -> ReceptiveField:
+    """What the positions of an activation see, along the height (axis 0) or the width.
+
+    Raises
+    ------
+    InputError
+        If there is no such activation, or a layer pads by as much as its kernel.
+    """
+    stride, size, offset = 1, 1, 0
+    for layer in network.layers[: network.depth(name) + 1]:
+        match layer:
+            case Conv():
+                kernel, step, padding = layer.weight.shape[axis], layer.stride, layer.padding
+            case FastConv():
+                kernel, step, padding = 3, 1, 1
+            case Pool():
+                kernel, step, padding = layer.size, layer.stride, 0
+            case _:
+                continue
+        if padding >= kernel:
+            raise InputError(
+                f"--tile: layer {layer.name} of network {network.name} pads by {padding} with a "
+                f"kernel of {kernel}, so that it sees nothing at the edge; use --tile off"
+            )
+        size += (kernel - 1) * stride
+        offset += padding * stride
+        stride *= step
+    return ReceptiveField(stride, size, offset)
+
+
+def cell(network: Network, wanted: Collection[str]) -> int:
+    """C, the smallest tile: the stride, in pixels, of the deepest wanted layer."""
+    return max((receptive_field(network, name).stride for name in wanted), default=1)
+
+
+def cut(network: Network, wanted: Collection[str], size: Size, tile: int) -> list[Tile]:
+    """Cut a picture into tiles, row by row.
+
+    Parameters
+    ----------
+    network : Network
+    wanted : names of activations
+        Where the losses are; their positions are shared out.
+    size : (height, width)
+        Of the picture.
+    tile : int
+        Longest side of a tile without its halo, in pixels; cuts are made at multiples of the cell.
+        The tiles are as equal as they can be. A tile that owns no position is left out.
+
+    Raises
+    ------
+    InputError
+        If the tile is smaller than a cell, the picture too small for a layer, a layer unknown, or
+        the network one that cannot be cut.
+    """
+    return [
+        Tile(rows, columns)
+        for rows, columns in product(
+            spans(network, wanted, size, tile, 0), spans(network, wanted, size, tile, 1)
+        )
+        if set(rows.own) & set(columns.own)
+    ]
+
+
+def spans(
+    network: Network, wanted: Collection[str], size: Size, tile: int, axis: int
+) -> list[Span]:
+    """The tiles of `cut` along one axis, the height (0) or the width; those that own anything."""
+    names = list(dict.fromkeys(map(network.canonical, wanted)))
+    C, outputs = cell(network, names), shapes(network, names, *size)
+    if tile < C:
+        raise InputError(
+            f"--tile {tile}: the layers wanted have one position per {C} pixels; "
+            f"use --tile {C} or more"
+        )
+    fields = {name: receptive_field(network, name, axis) for name in names}
+    lengths = {name: outputs[network.depth(name)][1][axis] for name in names}
+    cells = -(-size[axis] // C)
+    cores = [(first * C, end * C) for first, end in pieces(cells, -(-cells // (tile // C)))]
+    found = [_span(fields, lengths, C, size[axis], core) for core in cores]
+    return [span for span in found if span.own]
+
+
+def largest_size(network: Network, wanted: Collection[str], size: Size, tile: int) -> Size:
+    """Height and width, halo included, that no tile of `cut` exceeds."""
+    height, width = (
+        max((_length(span.pixels) for span in spans(network, wanted, size, tile, axis)), default=0)
+        for axis in (0, 1)
+    )
+    return height, width
+
+
+def _span(
+    fields: dict[str, ReceptiveField],
+    lengths: dict[str, int],
+    C: int,
+    length: int,
+    core: tuple[int, int],
+) -> Span:
+    own = {}
+    start, stop = length, 0
+    for name, field in fields.items():
+        first = min(core[0] // field.stride, lengths[name])
+        end = min(core[1] // field.stride, lengths[name]) if core[1] < length else lengths[name]
+        if first < end:
+            own[name] = first, end
+            seen = field.of(first, end)
+            start, stop = min(start, max(0, seen[0])), max(stop, min(length, seen[1]))
+    start = start // C * C
+    inside = {
+        name: slice(first - start // fields[name].stride, end - start // fields[name].stride)
+        for name, (first, end) in own.items()
+    }
+    return Span(
+        slice(core[0], min(core[1], length)),
+        slice(start, stop),
+        {name: slice(*positions) for name, positions in own.items()},
+        inside,
+    )
+
+
+def _length(pixels: slice) -> int:
+    length: int = pixels.stop - pixels.start
+    return length

@@ -1,0 +1,36 @@
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from npstyle.cli import console
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock.now)
+    return clock
+
+
+def left_after(display, clock, seconds, iteration, capsys):
+    clock.now += seconds
+    display.update(
+        SimpleNamespace(iteration=iteration, evaluations=iteration, loss=1.0, parts={"tv": 1.0})
+    )
+    return re.search(r"(\S+) left", capsys.readouterr().out)[1]
+
+
+def test_the_time_left_counts_what_steps_at_larger_scales_cost(clock, capsys):
+    display = console.ProgressDisplay(4, quiet=False)
+    display.weigh((2, 2), (1.0, 9.0))
+    display.start()
+    assert left_after(display, clock, 1, 1, capsys) == "0:19"
+    assert left_after(display, clock, 1, 2, capsys) == "0:18"
+    assert left_after(display, clock, 9, 3, capsys) == "0:09"
+
+
+def test_the_time_left_of_a_run_that_goes_on_leaves_out_what_was_done_before(clock, capsys):
+    display = console.ProgressDisplay(10, quiet=False)
+    display.start()
+    assert left_after(display, clock, 2, 6, capsys) == "0:08"

@@ -1,0 +1,138 @@
+"""`npstyle gradcheck` and `npstyle explain` as a person runs them."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from npstyle.lab.battery import CHAPTERS
+from tests.cli.test_main import npstyle
+from tests.lab.test_mutations import MUTATIONS
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def readme_example():
+    return re.search(r"<!-- example -->\n```python\n(.*?)```", README.read_text(), re.S)[1]
+
+
+def test_the_battery_is_green_with_a_table_and_a_plot(tmp_path):
+    plot = tmp_path / "plot.png"
+    run = npstyle("gradcheck", "--quick", "--network", "builtin", "--plot", plot)
+    assert run.returncode == 0, run.stdout + run.stderr
+    for word in ("conv2d 3x3", "objective gatys", "complex step", "kinks", "all derivatives agree"):
+        assert word in run.stdout
+    assert max(map(len, run.stdout.splitlines())) <= 80
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_json_holds_every_figure():
+    run = npstyle("gradcheck", "--quick", "--json", "--size", 32)
+    assert run.returncode == 0, run.stderr
+    reports = json.loads(run.stdout, parse_constant=pytest.fail)
+    assert all(report["passed"] for report in reports)
+    assert {"method", "error", "kinks", "slopes", "remainders"} <= set(reports[0]["outcomes"][0])
+
+
+def test_the_readmes_example_finds_the_missing_factor_and_its_mend_is_right(tmp_path):
+    file = tmp_path / "my_formula.py"
+    file.write_text(readme_example())
+    run = npstyle("gradcheck", f"{file}:my_loss")
+    assert run.returncode == 1, run.stderr
+    assert "must be multiplied by 2 everywhere" in run.stdout
+    file.write_text(readme_example().replace("(2 / len", "(4 / len"))
+    run = npstyle("gradcheck", f"{file}:my_loss")
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_readme_states_how_many_mutations_there_are():
+    assert f"{len(MUTATIONS)} deliberately wrong derivatives" in README.read_text()
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_explain_shows_formula_code_and_proof(chapter):
+    run = npstyle("explain", chapter)
+    assert run.returncode == 0, run.stderr
+    found = CHAPTERS[chapter]
+    assert found.module.__doc__.strip().splitlines()[0] in run.stdout
+    for function in found.functions:
+        assert f"def {function.__name__}(" in run.stdout
+    assert "all derivatives agree" in run.stdout
+
+
+FILES = {
+    "no function": ("x = 1", "has no function loss; it has none"),
+    "syntax": ("def loss(x) return x", "raised SyntaxError"),
+    "import": ("import no_such_module_here", "raised ModuleNotFoundError"),
+    "raises": ("def loss(x): return 1 / 0\ndef loss_backward(x): return x", "ZeroDivisionError"),
+    "no gradient": ("def loss(x): return x.sum()", "pair (value, gradient)"),
+    "wrong shape": (
+        "def loss(x): return x.sum()\ndef loss_backward(x): return x[0]",
+        "gradient for input 0 has shape",
+    ),
+    "random": (
+        "import numpy as np\ndef loss(x): return np.random.rand()\ndef loss_backward(x): return x",
+        "without randomness",
+    ),
+    "not float": (
+        "def loss(x): return x.sum()\ndef loss_backward(x): return x\n"
+        "def loss_inputs(rng): return rng.integers(0, 9, 5)",
+        "needs a float array",
+    ),
+    "array without upstream": (
+        "def loss(x): return x * 2.0\ndef loss_backward(x): return x",
+        "must take dL/dF",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_file_that_cannot_be_checked_gets_one_sentence(tmp_path, case):
+    text, says = FILES[case]
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    run = npstyle("gradcheck", f"{file}:loss")
+    assert run.returncode == 2, run.stdout
+    assert says in run.stderr
+    assert "Traceback" not in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("gradcheck", "no.py:loss"), "no.py"),
+        (("gradcheck", "no_colon"), "FILE.py:NAME"),
+        (("gradcheck", "--size", "4"), "--size"),
+        (("gradcheck", "--samples", "0"), "--samples"),
+        (("gradcheck", "--network", "nowhere"), "nowhere"),
+        (("gradcheck", "--plot", "x.xyz"), ".xyz"),
+        (("gradcheck", "x.py:f", "--shape", "4,x"), "--shape 4,x"),
+        (("gradcheck", "--device", "gpu"), "--device gpu: give auto"),
+        (("gradcheck", "x.py:f", "--device", "auto"), "--device: a function of your own"),
+        (("explain", "lstm"), "conv2d"),
+    ],
+)
+def test_a_bad_option_gets_one_sentence(tmp_path, arguments, says):
+    run = npstyle(*arguments, cwd=tmp_path)
+    assert run.returncode == 2, run.stdout
+    assert says in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_without_matplotlib_a_plot_is_refused_before_the_work(tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ImportError('not here')")
+    code = "import sys; sys.path.insert(0, '.'); from npstyle.cli.main import main; main()"
+    from subprocess import run
+
+    found = run(
+        [sys.executable, "-c", code, "gradcheck", "--quick", "--plot", "x.png"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert found.returncode == 2
+    assert "npstyle[plots]" in found.stderr

@@ -1,0 +1,90 @@
+"""`npstyle weights` as a person runs it: in a process of its own."""
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from npstyle.networks.weights import find_weights
+
+from tests.networks import foreign
+
+
+def weights(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "npstyle.cli.main", "weights", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | environment,
+    )
+
+
+def test_a_file_is_converted_verified_and_shown(rng, tmp_path):
+    source = foreign.write_torch_zip(
+        tmp_path / "vgg.pth", foreign.torch_names(foreign.draw_values(rng))
+    )
+    run = weights("convert", source, tmp_path / "vgg.npz")
+    assert run.returncode == 0, run.stderr
+    assert "vgg19, 16 convolutions" in run.stdout
+    assert "(RGB pixel - [123.675, 116.28, 103.53])" in run.stdout
+    run = weights("verify", tmp_path / "vgg.npz")
+    assert run.returncode == 0, run.stderr
+    assert "all 16 mean activations agree" in run.stdout
+    assert "vgg.pth (torchvision)" in run.stdout
+
+
+class Command:
+    def __init__(self, line):
+        self.line = line
+
+    def __reduce__(self):
+        return os.system, (self.line,)
+
+
+def altered(folder):
+    """The built-in network with a bias that is not its own."""
+    from dataclasses import replace
+
+    from npstyle.networks.verify import with_check
+    from npstyle.networks.weights import load_weights, save_weights
+
+    own = with_check(load_weights(find_weights("builtin")))
+    save_weights(folder / "a.npz", replace(own, mean=(1.0, 2.0, 3.0)))
+    return ("verify", folder / "a.npz"), "was"
+
+
+def hostile(folder):
+    (folder / "a.pth").write_bytes(pickle.dumps(Command(f"touch {folder / 'MARK'}"), 2))
+    return ("convert", folder / "a.pth", folder / "b.npz"), "system"
+
+
+def unknown(folder):
+    shutil.copy(find_weights("builtin"), folder / "a.npz")
+    return ("convert", folder / "a.npz", folder / "b.npz"), "own format"
+
+
+def offline(_):
+    return ("fetch", "vgg16", "-q"), "6d6bbae143d832006294945121d1f1fc"
+
+
+def another_network(_):
+    return ("fetch", "vgg11"), "vgg11"
+
+
+@pytest.mark.parametrize("case", [altered, hostile, unknown, offline, another_network])
+def test_what_cannot_be_done_ends_with_one_sentence_and_exit_code_2(tmp_path, case):
+    arguments, culprit = case(tmp_path)
+    before = sorted(os.listdir(tmp_path))
+    own = {f"XDG_{name}_HOME": str(tmp_path) for name in ("DATA", "CACHE")}
+    closed = dict.fromkeys(("https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:1")
+    run = weights(*arguments, **closed, **(own if case is offline else {}))
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+    assert culprit in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1 or "Usage" in run.stderr
+    after = [name for name in os.listdir(tmp_path) if name != "npstyle"]
+    assert sorted(after) == before

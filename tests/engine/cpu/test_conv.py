@@ -1,0 +1,176 @@
+import time
+
+import numpy as np
+import pytest
+
+from npstyle.engine import threads as backend
+from npstyle.engine.cpu import conv
+from npstyle.engine.cpu.conv import conv2d, conv2d_backward, conv2d_backward_weights
+from tests.numeric import central_difference
+
+CASES = [
+    ((5, 6, 2), (3, 3), 1, 1),
+    ((5, 6, 2), (3, 3), 1, 0),
+    ((7, 5, 3), (3, 3), 2, 1),
+    ((7, 8, 2), (5, 3), 2, 2),
+    ((6, 9, 2), (2, 4), 3, 1),
+    ((4, 4, 3), (1, 1), 1, 0),
+    ((5, 5, 2), (1, 1), 2, 1),
+    ((3, 3, 1), (3, 3), 1, 3),
+]
+
+
+def literal_conv2d(image, weight, bias, stride, padding):
+    """The sum of the module's docstring, index by index."""
+    kernel_height, kernel_width, channels, filters = weight.shape
+    height, width = conv.output_size(image.shape, weight.shape, stride, padding)
+    out = np.zeros((height, width, filters))
+    for y, x, o in np.ndindex(out.shape):
+        total = bias[o]
+        for i, j, c in np.ndindex(kernel_height, kernel_width, channels):
+            u, v = stride * y + i - padding, stride * x + j - padding
+            if 0 <= u < image.shape[0] and 0 <= v < image.shape[1]:
+                total += image[u, v, c] * weight[i, j, c, o]
+        out[y, x, o] = total
+    return out
+
+
+def draw(rng, shape, kernel, filters=3):
+    image = rng.standard_normal(shape)
+    weight = rng.standard_normal((*kernel, shape[2], filters))
+    return image, weight, rng.standard_normal(filters)
+
+
+@pytest.mark.parametrize(("shape", "kernel", "stride", "padding"), CASES)
+def test_equals_the_printed_sum(rng, shape, kernel, stride, padding):
+    image, weight, bias = draw(rng, shape, kernel)
+    expected = literal_conv2d(image, weight, bias, stride, padding)
+    assert np.allclose(conv2d(image, weight, bias, stride, padding), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize(("shape", "kernel", "stride", "padding"), CASES)
+def test_backward_equals_central_differences(rng, shape, kernel, stride, padding):
+    image, weight, bias = draw(rng, shape, kernel)
+    upstream = rng.standard_normal(conv2d(image, weight, bias, stride, padding).shape)
+
+    def loss_of_image(x):
+        return np.sum(upstream * conv2d(x, weight, bias, stride, padding))
+
+    def loss_of_weight(w):
+        return np.sum(upstream * conv2d(image, w, bias, stride, padding))
+
+    def loss_of_bias(b):
+        return np.sum(upstream * conv2d(image, weight, b, stride, padding))
+
+    to_image = conv2d_backward(upstream, weight, image.shape, stride, padding)
+    to_weight, to_bias = conv2d_backward_weights(upstream, image, kernel, stride, padding)
+    assert np.allclose(to_image, central_difference(loss_of_image, image), atol=1e-7)
+    assert np.allclose(to_weight, central_difference(loss_of_weight, weight), atol=1e-7)
+    assert np.allclose(to_bias, central_difference(loss_of_bias, bias), atol=1e-7)
+
+
+@pytest.mark.parametrize(("shape", "kernel", "stride", "padding"), CASES)
+def test_backward_is_the_adjoint(rng, shape, kernel, stride, padding):
+    image, weight, _ = draw(rng, shape, kernel)
+    forward = conv2d(image, weight, None, stride, padding)
+    upstream = rng.standard_normal(forward.shape)
+    left = np.sum(forward * upstream)
+    right = np.sum(image * conv2d_backward(upstream, weight, image.shape, stride, padding))
+    assert left == pytest.approx(right, rel=1e-12)
+
+
+def test_strips_and_threads_do_not_change_a_bit(rng, monkeypatch):
+    image, weight, bias = draw(rng, (40, 30, 3), (3, 3), 8)
+    upstream = rng.standard_normal((40, 30, 8))
+    with backend.threads(1):
+        whole = conv2d(image, weight, bias, 1, 1)
+        to_weight, _ = conv2d_backward_weights(upstream, image, (3, 3), 1, 1)
+    with backend.threads(2):
+        assert np.array_equal(conv2d(image, weight, bias, 1, 1), whole)
+        shared, _ = conv2d_backward_weights(upstream, image, (3, 3), 1, 1)
+        assert np.array_equal(shared, to_weight)
+    monkeypatch.setattr(conv, "STRIP_BYTES", 20_000)
+    assert np.allclose(conv2d(image, weight, bias, 1, 1), whole, rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_dtype_is_kept(rng, dtype):
+    image, weight, bias = (a.astype(dtype) for a in draw(rng, (6, 5, 2), (3, 3)))
+    out = conv2d(image, weight, bias, 1, 1)
+    assert out.dtype == dtype
+    assert conv2d_backward(out, weight, image.shape, 1, 1).dtype == dtype
+    assert conv2d_backward_weights(out, image, (3, 3), 1, 1)[0].dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight_shape", "stride", "says"),
+    [
+        ((5, 5, 3), (3, 3, 2, 4), 1, "channels in"),
+        ((5, 5), (3, 3, 1, 4), 1, "expected an image"),
+        ((2, 5, 3), (3, 3, 3, 4), 1, "larger than the image"),
+        ((5, 5, 3), (3, 3, 3, 4), 0, "stride"),
+    ],
+)
+def test_wrong_shapes_are_named(shape, weight_shape, stride, says):
+    with pytest.raises(ValueError, match=says):
+        conv2d(np.zeros(shape), np.zeros(weight_shape), None, stride)
+
+
+def best_time(function, repeats=3):
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+@pytest.mark.slow
+def test_vgg_layers_run_at_70_percent_of_matmul(rng):
+    """VGG-19's convolutions up to conv5_1 at 512x384, against one large product, in float32."""
+    layers = [
+        *[(384, 512, 64, 64), (192, 256, 64, 128), (192, 256, 128, 128), (96, 128, 128, 256)],
+        *[(96, 128, 256, 256)] * 3,
+        (48, 64, 256, 512),
+        *[(48, 64, 512, 512)] * 3,
+        (24, 32, 512, 512),
+    ]
+    square = rng.standard_normal((2048, 2048), dtype=np.float32)
+    shares = []
+    with backend.threads(backend.physical_cores()):
+        arrays = {
+            layer: (
+                rng.standard_normal(layer[:3], dtype=np.float32),
+                rng.standard_normal((3, 3, *layer[2:]), dtype=np.float32),
+            )
+            for layer in set(layers)
+        }
+        for _ in range(5):
+            conv_seconds = sum(
+                best_time(lambda pair=arrays[layer]: conv2d(*pair, None, 1, 1), 1)
+                for layer in layers
+            )
+            operations = sum(2 * 9 * h * w * c * o for h, w, c, o in layers)
+
+            def products():
+                def multiply(queue):
+                    for first, end in queue:
+                        square[first:end] @ square
+
+                backend.share(multiply, backend.strips(2048, 512))
+
+            matmul_rate = 2 * 2048**3 / best_time(products)
+            shares.append(operations / conv_seconds / matmul_rate)
+    assert max(shares) >= 0.7, f"convolution over matmul: {shares}"
+
+
+def test_the_relu_behind_it_is_taken_along_both_ways(rng):
+    image, weight = rng.standard_normal((6, 7, 3)), rng.standard_normal((3, 3, 3, 9))
+    bias = rng.standard_normal(9)
+    F = conv2d(image, weight, bias, 1, 1, rectify=True)
+    assert np.array_equal(F, np.maximum(conv2d(image, weight, bias, 1, 1), 0))
+    gradient = rng.standard_normal(F.shape)
+    expected = conv2d_backward(gradient * (F > 0), weight, image.shape, 1, 1)
+    for activation in (F, F > 0):
+        found = conv2d_backward(gradient.copy(), weight, image.shape, 1, 1, activation)
+        assert np.array_equal(found, expected)

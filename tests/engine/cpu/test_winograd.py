@@ -1,0 +1,127 @@
+"""The fast route is the same function as the plain one, up to the rounding of float32."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from npstyle.engine import threads as backend
+from npstyle.engine.cpu import winograd
+from npstyle.engine.cpu.conv import conv2d, conv2d_backward
+from npstyle.engine.cpu.pooling import avg_pool2d, avg_pool2d_backward
+from npstyle.engine.cpu.relu import relu, relu_backward
+from npstyle.engine.cpu.winograd import (
+    transform_filters,
+    winograd_conv2d,
+    winograd_conv2d_backward,
+)
+from npstyle.lab.gradcheck import check_gradient
+from npstyle.networks.network import load_network
+from npstyle.run.settings import PRESETS
+from tests.gates import beside_float64
+from tests.numeric import relative_error
+
+SHAPES = [(8, 8, 3, 4), (5, 7, 4, 3), (1, 1, 2, 3), (2, 30, 3, 5), (33, 6, 5, 6), (13, 17, 16, 8)]
+
+
+@pytest.fixture(params=["strips", "whole layer"], autouse=True)
+def route(request, monkeypatch):
+    """Both ways through a layer, at sizes where only one of them would be taken."""
+    for name in ("FEW_TILES", "FEW_TILES_FOR_SMALL_FILTERS"):
+        monkeypatch.setattr(winograd, name, 0 if request.param == "strips" else 1e9)
+    monkeypatch.setattr(winograd, "STRIP_BYTES", 30_000)
+    monkeypatch.setattr(winograd, "STRIPS_PER_FILTERS", 1e9)
+
+
+def draw(rng, shape):
+    height, width, channels, filters = shape
+    image = rng.standard_normal((height, width, channels)).astype(np.float32)
+    weight = rng.standard_normal((3, 3, channels, filters)).astype(np.float32)
+    return image, weight, rng.standard_normal(filters).astype(np.float32)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_forward_and_backward_equal_the_plain_route_in_float64(rng, shape, threads):
+    image, weight, bias = draw(rng, shape)
+    filters = transform_filters(weight)
+    exact = conv2d(image.astype(float), weight.astype(float), bias.astype(float), 1, 1)
+    upstream = rng.standard_normal(exact.shape).astype(np.float32)
+    exact_backward = conv2d_backward(
+        upstream.astype(float), weight.astype(float), image.shape, 1, 1
+    )
+    with backend.threads(threads):
+        out = winograd_conv2d(image, filters, bias)
+        rectified = winograd_conv2d(image, filters, bias, rectify=True)
+        backward = winograd_conv2d_backward(upstream, filters)
+    assert out.dtype == backward.dtype == np.float32
+    assert relative_error(out, exact) < 3e-6
+    assert relative_error(backward, exact_backward) < 3e-6
+    assert np.array_equal(rectified, relu(out))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_backward_takes_the_gate_and_the_pooling_along(rng, shape):
+    image, weight, bias = (values.astype(float) for values in draw(rng, shape))
+    filters = transform_filters(weight)
+    activation = winograd_conv2d(image, filters, bias, rectify=True)
+    upstream = rng.standard_normal(activation.shape)
+    expected = conv2d_backward(relu_backward(upstream, activation), weight, image.shape, 1, 1)
+    for gate in (activation, activation > 0):
+        found = winograd_conv2d_backward(upstream, filters, gate)
+        assert np.allclose(found, expected, atol=1e-10)
+    if min(image.shape[:2]) >= 2:
+        pooled = rng.standard_normal(avg_pool2d(activation).shape)
+        upstream = avg_pool2d_backward(pooled, activation.shape)
+        expected = conv2d_backward(relu_backward(upstream, activation), weight, image.shape, 1, 1)
+        found = winograd_conv2d_backward(pooled, filters, activation > 0, pooling=2)
+        assert np.allclose(found, expected, atol=1e-10)
+
+
+def test_filters_transform_as_the_formula_says(rng):
+    weight = rng.standard_normal((3, 3, 2, 3))
+    U = transform_filters(weight).reshape(6, 6, 2, 3)
+    for c, o in np.ndindex(2, 3):
+        expected = winograd.G @ weight[:, :, c, o] @ winograd.G.T
+        assert np.allclose(U[:, :, c, o], expected, atol=1e-6)
+
+
+def test_one_tile_in_exact_arithmetic_is_the_plain_sum():
+    """F(4x4, 3x3) itself is exact: in float64 hardly anything is lost."""
+    rng = np.random.default_rng(1)
+    d, g = rng.integers(-9, 9, (6, 6)).astype(float), rng.integers(-9, 9, (3, 3)).astype(float)
+    A, B, G = winograd.A, winograd.B, winograd.G
+    Y = A.T @ ((G @ g @ G.T) * (B.T @ d @ B)) @ A
+    expected = [[np.sum(d[y : y + 3, x : x + 3] * g) for x in range(4)] for y in range(4)]
+    assert np.allclose(Y, expected, atol=1e-9)
+
+
+def test_the_laboratory_finds_it_right_and_a_lost_turn_wrong(rng):
+    image, weight, _ = draw(rng, (9, 7, 6, 6))
+    filters = transform_filters(weight)
+
+    def backward(g, x):
+        return winograd_conv2d_backward(g.astype(np.float32), filters)
+
+    def not_turned(g, x):
+        return winograd_conv2d(g.astype(np.float32), filters.transpose(0, 2, 1))
+
+    def check(derivative):
+        return check_gradient(
+            lambda x: winograd_conv2d(x, filters), derivative, [image], linear=(0,), samples=40
+        )
+
+    assert check(backward).passed, check(backward)
+    assert not check(not_turned).passed
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_objective_with_every_layer_fast_at_an_odd_size(rng, monkeypatch, preset, pooling):
+    monkeypatch.setattr("npstyle.networks.network.WIDE", 0)
+    photo, painting, pixels = (rng.uniform(0, 255, (45, 61, 3)) for _ in range(3))
+    settings = replace(PRESETS[preset], pooling=pooling)
+    found = beside_float64(load_network("builtin"), photo, painting, pixels, settings)
+    assert found.loss <= 1e-5
+    assert found.gradient <= 1e-4
+    assert found.gradient_with_gates <= 1e-5

@@ -1,0 +1,160 @@
+"""Runs CUDA kernels on the CPU: their own source, compiled by g++ with `shim.h`.
+
+Every run is strict. Arrays lie against pages that nobody may touch; outputs begin as NaN; and each
+kernel runs twice, with its threads in turned order and its arrays against the other page, and must
+give the same bits.
+"""
+
+import atexit
+import ctypes
+import mmap
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+
+from npstyle.engine.cuda import launch as cuda
+
+GXX = shutil.which("g++") if sys.platform == "linux" else None
+REASON = "no g++ on Linux here to compile the kernels for the CPU"
+PAGE, ALIGNED, NO_ACCESS = mmap.PAGESIZE, 16, 0
+LIBC = ctypes.CDLL(None) if GXX else None
+
+FAULTS = {
+    1: "a thread left while others waited at a barrier",
+    2: "touched memory outside an array",
+    3: "rows of an ldmatrix met in a bank",
+}
+
+TYPES = {"f": np.float32, "d": np.float64, "i": np.int32, "l": np.int64}
+
+
+class Out:
+    """An array that a kernel writes; `initial`, if it reads it first."""
+
+    def __init__(self, shape, dtype=np.float32, initial=None):
+        self.shape, self.dtype, self.initial = shape, np.dtype(dtype), initial
+
+    def first_value(self):
+        if self.initial is not None:
+            return self.initial
+        return np.full(self.shape, np.nan if self.dtype.kind == "f" else 0xAB, self.dtype)
+
+
+class Guarded:
+    """An array between pages that nobody may touch, against the first or against the last.
+
+    What is left of the pages between is filled with NaN, and must be so afterwards.
+    """
+
+    def __init__(self, values, at_end=False):
+        values = np.ascontiguousarray(values)
+        inner = -(-values.nbytes // PAGE) * PAGE
+        pages = mmap.mmap(-1, inner + 2 * PAGE)
+        whole = np.frombuffer(pages, np.uint8)
+        for guard in (whole[:PAGE], whole[-PAGE:]):
+            LIBC.mprotect(ctypes.c_void_p(guard.ctypes.data), ctypes.c_size_t(PAGE), NO_ACCESS)
+        self.raw = whole[PAGE:-PAGE]
+        self.raw[:] = 0xFF  # NaN in every float type
+        # At the end, as near to it as the alignment allows that CUDA's vector loads want.
+        self.first = (inner - values.nbytes) // ALIGNED * ALIGNED if at_end else 0
+        self.end = self.first + values.nbytes
+        inside = self.raw[self.first : self.end]
+        self.values = inside.view(values.dtype).reshape(values.shape)
+        self.values[...] = values
+        self.pointer = ctypes.c_void_p(inside.ctypes.data)
+
+    def untouched(self):
+        return bool(np.all(self.raw[: self.first] == 0xFF) and np.all(self.raw[self.end :] == 0xFF))
+
+
+@cache
+def folder():
+    """Where the compiled kernels lie; gone when Python ends."""
+    path = Path(mkdtemp(prefix="npstyle-shim-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+def compiled(name, text, kernels):
+    """Compile a source for the CPU; raises CalledProcessError where g++ finds fault with it."""
+    here = Path(__file__).parent
+    (folder() / f"{name}.cu").write_text(text, encoding="utf-8")
+    lines = ['#include "shim.h"', f'#include "{name}.cu"']
+    lines += [f"LAUNCHER({kernel})" for kernel in kernels]
+    driver, out = folder() / f"{name}.cpp", folder() / f"{name}.so"
+    driver.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = [GXX, "-std=c++17", "-O2", "-shared", "-fPIC", "-fno-gnu-unique", "-U_FORTIFY_SOURCE"]
+    command += ["-Wall", "-Wno-unknown-pragmas", f"-I{here}", str(driver), "-o", str(out)]
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(str(out))
+
+
+@cache
+def library(name):
+    """One of the package's chapters, compiled once."""
+    return compiled(name, cuda.source(name), cuda.kernels(name))
+
+
+def chapter_of(kernel):
+    return next(name for name in cuda.NAMES if kernel in cuda.kernels(name))
+
+
+def _argument(given, code):
+    if code == "p":
+        return given.pointer if given is not None else ctypes.c_void_p()
+    if isinstance(given, np.generic) and given.dtype != TYPES[code]:
+        raise TypeError(f"a kernel that takes {TYPES[code]} was given {given.dtype}")
+    kinds = {"i": ctypes.c_int, "l": ctypes.c_longlong, "f": ctypes.c_float, "d": ctypes.c_double}
+    return kinds[code](given)
+
+
+def launch_raw(binary, launch, arguments, turned=False):
+    """Run a kernel once, over what is given: `Guarded` arrays, None and numbers."""
+    signature = ctypes.c_char_p.in_dll(binary, f"signature_{launch.kernel}").value.decode()
+    assert len(signature) == len(arguments), f"{launch.kernel} takes {len(signature)} arguments"
+    values = [_argument(given, code) for given, code in zip(arguments, signature, strict=True)]
+    pointers = (ctypes.c_void_p * len(values))(
+        *(ctypes.cast(ctypes.byref(value), ctypes.c_void_p) for value in values)
+    )
+    triple = ctypes.c_int * 3
+    failed = getattr(binary, f"launch_{launch.kernel}")(
+        triple(*launch.grid), triple(*launch.block), int(turned), pointers
+    )
+    assert not failed, f"{launch.kernel}: {FAULTS[failed]}"
+    for array in arguments:
+        if isinstance(array, Guarded):
+            assert array.untouched(), f"{launch.kernel} wrote outside of an array"
+
+
+def run_once(binary, launch, arguments, turned):
+    guarded = []
+    for given in arguments:
+        if isinstance(given, Out):
+            given = Guarded(given.first_value(), at_end=not turned)
+        elif isinstance(given, np.ndarray):
+            given = Guarded(given, at_end=not turned)
+        guarded.append(given)
+    launch_raw(binary, launch, guarded, turned)
+    for given, array in zip(arguments, guarded, strict=True):
+        if isinstance(given, np.ndarray):
+            kept = np.array_equal(array.values, given, equal_nan=given.dtype.kind == "f")
+            assert kept, f"{launch.kernel} changed an input"
+    return [a.values for given, a in zip(arguments, guarded, strict=True) if isinstance(given, Out)]
+
+
+def run(launch, *arguments, binary=None):
+    """Run a kernel and return what it wrote: an array, or a list where there are several `Out`.
+
+    Arrays are handed over as copies, None as a null pointer, numbers as the type the kernel names.
+    """
+    binary = binary or library(chapter_of(launch.kernel))
+    first = run_once(binary, launch, arguments, turned=False)
+    second = run_once(binary, launch, arguments, turned=True)
+    for a, b in zip(first, second, strict=True):
+        assert a.tobytes() == b.tobytes(), f"{launch.kernel}: the order of threads changes it"
+    return first[0] if len(first) == 1 else first

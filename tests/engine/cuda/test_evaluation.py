@@ -1,0 +1,150 @@
+"""One whole evaluation by the CUDA kernels, run on the CPU, against the objective in float64.
+
+Pixels in, loss and gradient at the pixels out: the kernels in the order in which a launcher calls
+them, with NumPy's matrix products where cuBLAS stands. It shows that nothing is missing between
+them, and how far the whole is off: 1e-5 in float32 and 3e-3 on tensor cores at most.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from npstyle.engine.cpu.losses import total_variation_backward
+from npstyle.engine.cpu.winograd import transform_filters
+from npstyle.engine.cuda import launch as cuda
+from npstyle.engine.objective import StyleObjective
+from npstyle.networks.network import Conv
+from tests.engine.cuda import shim
+from tests.engine.cuda.routes import tensor_conv, winograd
+from tests.engine.cuda.shim import Out, run
+
+pytestmark = pytest.mark.skipif(shim.GXX is None, reason=shim.REASON)
+
+
+def forward_conv(image, layer, route):
+    """A 3x3 convolution with its bias and ReLU; returns the activation and its gate."""
+    filters = layer.weight.shape[3]
+    if route == "float32":
+        given = ("winograd_to_tiles", (image,), transform_filters(layer.weight), layer.bias)
+        return winograd(*given, image.shape, filters, rectify=1, gate=True)
+    return tensor_conv(image, layer.weight, route, bias=layer.bias, rectify=1, out_gate=True)
+
+
+def backward_conv(gradient, layer, route, gate, pooling):
+    """Back to its input, through the ReLU and an average pooling behind it."""
+    channels = layer.weight.shape[2]
+    if route == "float32":
+        given = (gradient, gate, None, pooling)
+        U = transform_filters(layer.weight)
+        return winograd(
+            "winograd_to_tiles_backward", given, U, None, gate.shape, channels, turned=1
+        )
+    # A power of two that brings the largest gradient near 1: float16 has no small numbers.
+    scale = 2.0 ** -np.floor(np.log2(np.abs(gradient).max()))
+    options = {"gate": gate, "pooling": pooling, "turned": 1, "scale": scale}
+    return tensor_conv(gradient, layer.weight, route, shape=gate.shape, **options)
+
+
+def squares(a, b, factor):
+    launch = cuda.reduction("squares_float32", a.size)
+    partial = run(launch, a, b, Out(launch.grid[0], np.float64), a.size)
+    return run(cuda.TOTAL, partial, Out(1, np.float64), partial.size, factor)[0]
+
+
+def style(F, target, beta, upstream):
+    """The weighted style loss, and its derivative added to `upstream`."""
+    height, width, N = F.shape
+    matrix = F.reshape(-1, N)
+    gram = matrix.T @ matrix / np.float32(height * width)
+    loss = beta * squares(gram, target, 1 / (4 * N**2))
+    factor = beta / (2 * N**2 * height * width)
+    launch = cuda.elementwise("style_slope_float32", gram.size)
+    slope = run(launch, gram, target, factor, Out(gram.shape), N)
+    launch = cuda.elementwise("style_backward_float32", F.size)
+    product = (matrix @ slope).reshape(F.shape)
+    return loss, run(launch, product, F, None, upstream, Out(F.shape), height * width, N, 0)
+
+
+def content(F, target, alpha):
+    launch = cuda.elementwise("content_backward_float32", F.size)
+    gradient = run(launch, F, target, alpha, None, Out(F.shape), 0, F.size)
+    return alpha * squares(F, target, 0.5), gradient
+
+
+def evaluate(objective, pixels, route):
+    """The weighted terms and the gradient; what `StyleObjective.__call__` does."""
+    network = objective.network
+    first, second, third = (layer for layer in network.layers if isinstance(layer, Conv))
+    height, width, count = *pixels.shape[:2], pixels.shape[0] * pixels.shape[1]
+    turned = int(network.channel_order == "BGR")
+    style_name, deep = objective.beta
+    target = objective.style_targets[0]
+
+    launch = cuda.elementwise("preprocess_float32", count)
+    colours = (*network.mean, *network.scale)
+    image = run(launch, pixels, Out(pixels.shape), count, turned, *colours)
+    N = first.weight.shape[3]
+    geometry = (height, width, 3, N, 3, 3, 1, 1, height, width)
+    launch = cuda.conv2d("float32", height, width, N)
+    F1 = run(launch, image, first.weight, first.bias, Out((height, width, N)), *geometry, 1)
+    F2, gate2 = forward_conv(F1, second, route)
+    pooled = (height // 2, width // 2, F2.shape[2])
+    launch = cuda.rows("avg_pool2d_float32", pooled[0], pooled[1] * pooled[2])
+    P = run(launch, F2, Out(pooled), *F2.shape, 2, 2, *pooled[:2])
+    F3, gate3 = forward_conv(P, third, route)
+
+    content_value, gradient = content(F3, objective.content_targets[deep], objective.alpha[deep])
+    deep_value, gradient = style(F3, target[deep], objective.beta[deep], gradient)
+    gradient = backward_conv(gradient, third, route, gate3, 1)
+    gradient = backward_conv(gradient, second, route, gate2, 2)
+    shallow_value, gradient = style(F1, target[style_name], objective.beta[style_name], gradient)
+    launch = cuda.conv2d_backward("float32", height, width, 3)
+    gradient = run(launch, gradient, first.weight, None, F1, Out(image.shape), *geometry)
+
+    launch = cuda.elementwise("preprocess_backward_float32", count)
+    gradient = run(launch, gradient, Out(pixels.shape, np.float64), count, turned, *network.scale)
+    launch = cuda.reduction("tv_float64", pixels.size)
+    partial = run(launch, pixels, Out(launch.grid[0], np.float64), *pixels.shape)
+    tv = run(cuda.TOTAL, partial, Out(1, np.float64), partial.size, objective.tv_weight)[0]
+    launch = cuda.elementwise("tv_backward_float64", pixels.size)
+    factor = objective.tv_weight
+    written = Out(pixels.shape, np.float64)
+    gradient = run(launch, pixels, factor, gradient, written, *pixels.shape)
+    values = {f"content {deep}": content_value, f"style {deep}": deep_value}
+    return values | {f"style {style_name}": shallow_value, "tv": tv}, gradient
+
+
+@pytest.mark.parametrize(
+    ("route", "tolerance"), [("float32", 1e-5), ("tf32", 3e-3), ("float16", 3e-3)]
+)
+def test_loss_and_gradient(rng, small_network, route, tolerance):
+    photo, painting, pixels = (rng.uniform(0, 255, (15, 18, 3)) for _ in range(3))
+    settings = {
+        "content_layers": {"conv2_1": 1.0},
+        # conv1_1's is large, and its way back is short: it must not hide the deeper layers.
+        "style_layers": {"conv1_1": 0.01, "conv2_1": 1.0},
+    }
+
+    def objective(dtype, tv_weight):
+        layers = tuple(
+            replace(layer, weight=layer.weight.astype(dtype), bias=layer.bias.astype(dtype))
+            if isinstance(layer, Conv)
+            else layer
+            for layer in small_network.layers
+        )
+        network = replace(small_network, layers=layers)
+        return StyleObjective(network, photo, painting, **settings, tv_weight=tv_weight)
+
+    # The total variation of noise is huge and in float64: it must not hide the network's part.
+    of_network = np.linalg.norm(objective(np.float64, 0.0)(pixels).gradient)
+    tv_weight = of_network / np.linalg.norm(total_variation_backward(pixels))
+    expected = objective(np.float64, tv_weight)(pixels)
+    parts, gradient = evaluate(objective(np.float32, tv_weight), pixels, route)
+    # Held to the network's parts alone: total variation is exact here and as large.
+    assert np.linalg.norm(gradient - expected.gradient) < tolerance * of_network
+    tv = expected.parts["tv"]
+    assert sum(parts.values()) - tv == pytest.approx(expected.loss - tv, rel=tolerance)
+    if route == "float32":
+        # (Of tf32, a single style term can show more: it squares a small difference of large G's.)
+        assert parts == pytest.approx(expected.parts, rel=tolerance)

@@ -1,0 +1,114 @@
+import importlib.util
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from npstyle.cli import console
+from npstyle.engine import threads as backend
+from npstyle.engine.device import CPU, Device, find_device, free_memory, on_device
+from npstyle.errors import InputError
+from tests.engine.cuda import cupy as stand_in
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    """CuPy's stand-in, which may be changed."""
+    monkeypatch.setitem(sys.modules, "cupy", stand_in)
+    return monkeypatch
+
+
+def test_auto_takes_the_first_card_and_a_number_the_one_it_names(cards):
+    assert str(find_device()) == str(find_device("cuda")) == "cuda:0"
+    device = find_device("cuda:1")
+    assert (str(device), device.name, device.capability) == ("cuda:1", "Stand-in", 90)
+    assert find_device("cpu") == CPU
+
+
+def test_without_cupy_nothing_is_imported_and_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr("npstyle.engine.device.find_spec", lambda name: None)
+    monkeypatch.setattr("npstyle.engine.cuda.arrays.cupy", lambda: pytest.fail("CuPy was imported"))
+    device = find_device("auto")
+    assert not device.is_gpu
+    assert "npstyle[cuda13]" in device.missing
+    with pytest.raises(InputError, match=r"--device cuda:1: CuPy is not installed"):
+        find_device("cuda:1")
+
+
+def test_the_plan_says_where_it_computes_and_why_not_on_a_card(cards, capsys):
+    console.print_device(find_device("cuda:1"))
+    console.print_device(Device(missing="it rains"), threads=2)
+    assert capsys.readouterr().out.splitlines() == [
+        "device    cuda:1, Stand-in",
+        "device    CPU, 2 threads",
+        "          no GPU: it rains",
+    ]
+
+
+def failing(error):
+    def fail(*_):
+        raise error
+
+    return fail
+
+
+DRIVER = "cudaErrorInsufficientDriver: CUDA driver version is insufficient"
+BROKEN = {
+    "no driver": ("runtime", {"getDeviceCount": failing(RuntimeError(DRIVER))}, "NVIDIA driver"),
+    "no card": (
+        "runtime",
+        {"getDeviceCount": failing(RuntimeError("cudaErrorNoDevice: none"))},
+        "no NVIDIA card",
+    ),
+    "cards hidden": ("runtime", {"getDeviceCount": lambda: 0}, "no card 0; CUDA sees 0"),
+    "unknown": ("runtime", {"getDeviceCount": failing(RuntimeError("a\nb"))}, r"\(a\)"),
+    "no NVRTC": ("nvrtc", {"getVersion": failing(ImportError("libnvrtc"))}, "no NVRTC"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_why_there_is_no_card_is_one_line_for_auto_and_an_error_for_cuda(cards, case):
+    part, changed, says = BROKEN[case]
+    namespace = SimpleNamespace(**(vars(getattr(stand_in.cuda, part)) | changed))
+    cards.setattr(stand_in.cuda, part, namespace)
+    device = find_device("auto")
+    assert not device.is_gpu
+    assert "\n" not in device.missing
+    with pytest.raises(InputError, match=says):
+        find_device("cuda")
+
+
+def test_a_card_that_is_too_old_is_refused(cards):
+    cards.setattr(stand_in.Device, "compute_capability", "61")
+    with pytest.raises(InputError, match=r"compute capability 6\.1; 7\.0"):
+        find_device("cuda")
+
+
+def test_a_cupy_that_cannot_be_imported_is_told(monkeypatch):
+    monkeypatch.setattr(
+        "npstyle.engine.device.find_spec", lambda name: importlib.util.find_spec("json")
+    )
+    monkeypatch.setattr(
+        "npstyle.engine.cuda.arrays.cupy", failing(ImportError("libcuda.so.1: not found"))
+    )
+    assert "libcuda.so.1" in find_device("auto").missing
+
+
+@pytest.mark.parametrize("text", ["gpu", "cuda:", "cuda:x", "cuda:-1", "CUDA", ""])
+def test_what_is_no_device_is_refused_by_name(text):
+    with pytest.raises(InputError, match=f"--device {text}: give auto, cpu, cuda"):
+        find_device(text)
+
+
+def test_a_run_on_a_card_may_take_what_is_free_and_leaves_no_limit(cards):
+    with on_device(find_device("cuda:1")):
+        assert stand_in.Device.current == 1
+        assert stand_in.pool.limit == stand_in.FREE
+    assert stand_in.Device.current == stand_in.pool.limit == 0
+    assert free_memory(find_device("cuda")) == stand_in.FREE
+
+
+def test_the_processors_memory_is_the_machines(monkeypatch):
+    monkeypatch.setattr(backend, "available_memory", lambda: 123)
+    with on_device(CPU):
+        assert free_memory(CPU) == 123

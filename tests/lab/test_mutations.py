@@ -1,0 +1,479 @@
+"""Wrong derivatives, each a small variation of the real one, must all be caught."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from npstyle.engine.cpu import losses
+from npstyle.engine.cpu.conv import _correlate, conv2d, conv2d_backward, conv2d_backward_weights
+from npstyle.engine.cpu.gram import gram_backward
+from npstyle.engine.cpu.padding import replicate_backward
+from npstyle.engine.cpu.pooling import (
+    avg_pool2d_backward,
+    l2_pool2d,
+    l2_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
+from npstyle.engine.cpu.relu import relu
+from npstyle.engine.objective import StyleObjective
+from npstyle.engine.passes import backward as network_backward
+from npstyle.engine.passes import forward
+from npstyle.images.image import preprocess_backward
+from npstyle.lab.battery import CHAPTERS, Subject
+from npstyle.lab.gradcheck import check_subject
+from npstyle.lab.kinks import kink_pattern
+from tests.numeric import adding, as_they_are
+
+MUTATIONS = {}
+
+
+def mutation(function):
+    """Collect a function (rng, network) -> Subject whose backward function is wrong."""
+    MUTATIONS[function.__name__] = function
+    return function
+
+
+def first(chapter, rng, k=0):
+    return list(CHAPTERS[chapter].subjects(rng))[k]
+
+
+def wrong(chapter, backward, k=0):
+    """A mutation that replaces the backward function of a chapter's k-th subject."""
+
+    def build(rng, network):
+        return replace(first(chapter, rng, k), backward=backward)
+
+    return build
+
+
+def square_conv(rng, to_image=None, to_weights=None):
+    """A convolution with as many channels out as in, so that swapped ones keep their shapes."""
+    x, w = rng.standard_normal((5, 6, 3)), rng.standard_normal((3, 3, 3, 3))
+    return Subject(
+        "conv2d",
+        lambda x, w, b: conv2d(x, w, b, 1, 1),
+        lambda g, x, w, b: (
+            to_image(g, w) if to_image else conv2d_backward(g, w, x.shape, 1, 1),
+            to_weights(g, x) if to_weights else conv2d_backward_weights(g, x, (3, 3), 1, 1)[0],
+            g.sum(axis=(0, 1)),
+        ),
+        (x, w, rng.standard_normal(3)),
+        linear=(0, 1, 2),
+    )
+
+
+@mutation
+def conv_kernel_not_turned(rng, network):
+    def to_image(g, w):
+        return _correlate(g, w.transpose(0, 1, 3, 2), None, 1, (1, 1), g.shape[:2])
+
+    return square_conv(rng, to_image)
+
+
+@mutation
+def conv_channels_not_swapped(rng, network):
+    return square_conv(rng, lambda g, w: conv2d(g, w[::-1, ::-1], None, 1, 1))
+
+
+@mutation
+def conv_padding_off_by_one(rng, network):
+    def to_image(g, w):
+        turned = w[::-1, ::-1].transpose(0, 1, 3, 2)
+        return _correlate(g, turned, None, 1, (0, 1), g.shape[:2])
+
+    return square_conv(rng, to_image)
+
+
+@mutation
+def conv_weight_gradient_turned(rng, network):
+    return square_conv(
+        rng, None, lambda g, x: conv2d_backward_weights(g, x, (3, 3), 1, 1)[0][::-1, ::-1]
+    )
+
+
+@mutation
+def conv_weight_gradient_channels_swapped(rng, network):
+    return square_conv(
+        rng,
+        None,
+        lambda g, x: conv2d_backward_weights(g, x, (3, 3), 1, 1)[0].transpose(0, 1, 3, 2),
+    )
+
+
+@mutation
+def conv_weight_gradient_without_the_border(rng, network):
+    def to_weights(g, x):
+        inner = g.copy()
+        inner[0] = 0
+        return conv2d_backward_weights(inner, x, (3, 3), 1, 1)[0]
+
+    return square_conv(rng, None, to_weights)
+
+
+@mutation
+def conv_bias_gradient_missing_a_sum(rng, network):
+    subject = first("conv2d", rng)
+    right = subject.backward
+    return replace(subject, backward=lambda g, x, w, b: (*right(g, x, w, b)[:2], g.sum(axis=0)[0]))
+
+
+@mutation
+def conv_stride_forgotten(rng, network):
+    subject = first("conv2d", rng, 1)
+    right = subject.backward
+    return replace(
+        subject,
+        backward=lambda g, x, w, b: (
+            conv2d_backward(g, w, x.shape, 1, 1),
+            *right(g, x, w, b)[1:],
+        ),
+    )
+
+
+MUTATIONS |= {
+    "relu_gate_forgotten": wrong("relu", lambda g, z: g),
+    "relu_gate_on_the_gradient": wrong("relu", lambda g, z: g * (g > 0)),
+    "relu_at_or_above_zero_of_its_output": wrong("relu", lambda g, z: g * (relu(z) >= 0)),
+    "relu_gate_turned_around": wrong("relu", lambda g, z: g * (z < 0)),
+    "relu_leaks": wrong("relu", lambda g, z: g * np.where(z > 0, 1, 1e-2)),
+    "avg_pool_factor_lost": wrong(
+        "avg_pool2d", lambda g, x: 4 * avg_pool2d_backward(g, x.shape, 2, 2)
+    ),
+    "avg_pool_factor_of_the_side": wrong(
+        "avg_pool2d", lambda g, x: 2 * avg_pool2d_backward(g, x.shape, 2, 2)
+    ),
+    "avg_pool_shifted_by_one": wrong(
+        "avg_pool2d", lambda g, x: np.roll(avg_pool2d_backward(g, x.shape, 2, 2), 1, axis=1)
+    ),
+    "avg_pool_overlap_counted_once": wrong(
+        "avg_pool2d",
+        lambda g, x: (
+            np.minimum(np.abs(avg_pool2d_backward(g, x.shape, 3, 2)), np.abs(g).max() / 9)
+            * np.sign(avg_pool2d_backward(g, x.shape, 3, 2))
+        ),
+        1,
+    ),
+    "avg_pool_window_and_stride_swapped": wrong(
+        "avg_pool2d", lambda g, x: avg_pool2d_backward(g, x.shape, 2, 2), 1
+    ),
+    "gram_factor_two_lost": wrong("gram", lambda g, x: gram_backward(g, x) / 2),
+    "gram_of_the_wrong_axis": wrong(
+        "gram", lambda g, x: ((g + g.T) @ x.reshape(6, -1)).reshape(x.shape)
+    ),
+    "tv_sign_of_the_rows": wrong(
+        "tv",
+        lambda g, x: (
+            g
+            * (
+                losses.total_variation_backward(x)
+                - 2 * losses.total_variation_backward(x.transpose(1, 0, 2)).transpose(1, 0, 2) * 0.5
+            )
+        ),
+    ),
+    "tv_factor_two_lost": wrong("tv", lambda g, x: g * losses.total_variation_backward(x) / 2),
+    "tv_wraps_around": wrong(
+        "tv",
+        lambda g, x: (
+            g * sum(2 * (2 * x - np.roll(x, 1, axis) - np.roll(x, -1, axis)) for axis in (0, 1))
+        ),
+    ),
+    "preprocess_channels_not_swapped_back": wrong(
+        "preprocess", lambda g, x: preprocess_backward(g, "RGB", (1.0, 0.5, 2.0))
+    ),
+    "preprocess_scale_forgotten": wrong(
+        "preprocess", lambda g, x: preprocess_backward(g, "BGR", (1.0, 1.0, 1.0))
+    ),
+    "preprocess_scale_in_the_wrong_order": wrong(
+        "preprocess", lambda g, x: preprocess_backward(g, "BGR", (2.0, 0.5, 1.0))
+    ),
+}
+
+
+@mutation
+def gram_transpose_of_the_upstream_forgotten(rng, network):
+    def backward(g, x):
+        positions = x.reshape(-1, x.shape[2])
+        return (positions @ (2 * g)).reshape(x.shape)
+
+    return replace(first("gram", rng), backward=backward)
+
+
+@mutation
+def max_pool_gradient_to_every_winner(rng, network):
+    def backward(g, x):
+        wins = x[:4, :6] == max_pool2d(x, 2, 2).repeat(2, 0).repeat(2, 1)
+        gradient = np.zeros_like(x)
+        gradient[:4, :6] = g.repeat(2, 0).repeat(2, 1) * wins
+        return gradient
+
+    return replace(first("max_pool2d", rng), backward=backward)
+
+
+@mutation
+def max_pool_gradient_to_every_position(rng, network):
+    return replace(
+        first("max_pool2d", rng), backward=lambda g, x: 4 * avg_pool2d_backward(g, x.shape, 2, 2)
+    )
+
+
+@mutation
+def max_pool_gradient_to_the_smallest(rng, network):
+    def backward(g, x):
+        return max_pool2d_backward(g, -x, max_pool2d(-x, 2, 2), 2, 2)
+
+    return replace(first("max_pool2d", rng), backward=backward)
+
+
+@mutation
+def max_pool_overlap_overwrites(rng, network):
+    def backward(g, x):
+        gradient = np.zeros_like(x)
+        pooled = max_pool2d(x, 3, 2)
+        for y, u, c in np.ndindex(pooled.shape):
+            window = x[2 * y : 2 * y + 3, 2 * u : 2 * u + 3, c]
+            i, j = np.unravel_index(np.argmax(window), (3, 3))
+            gradient[2 * y + i, 2 * u + j, c] = g[y, u, c]
+        return gradient
+
+    subject = first("max_pool2d", rng, 1)
+    x = subject.inputs[0]
+    x[2, 2] = 9.0  # wins four windows
+    return replace(subject, inputs=(x,), backward=backward)
+
+
+def without_corners(g):
+    inner = g.copy()
+    inner[0, 0] = inner[0, -1] = inner[-1, 0] = inner[-1, -1] = 0
+    return inner
+
+
+def window_sums(g, x, size=2, stride=2):
+    """Derivative of the sum of each window of x squared, divided by 2."""
+    return size**2 * avg_pool2d_backward(g, x.shape, size, stride) * x
+
+
+MUTATIONS |= {
+    "l2_pool_mean_forgotten": wrong(
+        "l2_pool2d", lambda g, x: 4 * l2_pool2d_backward(g, x, l2_pool2d(x))
+    ),
+    "l2_pool_root_forgotten": wrong("l2_pool2d", lambda g, x: window_sums(g, x) / 4),
+    "l2_pool_position_forgotten": wrong(
+        "l2_pool2d",
+        lambda g, x: l2_pool2d_backward(g, np.ones_like(x), l2_pool2d(x)),
+    ),
+    "l2_pool_sign_lost": wrong(
+        "l2_pool2d", lambda g, x: l2_pool2d_backward(g, np.abs(x), l2_pool2d(x))
+    ),
+    "replicate_border_dropped": wrong("replicate", lambda g, x: g[1:-1, 1:-1].copy()),
+    "replicate_corners_dropped": wrong(
+        "replicate", lambda g, x: replicate_backward(without_corners(g), 1)
+    ),
+    "replicate_edges_swapped": wrong("replicate", lambda g, x: replicate_backward(g[::-1], 1)),
+    "gram_weights_forgotten": wrong("gram", lambda g, x: gram_backward(g, x), 1),
+}
+
+
+def loss_of_activations(value, slope, z):
+    """A loss of F = relu(z) as a function of z, with the slope under test at F."""
+    return Subject(
+        "loss",
+        lambda z: value(relu(z)),
+        lambda g, z: g * slope(relu(z)),
+        (z,),
+        pattern=lambda z: (value(relu(z)), np.sign(z)),
+    )
+
+
+def content(slope):
+    def build(rng, network):
+        P = relu(rng.standard_normal((4, 5, 3)))
+        return loss_of_activations(
+            lambda F: losses.content_loss(F, P),
+            lambda F: slope(F, P),
+            rng.standard_normal((4, 5, 3)),
+        )
+
+    return build
+
+
+def style(slope):
+    def build(rng, network):
+        painting = relu(rng.standard_normal((3, 7, 3)))
+        A = losses.mean_gram(painting)
+        return loss_of_activations(
+            lambda F: losses.style_loss(losses.mean_gram(F), A),
+            lambda F: slope(F, losses.mean_gram(F), A),
+            rng.standard_normal((4, 5, 3)),
+        )
+
+    return build
+
+
+def guided(slope):
+    """The style loss in a region, with weights w of the positions."""
+
+    def build(rng, network):
+        A = losses.mean_gram(relu(rng.standard_normal((3, 7, 3))))
+        t = rng.uniform(0, 1, (4, 5))
+        w = t**2 / np.sum(t**2)
+        return loss_of_activations(
+            lambda F: losses.style_loss(losses.mean_gram(F, w), A),
+            lambda F: slope(F, losses.mean_gram(F, w), A, w),
+            rng.standard_normal((4, 5, 3)),
+        )
+
+    return build
+
+
+right_style = losses.style_loss_backward
+MUTATIONS |= {
+    "guided_weights_forgotten": guided(lambda F, G, A, w: right_style(F, G, A)),
+    "guided_weights_not_squared": guided(
+        lambda F, G, A, w: right_style(F, G, A, weights=np.sqrt(w) / np.sqrt(w).sum())
+    ),
+    "guided_positions_divided_again": guided(
+        lambda F, G, A, w: right_style(F, G, A, weights=w) / w.size
+    ),
+    "guided_whole_gram_compared": guided(
+        lambda F, G, A, w: right_style(F, losses.mean_gram(F), A, weights=w)
+    ),
+    "content_gate_on_the_photo": content(lambda F, P: (F - P) * (P > 0)),
+    "content_gate_forgotten": content(lambda F, P: F - P),
+    "content_sign": content(lambda F, P: (P - F) * (F > 0)),
+    "content_half_lost": content(lambda F, P: 2 * (F - P) * (F > 0)),
+    "style_quarter_lost": style(lambda F, G, A: 4 * right_style(F, G, A)),
+    "style_channels_squared_lost": style(lambda F, G, A: 9 * right_style(F, G, A)),
+    "style_channels_not_squared": style(lambda F, G, A: 3 * right_style(F, G, A)),
+    "style_positions_lost": style(lambda F, G, A: 20 * right_style(F, G, A)),
+    "style_positions_of_the_painting": style(lambda F, G, A: 20 / 21 * right_style(F, G, A)),
+    "style_gate_forgotten": style(lambda F, G, A: gram_backward((G - A) / (2 * 9 * 20), F)),
+    "style_sign": style(lambda F, G, A: right_style(F, A, G)),
+    "style_gram_not_subtracted": style(lambda F, G, A: right_style(F, G, np.zeros_like(A))),
+}
+
+
+def whole(network, rng, backward, **weights):
+    """The objective on a small network, with a backward function under test."""
+    photo, painting, x = (rng.uniform(0, 255, (8, 8, 3)) for _ in range(3))
+    options = {
+        "content_layers": {"conv2_1": 1.0},
+        "style_layers": {"conv1_1": 1.0, "conv2_1": 1.0},
+        "content_weight": 3.0,
+        "style_weight": 50.0,
+        "tv_weight": 1e-2,
+    }
+    objective = StyleObjective(network, photo, painting, **options)
+    mutated = StyleObjective(network, photo, painting, **(options | weights))
+
+    def traced(x):
+        loss, tape = objective.value(x)
+        return loss, kink_pattern(network, tape)
+
+    return Subject(
+        "objective",
+        lambda x: objective.value(x)[0],
+        lambda g, x: g * backward(mutated, x),
+        (x,),
+        pattern=traced,
+    )
+
+
+@mutation
+def objective_alpha_and_beta_swapped(rng, network):
+    return whole(network, rng, lambda f, x: f(x).gradient, content_weight=50.0, style_weight=3.0)
+
+
+@mutation
+def objective_total_variation_forgotten(rng, network):
+    return whole(network, rng, lambda f, x: f(x).gradient, tv_weight=0.0)
+
+
+@mutation
+def objective_one_layer_forgotten(rng, network):
+    return whole(network, rng, lambda f, x: f(x).gradient, style_layers={"conv2_1": 1.0})
+
+
+def through_network(rng, network, spoil):
+    """<u, activations> of two layers, with the tape or the gradients spoilt before backward."""
+    names = ("conv1_1", "conv2_1")
+
+    def value(x):
+        found, _ = forward(network, x, as_they_are(names))
+        return np.concatenate([found[name].ravel() for name in names])
+
+    def backward(g, x):
+        found, tape = forward(network, x, as_they_are(names))
+        at = found["conv1_1"].size
+        gradients = {
+            "conv1_1": g[:at].reshape(found["conv1_1"].shape).copy(),
+            "conv2_1": g[at:].reshape(found["conv2_1"].shape).copy(),
+        }
+        spoil(tape, gradients)
+        return network_backward(network, tape, adding(gradients))
+
+    def traced(x):
+        _, tape = forward(network, x, as_they_are(names))
+        return value(x), kink_pattern(network, tape)
+
+    return Subject("network", value, backward, (rng.standard_normal((8, 8, 3)),), pattern=traced)
+
+
+@mutation
+def network_gate_of_one_layer_forgotten(rng, network):
+    def spoil(tape, gradients):
+        tape.entries[3] = np.ones_like(tape.entries[3])
+
+    return through_network(rng, network, spoil)
+
+
+@mutation
+def network_loss_at_a_middle_layer_dropped(rng, network):
+    def spoil(tape, gradients):
+        gradients["conv1_1"][:] = 0
+
+    return through_network(rng, network, spoil)
+
+
+@mutation
+def network_middle_layer_added_twice(rng, network):
+    def spoil(tape, gradients):
+        gradients["conv1_1"] *= 2
+
+    return through_network(rng, network, spoil)
+
+
+def test_there_are_at_least_25_mutations():
+    assert len(MUTATIONS) >= 25
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_wrong_derivative_is_caught(small_network, name, seed):
+    subject = MUTATIONS[name](np.random.default_rng(seed), small_network)
+    assert not check_subject(subject, samples=60, directions=5, seed=seed).passed
+
+
+def test_the_network_subjects_are_right_without_their_mutation(small_network, rng):
+    """The mutations of network and objective are caught for what they change, not by accident."""
+    for subject in (
+        whole(small_network, rng, lambda f, x: f(x).gradient),
+        through_network(rng, small_network, lambda tape, gradients: None),
+        content(losses.content_loss_backward)(rng, small_network),
+        style(losses.style_loss_backward)(rng, small_network),
+        guided(lambda F, G, A, w: right_style(F, G, A, weights=w))(rng, small_network),
+        square_conv(rng),
+    ):
+        report = check_subject(subject)
+        assert report.passed, report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_right_derivatives_are_never_accused_over_200_seeds(chapter):
+    for seed in range(200):
+        for subject in CHAPTERS[chapter].subjects(np.random.default_rng(seed)):
+            report = check_subject(subject, samples=25, directions=3, seed=seed)
+            accused = [o for o in report.outcomes if not o.passed]
+            assert not accused, (seed, subject.name, accused)

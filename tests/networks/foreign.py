@@ -1,0 +1,198 @@
+"""Writers of other programs' files of weights, from the same values.
+
+Values are Caffe's: by "conv1_1" a kernel (out, in, 3, 3) and a bias (out,); input BGR, 0..255, less
+the mean.
+"""
+
+import io
+import json
+import struct
+import zipfile
+
+import h5py
+import numpy as np
+from scipy.io import savemat
+
+from npstyle.networks.architecture import VGG_BLOCKS
+from npstyle.networks.formats.pytorch import MAGIC
+
+MEAN_RGB = (123.68, 116.779, 103.939)
+KERAS_NAMES = {
+    "old": ("{0}/{0}_W_1:0", "{0}/{0}_b_1:0"),
+    "new": ("{0}/{0}/kernel:0", "{0}/{0}/bias:0"),
+}
+
+
+def draw_values(rng, letter="E", width=2):
+    """Random values of a VGG of few channels."""
+    values, channels = {}, 3
+    for block, count in enumerate(VGG_BLOCKS[letter], start=1):
+        for n in range(1, count + 1):
+            kernel = rng.standard_normal((width * block, channels, 3, 3)).astype(np.float32)
+            bias = rng.standard_normal(width * block).astype(np.float32)
+            values[f"conv{block}_{n}"] = kernel, bias
+            channels = width * block
+    return values
+
+
+def write_keras(path, values, style="old", top=False):
+    with h5py.File(path, "w") as file:
+        for layer, (kernel, bias) in values.items():
+            name = layer.replace("conv", "block").replace("_", "_conv")
+            file[KERAS_NAMES[style][0].format(name)] = kernel.transpose(2, 3, 1, 0)
+            file[KERAS_NAMES[style][1].format(name)] = bias
+        if top:
+            file["fc1/fc1_W_1:0"] = np.zeros((8, 4), np.float32)
+    return path
+
+
+def torch_names(values, head=()):
+    """The values as a state dictionary's tensors, called features.N as torchvision does."""
+    tensors, number, block = {}, 0, "1"
+    for layer, (kernel, bias) in values.items():
+        if layer[4] != block:
+            block, number = layer[4], number + 1
+        tensors[f"features.{number}.weight"] = kernel
+        tensors[f"features.{number}.bias"] = bias
+        number += 2
+    for n in head:
+        tensors[f"classifier.{n}.weight"] = np.zeros((2, 2), np.float32)
+        tensors[f"classifier.{n}.bias"] = np.zeros(2, np.float32)
+    return tensors
+
+
+def caffe_names(values):
+    """The same, called conv1_1.weight as in Gatys' file."""
+    return {
+        f"{layer}.{part}": array
+        for layer, arrays in values.items()
+        for part, array in zip(("weight", "bias"), arrays, strict=True)
+    }
+
+
+def text(value):
+    return b"X" + struct.pack("<i", len(value)) + value.encode()
+
+
+def number(value):
+    return b"J" + struct.pack("<i", value)
+
+
+def pickle_of_tensors(tensors, kind="FloatStorage", legacy=False):
+    """The pickle that torch.save makes of an ordered dictionary of float32 tensors."""
+    out = b"\x80\x02ccollections\nOrderedDict\n)R("
+    for key, (name, array) in enumerate(tensors.items()):
+        out += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n("
+        out += b"(" + text("storage") + f"ctorch\n{kind}\n".encode()
+        out += text(str(key)) + text("cpu") + number(array.size)
+        out += (b"N" if legacy else b"") + b"tQ" + number(0)
+        strides = [stride // array.itemsize for stride in array.strides]
+        for sizes in (array.shape, strides):
+            out += b"(" + b"".join(map(number, sizes)) + b"t"
+        out += b"\x89ccollections\nOrderedDict\n)RtR"
+    return out + b"u."
+
+
+def write_torch_zip(path, tensors, pickle=None, byteorder=b"little", compression=0):
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("vgg/data.pkl", pickle or pickle_of_tensors(tensors))
+        archive.writestr("vgg/byteorder", byteorder)
+        for key, array in enumerate(tensors.values()):
+            archive.writestr(f"vgg/data/{key}", array.tobytes())
+    return path
+
+
+def legacy_head():
+    machine = b"}" + text("little_endian") + b"\x88s"
+    magic = MAGIC.to_bytes(10, "little")
+    return (
+        b"\x80\x02\x8a" + bytes([len(magic)]) + magic + b"."
+        b"\x80\x02M\xe9\x03."  # 1001
+        b"\x80\x02" + machine + b"."
+    )
+
+
+def write_torch_legacy(path, tensors, pickle=None):
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    keys = b"\x80\x02](" + b"".join(text(str(key)) for key in range(len(tensors))) + b"e."
+    data = b"".join(struct.pack("<q", a.size) + a.tobytes() for a in tensors.values())
+    path.write_bytes(
+        legacy_head() + (pickle or pickle_of_tensors(tensors, legacy=True)) + keys + data
+    )
+    return path
+
+
+def write_safetensors(path, tensors):
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path)
+    return path
+
+
+def safetensors_header(tensors, data=b""):
+    """A file of safetensors with any header."""
+    header = json.dumps(tensors).encode()
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def write_matconvnet(path, values, old=False, average=MEAN_RGB, compress=True):
+    """As MatConvNet has it: (height, width, in, out), the first layer for RGB."""
+    layers = []
+    for layer, (kernel, bias) in values.items():
+        if layer == "conv1_1":
+            kernel = kernel[:, ::-1]
+        filters, biases = kernel.transpose(2, 3, 1, 0), bias[:, None] if old else bias[None]
+        held = {"name": layer, "type": "conv", "stride": np.ones((1, 2))}
+        if old:
+            held |= {"filters": filters, "biases": biases}
+        else:
+            weights = np.empty((1, 2), object)
+            weights[0, 0], weights[0, 1] = filters, biases
+            held["weights"] = weights
+        layers += [held, {"name": layer.replace("conv", "relu"), "type": "relu"}]
+    cells = np.empty((1, len(layers)), object)
+    cells[0] = layers
+    image = np.reshape(average, (1, 1, -1)) if np.ndim(average) == 1 else average
+    normalization = {"averageImage": image, "keepAspect": True}
+    classes = {"name": np.array(["n01440764", "n01443537"], object)}
+    tables = {"normalization": normalization, "classes": classes}
+    savemat(
+        path, {"layers": cells, **(tables if old else {"meta": tables})}, do_compression=compress
+    )
+    return path
+
+
+def varint(value):
+    out = b""
+    while value >= 0x80:
+        out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
+    return out + bytes([value])
+
+
+def field(number, data):
+    """A field of a protocol buffer: a number, or bytes with their length."""
+    if isinstance(data, int):
+        return varint(number << 3) + varint(data)
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def caffe_blob(array, old):
+    data = np.ascontiguousarray(array, "<f4").tobytes()
+    if old:
+        sizes = (1,) * (4 - array.ndim) + array.shape
+        return b"".join(field(k, n) for k, n in enumerate(sizes, start=1)) + field(5, data)
+    return field(7, field(1, b"".join(map(varint, array.shape)))) + field(5, data)
+
+
+def write_caffe(path, values, old=True, blob=caffe_blob):
+    out = io.BytesIO()
+    out.write(field(1, b"VGG_ILSVRC"))
+    for layer, arrays in values.items():
+        name_field, blob_field, layer_field = (4, 6, 2) if old else (1, 7, 100)
+        message = field(2 if old else 3, b"data") + field(name_field, layer.encode())
+        message += b"".join(field(blob_field, blob(array, old)) for array in arrays)
+        out.write(field(layer_field, message))
+        out.write(field(layer_field, field(name_field, layer.replace("conv", "relu").encode())))
+    path.write_bytes(out.getvalue())
+    return path

@@ -1,0 +1,209 @@
+import os
+import pickle
+import struct
+import tracemalloc
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+from npstyle.errors import InputError
+from npstyle.networks.formats.pytorch import read_pytorch_legacy, read_pytorch_zip
+
+from tests.networks import foreign as f
+
+
+class Command:
+    def __reduce__(self):
+        return os.system, ("touch MARK",)
+
+
+READ = {"zip": read_pytorch_zip, "legacy": read_pytorch_legacy}
+WRITE = {"zip": f.write_torch_zip, "legacy": f.write_torch_legacy}
+
+
+@pytest.fixture
+def tensors(rng):
+    return f.torch_names(f.draw_values(rng))
+
+
+@pytest.mark.parametrize("layout", READ)
+def test_a_hostile_pickle_is_refused_by_name_and_not_run(tmp_path, monkeypatch, layout, tensors):
+    monkeypatch.chdir(tmp_path)
+    pickled = pickle.dumps({"features.0.weight": Command()}, 2)
+    source = WRITE[layout](tmp_path / "evil.pth", tensors, pickled)
+    with pytest.raises(InputError, match=r"evil\.pth: .*(posix|nt)\.system.*nothing .* been run"):
+        READ[layout](source)
+    assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_every_pickle_of_a_legacy_file_is_read_with_the_same_care(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    parts = [f.MAGIC, 1001, {"little_endian": True}, OrderedDict(), []]
+    parts[place] = Command()
+    source = tmp_path / "evil.pth"
+    source.write_bytes(b"".join(pickle.dumps(part, 2) for part in parts))
+    with pytest.raises(InputError, match=r"\.system"):
+        read_pytorch_legacy(source)
+    assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
+
+
+@pytest.mark.parametrize("layout", READ)
+def test_a_dictionary_under_state_dict_is_found(tmp_path, layout, tensors):
+    inner = f.pickle_of_tensors(tensors, legacy=layout == "legacy")
+    outer = b"\x80\x02}" + f.text("epoch") + b"K\x07s" + f.text("state_dict") + inner[2:-1] + b"s."
+    found = READ[layout](WRITE[layout](tmp_path / "a.pth", tensors, outer))
+    assert np.array_equal(found.kernels["conv5_4"], tensors["features.34.weight"])
+
+
+def test_storages_of_other_types_and_bad_sizes_are_named(tmp_path, tensors):
+    for kind, says in [
+        ("BFloat16Storage", "BFloat16.*float32"),
+        ("DoubleStorage", "bytes that the pickle declares"),
+    ]:
+        source = tmp_path / "a.pth"
+        f.write_torch_zip(source, tensors, f.pickle_of_tensors(tensors, kind))
+        with pytest.raises(InputError, match=says):
+            read_pytorch_zip(source)
+        f.write_torch_legacy(source, tensors, f.pickle_of_tensors(tensors, kind, legacy=True))
+        with pytest.raises(InputError, match=r"BFloat16|truncated"):
+            read_pytorch_legacy(source)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [
+        ((1 << 20, 1 << 20, 3, 3), (0, 0, 0, 0)),  # eight TB out of nine numbers
+        ((64, 3, 3, 3), (28, 9, 3, 1)),
+        ((0, 3, 3, 3), (27, 9, 3, 1)),
+    ],
+)
+@pytest.mark.parametrize("layout", READ)
+def test_a_tensor_larger_than_its_storage_is_refused_before_it_takes_memory(
+    tmp_path, layout, shape, strides
+):
+    array = np.zeros((64, 3, 3, 3), np.float32)
+    pickled = f.pickle_of_tensors(
+        {"features.0.weight": array, "features.0.bias": array[:, 0, 0, 0]}
+    )
+
+    def sizes(numbers):
+        return b"(" + b"".join(map(f.number, numbers)) + b"t"
+
+    true = sizes(array.shape) + sizes((27, 9, 3, 1))
+    assert pickled.count(true) == 1
+    pickled = pickled.replace(true, sizes(shape) + sizes(strides))
+    tensors = {"features.0.weight": array, "features.0.bias": array[:, 0, 0, 0]}
+    source = WRITE[layout](tmp_path / "a.pth", tensors, pickled)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="reaches beyond its storage"):
+        READ[layout](source)
+    assert tracemalloc.get_traced_memory()[1] < 4e6
+    tracemalloc.stop()
+
+
+def test_a_compressed_archive_is_refused_unread(tmp_path, tensors):
+    tensors["features.0.weight"] = np.zeros(25_000_000, np.float32)
+    source = f.write_torch_zip(tmp_path / "bomb.pth", tensors, compression=zipfile.ZIP_DEFLATED)
+    assert source.stat().st_size < 200_000
+    with pytest.raises(InputError, match="compressed"):
+        read_pytorch_zip(source)
+
+
+def test_other_archives_and_pickles_say_what_to_give(tmp_path, tensors):
+    source = tmp_path / "a.dat"
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr("a.txt", "text")
+    with pytest.raises(InputError, match=r"data\.pkl.*torch\.save"):
+        read_pytorch_zip(source)
+    source.write_bytes(pickle.dumps({"a": 1}, 2))
+    with pytest.raises(InputError, match=r"none that torch\.save wrote"):
+        read_pytorch_legacy(source)
+    f.write_torch_zip(source, {}, pickle.dumps([1, 2], 2))
+    with pytest.raises(InputError, match=r"list.*state_dict"):
+        read_pytorch_zip(source)
+    f.write_torch_zip(source, tensors, byteorder=b"big")
+    with pytest.raises(InputError, match="big-endian"):
+        read_pytorch_zip(source)
+    f.write_torch_legacy(source, tensors)
+    little = b"\x88s"
+    source.write_bytes(source.read_bytes().replace(little, b"\x89s", 1))
+    with pytest.raises(InputError, match="big-endian"):
+        read_pytorch_legacy(source)
+
+
+def test_a_legacy_file_whose_keys_are_wrong_is_refused(tmp_path, tensors):
+    source = f.write_torch_legacy(tmp_path / "a.pth", tensors)
+    data = source.read_bytes()
+    last = f.text(str(len(tensors) - 1)) + b"e."
+    assert data.count(last) == 1
+    for other, says in [(b"e.", "missing"), (f.text("0") + b"e.", "belongs to no tensor")]:
+        source.write_bytes(data.replace(last, other))
+        with pytest.raises(InputError, match=says):
+            read_pytorch_legacy(source)
+    count = struct.pack("<q", tensors["features.0.weight"].size)
+    source.write_bytes(data.replace(count, struct.pack("<q", -1), 1))
+    with pytest.raises(InputError, match="does not hold"):
+        read_pytorch_legacy(source)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("layout", READ)
+@pytest.mark.parametrize("like", ["state dictionary", "parameters", "half", "views", "double"])
+def test_what_pytorch_itself_saves_is_read(tmp_path, tensors, layout, like):
+    torch = pytest.importorskip("torch")
+    made = OrderedDict((name, torch.from_numpy(array)) for name, array in tensors.items())
+    if like == "parameters":
+        made = {name: torch.nn.Parameter(tensor) for name, tensor in made.items()}
+    elif like == "half":
+        made = {name: tensor.half() for name, tensor in made.items()}
+    elif like == "double":
+        made = {name: tensor.double() for name, tensor in made.items()}
+    elif like == "views":
+        wide = {name: torch.stack([t, t + 1], dim=-1) for name, t in made.items()}
+        made = {name: tensor[..., 1] for name, tensor in wide.items()}
+    source = tmp_path / "a.pth"
+    torch.save(made, source, _use_new_zipfile_serialization=layout == "zip")
+    found = READ[layout](source)
+    assert np.array_equal(found.kernels["conv3_4"], made["features.16.weight"].detach().numpy())
+    assert np.array_equal(found.biases["conv1_1"], made["features.0.bias"].detach().numpy())
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("layout", READ)
+def test_a_module_saved_by_pytorch_gives_pytorchs_own_activations(rng, tmp_path, layout):
+    torch = pytest.importorskip("torch")
+    from npstyle.networks.convert import convert
+    from npstyle.networks.verify import draw_picture
+
+    from .test_convert import activations_of
+
+    values = f.draw_values(rng, "D")
+    modules, expected, block = [], {}, "1"
+    for layer, (kernel, bias) in values.items():
+        if layer[4] != block:
+            block = layer[4]
+            modules.append(torch.nn.AvgPool2d(2))
+        conv = torch.nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
+        conv.load_state_dict({"weight": torch.tensor(kernel), "bias": torch.tensor(bias)})
+        modules += [conv, torch.nn.ReLU()]
+    network = torch.nn.Module()
+    network.features = torch.nn.Sequential(*modules)
+    source = tmp_path / "a.pth"
+    torch.save(network.state_dict(), source, _use_new_zipfile_serialization=layout == "zip")
+    picture = torch.tensor(draw_picture() / 255).permute(2, 0, 1)
+    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    x = ((picture.permute(1, 2, 0) - torch.tensor(mean)) / torch.tensor(deviation)).permute(2, 0, 1)
+    names = iter(values)
+    with torch.no_grad():
+        for module in network.double().features:
+            x = module(x[None])[0]
+            if isinstance(module, torch.nn.ReLU):
+                expected[next(names)] = x.permute(1, 2, 0).numpy()
+    convert(source, tmp_path / "out.npz")
+    found = activations_of(tmp_path / "out.npz")
+    for name, activation in expected.items():
+        # torch.tensor keeps the deviation in float32
+        assert np.allclose(found[name], activation, rtol=1e-5, atol=1e-5 * activation.max()), name

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from npstyle.errors import InputError
+from npstyle.networks.formats.safetensors import is_safetensors, read_safetensors
+
+from tests.networks import foreign as f
+
+
+def test_halves_and_doubles_are_read_as_they_are(rng, tmp_path):
+    tensors = f.torch_names(f.draw_values(rng))
+    for dtype in (np.float16, np.float32, np.float64):
+        cast = {name: array.astype(dtype) for name, array in tensors.items()}
+        source = f.write_safetensors(tmp_path / "a.safetensors", cast)
+        assert is_safetensors(source.read_bytes()[:64])
+        kernel = read_safetensors(source).kernels["conv2_2"]
+        assert kernel.dtype == dtype
+        assert np.array_equal(kernel, cast["features.7.weight"])
+
+
+def header(dtype="F32", shape=(64, 3, 3, 3), end=6912):
+    return {"features.0.weight": {"dtype": dtype, "shape": shape, "data_offsets": [0, end]}}
+
+
+@pytest.mark.parametrize(
+    ("entries", "data", "says"),
+    [
+        (header(), bytes(100), "damaged or truncated"),
+        (header(shape=(1 << 40, 3, 3, 3)), bytes(6912), "damaged or truncated"),
+        (header(end=1 << 50), bytes(6912), "damaged or truncated"),
+        (header(dtype="F31"), bytes(6912), "damaged or truncated"),
+        ([1, 2], b"", "damaged or truncated"),
+        (header("BF16", end=3456), bytes(3456), "bias is missing|BF16"),
+    ],
+)
+def test_a_header_that_lies_is_refused(tmp_path, entries, data, says):
+    source = tmp_path / "a.safetensors"
+    source.write_bytes(f.safetensors_header(entries, data))
+    with pytest.raises(InputError, match=rf"a\.safetensors: .*({says})"):
+        read_safetensors(source)
+
+
+def test_numbers_of_another_type_are_named(tmp_path):
+    entries = header("BF16", end=3456)
+    entries["features.0.bias"] = {"dtype": "BF16", "shape": [64], "data_offsets": [3456, 3584]}
+    source = tmp_path / "a.safetensors"
+    source.write_bytes(f.safetensors_header(entries, bytes(3584)))
+    with pytest.raises(InputError, match=r"features\.0\.weight is BF16; it must be one of F16"):
+        read_safetensors(source)

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from npstyle.errors import InputError
+from npstyle.networks.formats.found import CAFFE, TORCHVISION
+from npstyle.networks.formats.state_dict import CAFFE_FIRST_BIASES, find_convolutions
+
+from tests.networks import foreign as f
+
+SOURCE = Path("a.pth")
+
+
+def find(tensors):
+    return find_convolutions(SOURCE, tensors, lambda array: array)
+
+
+@pytest.mark.parametrize(("letter", "last"), [("A", 18), ("B", 22), ("D", 28), ("E", 34)])
+def test_the_numbers_of_torchvisions_layers_become_blocks(rng, letter, last):
+    values = f.draw_values(rng, letter)
+    tensors = f.torch_names(values)
+    assert max(int(name.split(".")[1]) for name in tensors) == last  # as torchvision counts
+    found = find(tensors)
+    assert list(found.kernels) == list(values)
+    assert all(found.kernels[name] is kernel for name, (kernel, _) in values.items())
+    assert found.preparation == TORCHVISION
+
+
+def test_caffes_numbers_under_torchvisions_names_are_told_by_head_or_biases(rng):
+    values = f.draw_values(rng, width=8)
+    assert find(f.torch_names(values, head=(0, 3, 6))).preparation == TORCHVISION
+    assert find(f.torch_names(values, head=(1, 4, 6))).preparation == CAFFE
+    values["conv1_1"][1][:5] = CAFFE_FIRST_BIASES
+    assert find(f.torch_names(values)).preparation == CAFFE
+
+
+def test_only_the_convolutions_are_read(rng):
+    tensors = f.torch_names(f.draw_values(rng), head=(0, 3, 6))
+    read = []
+    find_convolutions(SOURCE, tensors, lambda array: read.append(array) or array)
+    assert len(read) == 32
+
+
+def without_bias(tensors):
+    del tensors["features.5.bias"]
+
+
+def with_normalisation(tensors):
+    tensors["features.1.running_mean"] = np.zeros(2)
+
+
+def of_another_shape(tensors):
+    tensors["features.0.weight"] = np.zeros((64, 27))
+
+
+def with_a_gap(tensors):
+    del tensors["features.2.weight"], tensors["features.0.weight"]
+
+
+def of_another_network(tensors):
+    names = list(tensors)
+    for name in names:
+        tensors[f"layer{name}"] = tensors.pop(name)
+
+
+def empty(tensors):
+    tensors.clear()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (without_bias, r"features\.5\.bias is missing"),
+        (with_normalisation, "batch normalisation.*vgg19_bn"),
+        (of_another_shape, r"features\.0\.weight has shape \(64, 27\); it must have 4"),
+        (with_a_gap, r"features\.5\.weight stands where VGG has no convolution"),
+        (of_another_network, r"no VGG's tensors.*found layerfeatures\.0\.weight"),
+        (empty, "none at all"),
+    ],
+)
+def test_what_is_no_vgg_is_named(rng, damage, says):
+    tensors = f.torch_names(f.draw_values(rng))
+    damage(tensors)
+    with pytest.raises(InputError, match=rf"a\.pth: .*{says}"):
+        find(tensors)

@@ -1,0 +1,191 @@
+import h5py
+import numpy as np
+import pytest
+
+from npstyle.engine.cpu.conv import conv2d
+from npstyle.engine.cpu.pooling import avg_pool2d
+from npstyle.engine.passes import forward
+from npstyle.errors import InputError
+from npstyle.images.image import preprocess
+from npstyle.networks.convert import NAMES, convert
+from npstyle.networks.formats.found import CAFFE, TORCHVISION
+from npstyle.networks.network import configure, network_from_weights
+from npstyle.networks.verify import draw_picture
+from npstyle.networks.weights import load_weights
+
+from tests.networks import foreign as f
+
+WRITERS = {
+    "keras": lambda path, values: f.write_keras(path, values),
+    "keras with top": lambda path, values: f.write_keras(path, values, "new", top=True),
+    "pth zip": lambda path, values: f.write_torch_zip(path, f.caffe_names(values)),
+    "pth legacy": lambda path, values: f.write_torch_legacy(path, f.caffe_names(values)),
+    "johnson": lambda path, values: f.write_torch_legacy(path, f.torch_names(values, (1, 4, 6))),
+    "matconvnet": lambda path, values: f.write_matconvnet(path, values),
+    "matconvnet old": lambda path, values: f.write_matconvnet(path, values, old=True),
+    "caffe old": lambda path, values: f.write_caffe(path, values),
+    "caffe": lambda path, values: f.write_caffe(path, values, old=False),
+    "safetensors": lambda path, values: f.write_safetensors(path, f.caffe_names(values)),
+}
+TORCHVISION_WRITERS = {
+    "pth zip": lambda path, values: f.write_torch_zip(path, f.torch_names(values, (0, 3, 6))),
+    "pth legacy": lambda path, values: f.write_torch_legacy(path, f.torch_names(values)),
+    "safetensors": lambda path, values: f.write_safetensors(path, f.torch_names(values)),
+}
+ALL = WRITERS | {f"torchvision {name}": write for name, write in TORCHVISION_WRITERS.items()}
+
+
+def activations_of(file):
+    """Every convolution's activation of the picture, by the converted network."""
+    network = configure(network_from_weights(load_weights(file)), "avg", np.float64)
+    names = [name for name in network.activations().values() if name.startswith("conv")]
+    image = preprocess(
+        draw_picture(), network.channel_order, network.mean, network.scale, np.float64
+    )
+    return forward(network, image, dict.fromkeys(names, np.array))[0]
+
+
+def activations_by_hand(values, image):
+    """The same from the values, for an input prepared as the file's own program does."""
+    found, block = {}, "1"
+    for layer, (kernel, bias) in values.items():
+        if layer[4] != block:
+            block, image = layer[4], avg_pool2d(image)
+        weight = kernel.astype(np.float64).transpose(2, 3, 1, 0)
+        image = np.maximum(conv2d(image, weight, bias, padding=1), 0)
+        found[layer] = image
+    return found
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, activation in expected.items():
+        assert np.allclose(found[name], activation, rtol=1e-9, atol=1e-9 * activation.max()), name
+
+
+@pytest.mark.parametrize("letter", NAMES)
+@pytest.mark.parametrize("writer", WRITERS)
+def test_every_format_gives_the_activations_of_caffe(rng, tmp_path, writer, letter):
+    values = f.draw_values(rng, letter)
+    source = WRITERS[writer](tmp_path / "source.dat", values)
+    assert convert(source, tmp_path / "out.npz").name == NAMES[letter]
+    image = draw_picture()[:, :, ::-1] - np.array(CAFFE.mean)
+    assert_same(activations_of(tmp_path / "out.npz"), activations_by_hand(values, image))
+
+
+@pytest.mark.parametrize("writer", TORCHVISION_WRITERS)
+def test_torchvisions_names_mean_rgb_from_0_to_1_by_mean_and_deviation(rng, tmp_path, writer):
+    values = f.draw_values(rng)
+    source = TORCHVISION_WRITERS[writer](tmp_path / "source.dat", values)
+    convert(source, tmp_path / "out.npz")
+    image = (draw_picture() / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    assert_same(activations_of(tmp_path / "out.npz"), activations_by_hand(values, image))
+
+
+def test_the_same_source_converts_to_the_same_bytes_each_time(rng, tmp_path):
+    source = f.write_keras(tmp_path / "weights.dat", f.draw_values(rng))
+    first, second = tmp_path / "a.npz", tmp_path / "b.npz"
+    convert(source, first)
+    convert(source, second)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def without_layer(values):
+    del values["conv5_4"]
+
+
+def transposed(values):
+    values["conv2_1"] = values["conv2_1"][0].transpose(2, 3, 1, 0), values["conv2_1"][1]
+
+
+def with_nan(values):
+    values["conv3_2"][0][0, 0, 0, 0] = np.nan
+
+
+def wrong_bias(values):
+    values["conv1_1"] = values["conv1_1"][0], np.zeros(99, np.float32)
+
+
+def not_chained(values):
+    values["conv2_1"] = values["conv2_1"][0][:, :1], values["conv2_1"][1]
+
+
+DAMAGE = {
+    without_layer: "incomplete",
+    transposed: "conv2_1",
+    with_nan: "conv3_2 holds NaN",
+    wrong_bias: "conv1_1",
+    not_chained: "conv2_1",
+}
+
+
+@pytest.mark.parametrize("writer", ALL)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_values_are_refused_in_one_sentence_and_nothing_is_written(
+    rng, tmp_path, writer, damage
+):
+    values = f.draw_values(rng)
+    damage(values)
+    source = ALL[writer](tmp_path / "source.dat", values)
+    with pytest.raises(InputError, match=rf"source\.dat: .*{DAMAGE[damage]}"):
+        convert(source, tmp_path / "out.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["source.dat"]
+
+
+@pytest.mark.parametrize("writer", ALL)
+def test_every_truncation_is_refused(rng, tmp_path, writer):
+    source = ALL[writer](tmp_path / "source.dat", f.draw_values(rng))
+    data = source.read_bytes()
+    for length in np.linspace(0, len(data) - 1, 25).astype(int):
+        source.write_bytes(data[:length])
+        with pytest.raises(InputError, match=r"source\.dat"):
+            convert(source, tmp_path / "out.npz")
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_other_files_and_bad_destinations_are_named(rng, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG" + bytes(100))
+    with pytest.raises(InputError, match=r"a\.png: is no file of weights that can be read"):
+        convert(tmp_path / "a.png", tmp_path / "out.npz")
+    (tmp_path / "b.mat").write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64" + bytes(100))
+    with pytest.raises(InputError, match=r"b\.mat: .* -v7$"):
+        convert(tmp_path / "b.mat", tmp_path / "out.npz")
+    with pytest.raises(InputError, match=r"no\.h5: there is no such file"):
+        convert(tmp_path / "no.h5", tmp_path / "out.npz")
+    source = f.write_keras(tmp_path / "keras.h5", f.draw_values(rng))
+    with pytest.raises(InputError, match=r"out\.h5"):
+        convert(source, tmp_path / "out.h5")
+
+
+def test_the_real_vgg19_converts_with_its_shapes_and_values(shared, vgg19):
+    weights = load_weights(vgg19)
+    assert weights.tensors["conv1_1.weight"].shape == (64, 3, 3, 3)
+    assert weights.tensors["conv5_4.weight"].shape == (512, 512, 3, 3)
+    assert sum(tensor.size for tensor in weights.tensors.values()) == 20_024_384
+    with h5py.File(shared / "weights" / "vgg19_keras_notop.h5") as file:
+        kernel = file["block3_conv2/block3_conv2_W_1:0"][()]
+    assert np.array_equal(weights.tensors["conv3_2.weight"], kernel.transpose(3, 2, 0, 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "writer",
+    ["torchvision pth zip", "torchvision pth legacy", "safetensors", "matconvnet", "caffe old"],
+)
+def test_the_real_values_come_through_every_format_unchanged(vgg19, tmp_path, writer):
+    real = load_weights(vgg19)
+    values = {
+        name.removesuffix(".weight"): (tensor, real.tensors[name.replace("weight", "bias")])
+        for name, tensor in real.tensors.items()
+        if name.endswith(".weight")
+    }
+    source = ALL[writer](tmp_path / "source.dat", values)
+    weights = convert(source, tmp_path / "out.npz")
+    for name, tensor in real.tensors.items():
+        turned = writer.startswith("matconvnet") and name == "conv1_1.weight"
+        assert np.array_equal(weights.tensors[name], tensor[:, ::-1] if turned else tensor)
+    # Under torchvision's names, too, Caffe's VGG-19 is known by its biases.
+    assert (weights.channel_order, weights.mean) == (
+        ("RGB", f.MEAN_RGB) if writer.startswith("matconvnet") else ("BGR", CAFFE.mean)
+    )
+    assert weights.scale == (1, 1, 1) != TORCHVISION.scale

@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import pytest
+
+from npstyle.errors import InputError
+from npstyle.images.formula import draw_painting, draw_photo
+from npstyle.images.image import read_settings, save_image
+from npstyle.run import batch
+from npstyle.run.batch import parse_job, read_jobs, run_job
+
+TOML = """
+network = "builtin"
+size = 32
+iterations = 2
+
+[[job]]
+photo = "photo.png"
+painting = ["painting.png", "photo.png"]
+blend = [3, 7]
+output = "first.png"
+style-weight = 500
+style-layers = { conv1_1 = 1, conv2_1 = 0.5 }
+
+[[job]]
+photo = "photo.png"
+painting = "painting.png"
+output = "second.png"
+scales = [24, 32]
+padding = "replicate"
+"""
+
+CSV = """photo,painting,output,size,iterations,blend,style-layers,exact,network
+photo.png,painting.png;photo.png,first.png,32,2,3;7,conv1_1;conv2_1:0.5,true,builtin
+photo.png,painting.png,second.png,32,2,,,,builtin
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_image(tmp_path / "photo.png", draw_photo(24, 32))
+    save_image(tmp_path / "painting.png", draw_painting(24, 32))
+    (tmp_path / "jobs.toml").write_text(TOML)
+    (tmp_path / "jobs.csv").write_text(CSV)
+    return tmp_path
+
+
+def test_toml_has_values_for_all_jobs_and_for_each(folder):
+    first, second = (parse_job(job, folder) for job in read_jobs(folder / "jobs.toml"))
+    assert first.settings.size == second.settings.size == 32
+    assert first.settings.style_weight == 500.0
+    assert first.settings.style_layers == {"conv1_1": 1.0, "conv2_1": 0.5}
+    assert first.settings.blend == (3.0, 7.0)
+    assert first.pictures.paintings == (folder / "painting.png", folder / "photo.png")
+    assert second.settings.scales == (24, 32)
+    assert second.settings.edges == "replicate"
+    assert second.settings.style_weight == 1000.0
+    assert second.output == folder / "second.png"
+
+
+def test_csv_says_the_same_in_lines(folder):
+    first, second = (parse_job(job, folder) for job in read_jobs(folder / "jobs.csv"))
+    assert first.settings.blend == (3.0, 7.0)
+    assert first.settings.style_layers == {"conv1_1": 1.0, "conv2_1": 0.5}
+    assert first.settings.exact is True
+    assert (second.settings.exact, second.settings.iterations) == (False, 2)
+
+
+def test_jobs_are_done_and_the_network_is_loaded_once(folder, monkeypatch):
+    loads = []
+    load = batch.load_network
+    monkeypatch.setattr(batch, "load_network", lambda name: loads.append(name) or load(name))
+    batch._load.cache_clear()
+    for job in read_jobs(folder / "jobs.toml"):
+        outcome = run_job(job, folder, 1)
+        assert outcome.succeeded, outcome.summary
+        assert job["output"] in outcome.summary
+    assert loads == ["builtin"]
+    assert read_settings(folder / "first.png")["blend"] == [3.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"photo": "none.png"}, "none.png"),
+        ({"output": None}, "a photo and an output"),
+        ({"output": "out.xyz"}, ".xyz"),
+        ({"colour": "luminance"}, "colour: there is no such setting"),
+        ({"color": "red"}, "--color red: give one of painting, luminance, histogram"),
+        ({"size": "big"}, "--size big"),
+        ({"size": 0, "scales": None}, "--size 0"),
+        ({"exact": "perhaps"}, "--exact perhaps"),
+        ({"blend": ["a"]}, "--blend"),
+        ({"style_layers": {"conv1_1": "x"}}, "--style-layers"),
+        ({"preset": "dali"}, "preset dali"),
+        ({"network": "nowhere"}, "nowhere"),
+        ({"painting": None}, "no painting"),
+    ],
+)
+def test_what_is_wrong_with_a_job_becomes_its_summary(folder, change, says):
+    job = read_jobs(folder / "jobs.toml")[1] | change
+    outcome = run_job(job, folder, 1)
+    assert not outcome.succeeded
+    assert says in outcome.summary
+    assert not (folder / "second.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("jobs.toml", "size = ", "cannot be understood"),
+        ("jobs.toml", "size = 3", "holds no job"),
+        ("jobs.toml", "job = 3", r"\[\[job\]\]"),
+        ("jobs.csv", "photo,painting\n", "holds no job"),
+        ("jobs.csv", b"\xff\xfe\x00", "cannot be understood"),
+        ("jobs.txt", "", "neither .toml nor .csv"),
+    ],
+)
+def test_a_list_that_is_none_is_refused(tmp_path, name, text, says):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=says):
+        read_jobs(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_jobs(Path(tmp_path / "none.toml"))

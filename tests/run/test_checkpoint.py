@@ -1,0 +1,108 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from npstyle.errors import InputError
+from npstyle.images.formula import draw_painting, draw_photo
+from npstyle.networks.network import load_network
+from npstyle.run.checkpoint import identity, load_checkpoint, save_checkpoint
+from npstyle.run.pictures import Pictures
+from npstyle.run.settings import Settings
+from npstyle.run.transfer import State, transfer
+
+PICTURES = Pictures(draw_photo(36, 48), (draw_painting(40, 60),))
+SETTINGS = Settings(scales=(32, 48), iterations=6)
+STATE = State(1, 2, np.full((36, 48, 3), 7.5))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return load_network("builtin")
+
+
+@pytest.fixture
+def own(network):
+    return identity(SETTINGS, network, PICTURES)
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path, own):
+    save_checkpoint(tmp_path / "run.npz", STATE, own)
+    state = load_checkpoint(tmp_path / "run.npz", own)
+    assert (state.scale, state.iteration) == (1, 2)
+    assert np.array_equal(state.image, STATE.image)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"style_weight": 5.0}, "--style-weight was 1000.0 and is 5.0 now"),
+        ({"scales": (48,)}, "--scales"),
+        ({"pooling": "max"}, "--pooling was avg and is max now"),
+        ({"iterations": 7}, "--iterations was 6 and is 7"),
+    ],
+)
+def test_a_changed_setting_is_refused_by_name(tmp_path, own, network, change, name):
+    save_checkpoint(tmp_path / "run.npz", STATE, own)
+    changed = identity(replace(SETTINGS, **change), network, PICTURES)
+    with pytest.raises(InputError, match=name):
+        load_checkpoint(tmp_path / "run.npz", changed)
+
+
+def test_another_picture_or_network_is_refused_by_name(tmp_path, own, network):
+    save_checkpoint(tmp_path / "run.npz", STATE, own)
+    other = identity(SETTINGS, network, replace(PICTURES, photo=np.zeros((36, 48, 3))))
+    with pytest.raises(InputError, match="the photo was another file"):
+        load_checkpoint(tmp_path / "run.npz", other)
+    other = identity(SETTINGS, replace(network, sha256="0"), PICTURES)
+    with pytest.raises(InputError, match="the network was another file"):
+        load_checkpoint(tmp_path / "run.npz", other)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path, own):
+    path = tmp_path / "run.npz"
+    with pytest.raises(InputError, match="there is no such checkpoint"):
+        load_checkpoint(path, own)
+    save_checkpoint(path, STATE, own)
+    whole = path.read_bytes()
+    for data in (b"", b"text", whole[: len(whole) // 2], whole[:-40]):
+        path.write_bytes(data)
+        with pytest.raises(InputError, match="no checkpoint by npstyle, or a damaged one"):
+            load_checkpoint(path, own)
+    np.savez(path, image=np.array([{}], object), meta="{}")
+    with pytest.raises(InputError, match="no checkpoint"):
+        load_checkpoint(path, own)
+
+
+def test_a_run_goes_on_at_its_scale_and_iteration(network):
+    states, seen = [], []
+    whole = transfer(
+        PICTURES.photo, PICTURES.paintings, network, SETTINGS, keep=lambda s: states.append(s)
+    )
+    assert [(s.scale, s.iteration) for s in states] == [
+        *((0, k) for k in range(1, 7)),
+        *((1, k) for k in range(1, 4)),
+    ]
+    for at, left in ((3, 5), (5, 3), (7, 1)):
+        done = transfer(
+            PICTURES.photo,
+            PICTURES.paintings,
+            network,
+            SETTINGS,
+            state=states[at],
+            callback=lambda p: seen.append(p.iteration),
+        )
+        assert seen[-1] == done.result.iterations == whole.result.iterations == 9
+        assert len(seen) == left
+        assert done.result.image.shape == (36, 48, 3)
+        assert done.result.loss < 1.5 * whole.result.loss
+        seen.clear()
+
+
+def test_a_run_that_had_finished_comes_back_with_its_picture(network):
+    states = []
+    whole = transfer(
+        PICTURES.photo, PICTURES.paintings, network, SETTINGS, keep=lambda s: states.append(s)
+    )
+    done = transfer(PICTURES.photo, PICTURES.paintings, network, SETTINGS, state=states[-1])
+    assert done.result.image == pytest.approx(whole.result.image, abs=1e-9)

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from npstyle.engine.cpu.losses import mean_gram
+from npstyle.engine.objective import StyleObjective
+from npstyle.errors import InputError
+from npstyle.images.formula import draw_painting, draw_photo
+from npstyle.networks.network import configure, load_network
+from npstyle.run.experiments import parse_size, reconstruction, texture
+from npstyle.run.settings import Settings
+from npstyle.run.transfer import transfer
+
+
+def run(pictures, settings):
+    return transfer(pictures.photo, pictures.paintings, "builtin", settings).result
+
+
+def test_a_shallow_layer_gives_the_photo_back_and_a_deep_one_less_of_it():
+    photo = draw_photo(48, 64)
+    errors = {}
+    for layer in ("conv1_2", "conv4_2"):
+        result = run(*reconstruction(photo, layer, Settings(size=64, iterations=60)))
+        errors[layer] = np.sqrt(np.mean((result.image - photo) ** 2))
+    noise = np.sqrt(np.mean((127.5 - photo) ** 2))
+    assert errors["conv1_2"] < 0.25 * noise
+    assert errors["conv1_2"] < errors["conv4_2"]
+
+
+def test_a_texture_has_the_paintings_statistics_and_the_size_asked_for():
+    painting = draw_painting(48, 64)
+    layers = {"conv1_1": 1.0, "conv2_1": 1.0}
+    start, result = (
+        run(*texture(painting, layers, (40, 64), Settings(iterations=n))) for n in (1, 60)
+    )
+    assert result.image.shape == (40, 64, 3)
+    assert result.loss < 0.02 * start.loss
+    network = configure(load_network("builtin"), "avg")
+    objective = StyleObjective(
+        network, result.image, painting, content_layers={}, style_layers=layers
+    )
+    for name, target in objective.style_targets[0].items():
+        found = objective._forward(result.image, {name: mean_gram})[0][name]
+        assert np.linalg.norm(found - target) < 0.2 * np.linalg.norm(target)
+
+
+def test_both_start_from_noise_unless_told_otherwise():
+    assert reconstruction(draw_photo(8, 8), "conv1_1", Settings())[1].init == "noise"
+    layers = {"conv1_1": 1.0}
+    stats = Settings(init="style-stats")
+    assert texture(draw_photo(8, 8), layers, (8, 8), stats)[1].init == "style-stats"
+
+
+@pytest.mark.parametrize(("text", "size"), [("256", (256, 256)), ("320x200", (200, 320))])
+def test_a_size_is_one_side_or_width_and_height(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "3x4x5", "-3x4", "big"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(InputError, match="WIDTHxHEIGHT"):
+        parse_size(text)

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+
+from npstyle.engine.objective import Evaluation
+from npstyle.search.optimize import Pairs, optimize, pairs_bytes
+
+TARGET = np.array([[[-40.0, 10.0, 200.0], [300.0, 128.0, 0.0]]])
+START = np.full((1, 2, 3), 100.0)
+
+
+def bowl(pixels):
+    """A quadratic whose lowest point lies outside of the box in two coordinates."""
+    difference = pixels - TARGET
+    loss = float(np.sum(difference**2))
+    return Evaluation(loss, 2 * difference, {"content x": loss})
+
+
+@pytest.mark.parametrize(("optimizer", "iterations"), [("lbfgs", 20), ("adam", 400)])
+def test_finds_the_lowest_point_of_the_box(optimizer, iterations):
+    result = optimize(bowl, START, iterations=iterations, optimizer=optimizer)
+    assert np.allclose(result.image, np.clip(TARGET, 0, 255), atol=0.5)
+    assert result.loss == pytest.approx(bowl(result.image).loss)
+    assert result.parts == {"content x": result.loss}
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_callback_sees_every_iteration_with_terms_and_image(optimizer):
+    seen = []
+
+    def rough(pixels):
+        difference = pixels - np.clip(TARGET, 0, 255)
+        loss = float(np.sum(difference**4))
+        return Evaluation(loss, 4 * difference**3, {"style x": loss})
+
+    result = optimize(
+        rough,
+        START,
+        iterations=5,
+        optimizer=optimizer,
+        callback=lambda p: seen.append((p.iteration, p.loss, rough(p.image).loss, p.parts)),
+    )
+    assert [iteration for iteration, *_ in seen] == [1, 2, 3, 4, 5]
+    for _, loss, loss_of_image, parts in seen:
+        assert loss == pytest.approx(loss_of_image, rel=1e-12)
+        assert parts == {"style x": loss}
+    assert result.stopped == "iterations"
+    assert result.iterations == 5
+    assert result.evaluations >= 5
+    assert result.loss == min(loss for _, loss, *_ in seen)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_interruption_keeps_the_best_image_so_far(optimizer):
+    def interrupt(progress):
+        if progress.iteration == 2:
+            raise KeyboardInterrupt
+
+    losses = []
+
+    def recorded(pixels):
+        losses.append(bowl(pixels).loss)
+        return bowl(pixels)
+
+    result = optimize(recorded, START, iterations=50, optimizer=optimizer, callback=interrupt)
+    assert result.stopped == "interrupted"
+    assert result.loss == min(losses) < losses[0]
+    assert bowl(result.image).loss == result.loss
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_loss_that_is_no_number_stops_with_the_best_image_kept(poison, where):
+    calls = []
+
+    def poisoned(pixels):
+        calls.append(pixels.copy())
+        good = bowl(pixels)
+        if len(calls) < 3:
+            return good
+        gradient = good.gradient.copy()
+        gradient[0, 0, 0] = poison
+        return good._replace(loss=poison) if where == "loss" else good._replace(gradient=gradient)
+
+    result = optimize(poisoned, START, iterations=50, optimizer="adam")
+    assert result.stopped == "not finite"
+    assert len(calls) == 3
+    assert result.loss == bowl(calls[1]).loss
+    assert np.array_equal(result.image, calls[1])
+
+
+def test_a_first_loss_that_is_no_number_is_told_apart():
+    bad = Evaluation(float("nan"), np.zeros_like(START), {})
+    result = optimize(lambda _: bad, START, iterations=5)
+    assert result.stopped == "not finite"
+    assert result.parts == {}
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_every_picture_that_is_evaluated_lies_in_the_box(optimizer):
+    def watched(pixels):
+        assert np.all((pixels >= 0) & (pixels <= 255))
+        return bowl(pixels)
+
+    optimize(watched, START, iterations=30, optimizer=optimizer)
+
+
+def test_lbfgs_stops_by_itself_at_the_lowest_point():
+    result = optimize(bowl, np.clip(TARGET, 0, 255), iterations=50)
+    assert result.stopped == "converged"
+
+
+def test_the_starting_image_is_not_changed():
+    start = START.copy()
+    optimize(bowl, start, iterations=5)
+    assert np.array_equal(start, START)
+
+
+def test_pairs_of_its_own_reach_the_same_minimum_and_go_on_without_scipy(monkeypatch):
+    monkeypatch.setattr("npstyle.search.optimize.minimize", None)  # SciPy's would fail
+    asked_for = []
+
+    def allocate(shape, dtype, name):
+        asked_for.append((shape, np.dtype(dtype).itemsize))
+        return np.zeros(shape, dtype)
+
+    inside = np.clip(TARGET, 20, 235)
+
+    def bowl_inside(pixels):
+        difference = pixels - inside
+        loss = float(np.sum(difference**2))
+        return Evaluation(loss, 2 * difference, {"content x": loss})
+
+    result = optimize(bowl_inside, START, iterations=20, pairs=Pairs(3, allocate))
+    assert np.allclose(result.image, inside, atol=0.5)
+    assert asked_for == [((9, START.size), 4)]
+    assert pairs_bytes(3, START.shape[:2]) == 9 * START.size * 4

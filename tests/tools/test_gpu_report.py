@@ -1,0 +1,111 @@
+"""tools/gpu_report.sh where there is no card: with an interpreter that only pretends."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "tools"
+
+pytestmark = pytest.mark.skipif(
+    not (TOOLS / "gpu_report.sh").is_file() or shutil.which("bash") is None,
+    reason="no checkout with tools/ here, or no bash",
+)
+
+FIGURES = {
+    "device": "A card",
+    "network": "random VGG-19",
+    "numpy": "2",
+    "cupy": "14",
+    "torch": "2.11",
+    "ceilings": {"copy": 4e12, "float32": 5e13, "tf32": 4e14, "fp16": 7e14},
+    "sizes": {
+        "512": {
+            "shape": [384, 512],
+            "operations": 3e11,
+            "bytes": 2e9,
+            "evaluation_s": {"float32": 0.01, "eager": 0.02},
+            "ratio": {"float32": {"eager": 2.0}},
+            "search": {"float32": {"iteration_s": 0.011, "evaluations": 22}},
+            "memory": {"npstyle": 1e9, "estimate": 1.1e9},
+            "graphs": [True],
+        }
+    },
+    "accuracy": {
+        "shape": [192, 256],
+        "tf32": {
+            "loss": 1e-4,
+            "gradient": 2e-2,
+            "gradient_with_gates": 1e-3,
+            "other_gates": 12,
+            "units": 1000,
+        },
+    },
+}
+
+FAKE = """#!/bin/bash
+case "$*" in
+*gpu_report.py*) exec {python} "$@" ;;
+*gpu_inputs.py*) echo "missing: pooch" ;;
+*"-m pytest"*) echo "80 passed in 9.9s" ;;
+*gpu_gradcheck*) echo "Traceback: no card"; exit 1 ;;
+*"--sizes 512"*) echo '{figures}' >"${{!#}}" ;;
+*"--sizes 1024"*) echo '{{"device": "A card", "siz' >"${{!#}}"; sleep 60 ;;
+*) exit 0 ;;
+esac
+"""
+
+
+def test_the_report_is_written_whatever_happened(tmp_path):
+    folder = tmp_path / "report"
+    python = tmp_path / "python"
+    python.write_text(FAKE.format(python=sys.executable, figures=json.dumps(FIGURES)))
+    python.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PYTHON": str(python),
+        "BENCHMARK_SECONDS": "2",
+    }
+    run = subprocess.run(
+        ["bash", str(TOOLS / "gpu_report.sh"), str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+    text = (folder / "report.md").read_text()
+    for said in (
+        "missing: pooch",
+        "| tests | done |",
+        "tests: `80 passed in 9.9s`",
+        "| gradcheck | failed (1) |",
+        "Traceback: no card",
+        "| benchmark-1024 | stopped after 2 s |",
+        "Ceilings: copy 4.00 TB/s; products in TFLOP/s: float32 50.0, tf32 400.0, fp16 700.0.",
+        "| float32 | 10.00 ms | 30.0 | 200 | 11.00 ms | 2.00 (eager) |",
+        "| tf32 | 1.0e-04 | 2.0e-02 | 1.0e-03 | 12 of 1000 |",
+        "| job-npstyle-float32 | done |",
+    ):
+        assert said in text, text
+    assert len(text) < 10_000
+    assert os.listdir(folder) == ["report.md"]
+
+
+def test_a_network_with_random_filters_is_one_that_npstyle_reads(tmp_path):
+    sys.path.insert(0, str(TOOLS))
+    try:
+        from gpu_inputs import WIDTHS, describe, random_vgg19
+    finally:
+        sys.path.remove(str(TOOLS))
+    from npstyle.networks.network import Conv, load_network
+
+    random_vgg19(tmp_path / "network.npz", dict.fromkeys(WIDTHS, 3))
+    network = load_network(tmp_path / "network.npz")
+    assert sum(isinstance(layer, Conv) for layer in network.layers) == 16
+    assert any(line.startswith("missing: ") for line in describe())
