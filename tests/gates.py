@@ -58,10 +58,10 @@ def beside_float64(network, photo, painting, pixels, settings, fast=True):
 
 def gates(objective, pixels):
     """Where the units of each ReLU are active, by the ReLU's index."""
-    _, tape = objective.value(pixels)
+    _, cache = objective.value(pixels)
     return {
-        index: to_host(rectified(objective.network, tape, index)) > 0
-        for index in range(len(tape.entries))
+        index: to_host(rectified(objective.network, cache, index)) > 0
+        for index in range(len(cache.entries))
         if isinstance(objective.network.layers[index], Relu)
     }
 
@@ -72,13 +72,13 @@ def evaluate_with_gates(objective, pixels, imposed):
 
     def forward_with_gates(network, image, wanted):
         nonlocal others
-        taken, tape = forward(network, image, wanted)
+        taken, cache = forward(network, image, wanted)
         for index, gate in imposed.items():
-            own = to_host(rectified(network, tape, index))
+            own = to_host(rectified(network, cache, index))
             others += np.count_nonzero((own > 0) != gate)
             gate = held_to(gate, own)
-            tape.entries[index] = to_device(gate) if network.is_on_gpu else gate
-        return taken, tape
+            cache.entries[index] = to_device(gate) if network.is_on_gpu else gate
+        return taken, cache
 
     with (
         mock.patch("npstyle.engine.objective.forward", forward_with_gates),
@@ -94,21 +94,21 @@ def evaluate_tiles_with_gates(objective, pixels, imposed):
     strides = np.cumprod([layer.stride if isinstance(layer, Pool) else 1 for layer in layers])
 
     def forward_with_gates(network, image, tile, *rest):
-        grams, contents, tape = tile_forward(network, image, tile, *rest)
-        for index in range(len(tape.entries)):
+        grams, contents, cache = tile_forward(network, image, tile, *rest)
+        for index in range(len(cache.entries)):
             if index in imposed:
                 first = [span.start // strides[index] for span in tile.pixels]
                 gate = imposed[index][first[0] :, first[1] :]
-                own = rectified(network, tape, index)
-                tape.entries[index] = held_to(gate[: own.shape[0], : own.shape[1]], own)
-        return grams, contents, tape
+                own = rectified(network, cache, index)
+                cache.entries[index] = held_to(gate[: own.shape[0], : own.shape[1]], own)
+        return grams, contents, cache
 
     with mock.patch("npstyle.tiles.passes.tile_forward", forward_with_gates):
         return objective(pixels)
 
 
 def held_to(gate, own):
-    """What a tape knows of a ReLU, its gate or its output, with this gate."""
+    """What a cache knows of a ReLU, its gate or its output, with this gate."""
     if own.dtype == bool:
         return gate
     barely = np.finfo(own.dtype).tiny  # an activation is moved across 0, but hardly

@@ -21,7 +21,7 @@ class TorchObjective:
         self.style = {network.canonical(n): w for n, w in settings.style_layers.items()}
         self.parameters = {
             layer.name: (
-                torch.tensor(np.ascontiguousarray(layer.weight.transpose(3, 2, 0, 1)), dtype=dtype),
+                torch.tensor(np.ascontiguousarray(layer.kernel.transpose(3, 2, 0, 1)), dtype=dtype),
                 torch.tensor(layer.bias, dtype=dtype),
             )
             for layer in network.layers
@@ -32,7 +32,7 @@ class TorchObjective:
         self.network = replace(
             network,
             layers=tuple(
-                replace(layer, weight=empty, bias=empty) if isinstance(layer, Conv) else layer
+                replace(layer, kernel=empty, bias=empty) if isinstance(layer, Conv) else layer
                 for layer in network.layers
             ),
         )
@@ -59,7 +59,7 @@ class TorchObjective:
                 case Conv():
                     weight, bias = self.parameters[layer.name]
                     padding = layer.padding
-                    if self.network.edges == "replicate" and not last:
+                    if self.network.padding_mode == "replicate" and not last:
                         x = functional.pad(x, [padding] * 4, mode="replicate")
                         padding = 0
                     x = functional.conv2d(x, weight, bias, layer.stride, padding)

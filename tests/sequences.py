@@ -5,7 +5,7 @@ import numpy as np
 from npstyle.networks.network import Conv, Network, Pool, Relu
 
 
-def sequence(rng, layers, edges="zero"):
+def sequence(rng, layers, padding_mode="zero"):
     """A network in float64 of the layers named.
 
     These are ("conv", kernel, stride, padding, filters), whose ReLU comes by itself, and ("pool",
@@ -26,7 +26,7 @@ def sequence(rng, layers, edges="zero"):
             built += [Conv(name, weight, bias, stride, padding), Relu(f"relu{block}_{number}")]
             channels, number = filters, number + 1
     means, scales = (103.939, 116.779, 123.68), (0.02, 0.02, 0.02)
-    return Network("sequence", tuple(built), "BGR", means, scales, False, "0" * 64, edges)
+    return Network("sequence", tuple(built), "BGR", means, scales, False, "0" * 64, padding_mode)
 
 
 def last_activation(network):

@@ -23,13 +23,16 @@ pytestmark = pytest.mark.peers
 
 def compare(network, settings, photo, painting, picture, dtype, fast=False):
     """Relative errors of loss and gradient against PyTorch in float64."""
-    configured = configure(network, settings.pooling, dtype, settings.edges)
+    configured = configure(network, settings.pooling, dtype, settings.padding)
     wanted = [*settings.content_layers, *settings.style_layers]
     if fast:
         configured = accelerate(configured, wanted)
     ours = build_objective(configured, photo, painting, settings)
     theirs = TorchObjective(
-        configure(network, settings.pooling, np.float64, settings.edges), photo, painting, settings
+        configure(network, settings.pooling, np.float64, settings.padding),
+        photo,
+        painting,
+        settings,
     )
     with backend.threads(backend.physical_cores()):
         evaluation = ours(picture)
@@ -56,7 +59,7 @@ def test_loss_and_gradient_on_the_builtin_network(
 
 
 def test_loss_and_gradient_with_replicated_edges(rng):
-    settings = replace(PRESETS["gatys"], edges="replicate")
+    settings = replace(PRESETS["gatys"], padding="replicate")
     photo, painting = draw_photo(51, 66), draw_painting(45, 60)
     picture = rng.uniform(0, 255, photo.shape)
     network = load_network("builtin")

@@ -90,7 +90,7 @@ def sgemm_rate(threads: int) -> float:
             square @ square
 
     def products() -> None:
-        backend.share(multiply, range(threads))
+        backend.parallel_for(multiply, range(threads))
 
     return threads * 2 * 2048**3 / min(seconds(products) for _ in range(5))
 
@@ -104,7 +104,7 @@ def multiplications(network: Network, height: int, width: int) -> float:
         if isinstance(layer, FastConv):
             total += 2 * WINDOW**2 * math.prod(tile_count(rows, columns)) * layer.filters[0].size
         elif isinstance(layer, Conv):
-            total += 2 * rows * columns * layer.weight.size
+            total += 2 * rows * columns * layer.kernel.size
         if index in depths:  # the Gram matrix is symmetric: half of it forward, all backward
             total += 1.5 * rows * columns * channels**2
     return total
@@ -158,7 +158,7 @@ def layers(network: Network, fast: Network, size: tuple[int, int], pairs: int) -
 
 
 def _theirs(layer: Conv, x: Any, g: Any) -> tuple[Call, Call]:
-    weight = torch.tensor(layer.weight.transpose(3, 2, 0, 1).copy())
+    weight = torch.tensor(layer.kernel.transpose(3, 2, 0, 1).copy())
     bias = torch.tensor(layer.bias)
     image, gradient = (torch.tensor(a.transpose(2, 0, 1)[None].copy()) for a in (x, g))
     return (
@@ -176,8 +176,8 @@ def _ours(layer: Conv | FastConv, x: Any, g: Any) -> tuple[Call, Call]:
             lambda: winograd_conv2d_backward(g, layer.filters, g),
         )
     return (
-        lambda: np.maximum(conv2d(x, layer.weight, layer.bias, 1, 1), 0),
-        lambda: conv2d_backward(g * (g > 0), layer.weight, x.shape, 1, 1),
+        lambda: np.maximum(conv2d(x, layer.kernel, layer.bias, 1, 1), 0),
+        lambda: conv2d_backward(g * (g > 0), layer.kernel, x.shape, 1, 1),
     )
 
 

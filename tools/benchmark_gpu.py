@@ -104,7 +104,7 @@ def work(network: Network, height: int, width: int) -> tuple[float, float]:
     for index, (layer, shape) in enumerate(shapes(network, WANTED, height, width)):
         values = int(np.prod(shape))
         if isinstance(layer, Conv):
-            operations += 2 * 2 * shape[0] * shape[1] * layer.weight.size
+            operations += 2 * 2 * shape[0] * shape[1] * layer.kernel.size
         if index in depths:
             operations += 2 * 2 * values * shape[2]
             moved += 2 * 4 * values

@@ -67,7 +67,7 @@ def fit_layers(teacher: Network, tensors: Tensors, crops: Sequence[Pixels], firs
         if isinstance(layer, ConvSpec):
             assert isinstance(large, Conv)
             chosen = choose_channels(moments[layer.name], WIDTHS[layer.name.split("_")[0]])
-            weight, bias = large.weight[..., chosen], large.bias[chosen]
+            weight, bias = large.kernel[..., chosen], large.bias[chosen]
             targets = [
                 conv2d(teacher_input(fast, image, index), weight, bias, padding=layer.padding)
                 for image in images
@@ -94,7 +94,7 @@ def teacher_input(teacher: Network, image: Array, index: int) -> Array:
 def student(teacher: Network, tensors: Tensors) -> Network:
     """The student as a network, as deep as it is taught."""
     layers = tuple(
-        replace(layer, weight=tensors[f"{layer.name}.weight"], bias=tensors[f"{layer.name}.bias"])
+        replace(layer, kernel=tensors[f"{layer.name}.weight"], bias=tensors[f"{layer.name}.bias"])
         if isinstance(layer, Conv)
         else layer
         for layer in teacher.layers[: len(taught_layers())]

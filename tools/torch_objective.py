@@ -129,7 +129,7 @@ def _picture(pixels: Any, device: str) -> Any:
 
 def _step(layer: Any, device: str) -> Callable[[Any], Any]:
     if isinstance(layer, Conv):
-        weight = _tensor(layer.weight.transpose(3, 2, 0, 1).copy(), device)
+        weight = _tensor(layer.kernel.transpose(3, 2, 0, 1).copy(), device)
         bias, stride, padding = _tensor(layer.bias, device), layer.stride, layer.padding
         return lambda x: functional.conv2d(x, weight, bias, stride, padding)
     if isinstance(layer, Pool):

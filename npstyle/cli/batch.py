@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from npstyle.run.batch import Outcome
-    from npstyle.run.strategy import Room
+    from npstyle.run.strategy import MemoryLimits
 
 
 def batch(
@@ -53,16 +53,16 @@ def batch(
     from npstyle.cli.console import print_device
     from npstyle.engine.threads import thread_count
     from npstyle.run.batch import read_jobs
-    from npstyle.run.strategy import find_place, parse_room
+    from npstyle.run.strategy import choose_device, parse_limits
 
-    room = parse_room(tile, memory, scratch, cluster)
+    limits = parse_limits(tile, memory, scratch, cluster)
     found = read_jobs(file)
-    place = find_place(device, room)
+    place = choose_device(device, limits)
     if not quiet:
         print_device(place)
     failed = done = 0
     share = max(1, thread_count(threads) // jobs)
-    outcomes = _outcomes(found, file.parent, jobs, share, str(place), room)
+    outcomes = _outcomes(found, file.parent, jobs, share, str(place), limits)
     for done, outcome in enumerate(outcomes, start=1):
         failed += not outcome.succeeded
         if not quiet or not outcome.succeeded:
@@ -83,14 +83,14 @@ def _outcomes(
     jobs: int,
     threads: int,
     device: str,
-    room: "Room",
+    limits: "MemoryLimits",
 ) -> "Generator[Outcome, None, None]":
     """Outcomes in the order of the list, as soon as they are there."""
     from npstyle.run.batch import run_job, run_unless_stopped, start_worker
 
     if jobs == 1:
         for entries in found:
-            yield run_job(entries, folder, threads, device, room)
+            yield run_job(entries, folder, threads, device, limits)
         return
     import multiprocessing
     import signal
@@ -105,7 +105,8 @@ def _outcomes(
     try:
         with ProcessPoolExecutor(workers, context, start_worker, (stop,)) as pool:
             futures = [
-                pool.submit(run_unless_stopped, job, folder, threads, device, room) for job in found
+                pool.submit(run_unless_stopped, job, folder, threads, device, limits)
+                for job in found
             ]
             for future in futures:
                 yield future.result()

@@ -166,7 +166,7 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
 
 def _pairs(plan: "Plan") -> str:
     """How the search saves memory at its largest scale, if it does."""
-    pairs, scratch = plan.fits[-1].pairs, plan.room.scratch
+    pairs, scratch = plan.strategies[-1].history, plan.limits.scratch
     if pairs is None:
         return ""
     place = f"files in {scratch}" if scratch is not None else "memory"
@@ -175,17 +175,17 @@ def _pairs(plan: "Plan") -> str:
 
 def _print_tiles(plan: "Plan") -> None:
     """Say which scales are worked on in tiles, and what that costs."""
-    for (height, width), fit in zip(plan.photo_sizes, plan.fits, strict=True):
-        if fit.tile is not None and fit.cost > 1:
+    for (height, width), strategy in zip(plan.photo_sizes, plan.strategies, strict=True):
+        if strategy.tile is not None and strategy.cost > 1:
             print(
-                f"tiles     {width}x{height} in tiles of {fit.tile} pixels: exact, "
-                f"{fit.cost:.2f} times the work of one piece"
+                f"tiles     {width}x{height} in tiles of {strategy.tile} pixels: exact, "
+                f"{strategy.cost:.2f} times the work of one piece"
             )
-    if plan.room.cluster is not None:
-        print(f"cluster   {plan.room.cluster}")
-    disk = max(fit.disk for fit in plan.fits)
+    if plan.limits.cluster is not None:
+        print(f"cluster   {plan.limits.cluster}")
+    disk = max(strategy.disk for strategy in plan.strategies)
     if disk:
-        print(f"scratch   {disk / 1e9:.2f} GB in {plan.room.scratch}")
+        print(f"scratch   {disk / 1e9:.2f} GB in {plan.limits.scratch}")
 
 
 def print_device(device: "Device", threads: int = 0) -> None:
@@ -255,12 +255,12 @@ def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None
     for layer, shape in shapes(network, names, *size):
         weight, count, products = "", "", ""
         if isinstance(layer, Conv):
-            height, width, inside, outside = layer.weight.shape
+            height, width, inside, outside = layer.kernel.shape
             what = f"conv, stride {layer.stride}, padding {layer.padding}"
             weight = str((outside, inside, height, width))
-            parameters = layer.weight.size + layer.bias.size
+            parameters = layer.kernel.size + layer.bias.size
             count, total = f"{parameters:,}", total + parameters
-            own = layer.weight.size * shape[0] * shape[1]
+            own = layer.kernel.size * shape[0] * shape[1]
             products, multiplications = f"{own / 1e6:,.0f}", multiplications + own
         elif isinstance(layer, Pool):
             what = f"pool {layer.size}x{layer.size}, stride {layer.stride}"

@@ -266,9 +266,9 @@ def _draw(
     from npstyle.networks.network import load_network
     from npstyle.run.figures import contact_sheet, run_cell, save_sheet
     from npstyle.run.pictures import check_pictures
-    from npstyle.run.strategy import find_place, parse_room
+    from npstyle.run.strategy import choose_device, parse_limits
 
-    room = parse_room(cluster=cluster)
+    limits = parse_limits(cluster=cluster)
     flat = [cell for row in cells for cell in row]
     network = load_network(name)
     for cell in flat:  # what is wrong is told before the first hour's work
@@ -277,7 +277,7 @@ def _draw(
             network.depth(layer)
     if folder.is_file() or not folder.absolute().parent.is_dir():
         raise InputError(f"{folder}: no folder can be made there; name another")
-    place = find_place(device, room)
+    place = choose_device(device, limits)
     folder.mkdir(exist_ok=True)
     if not quiet:
         console.print_device(place)
@@ -288,7 +288,7 @@ def _draw(
         display.start()
         try:
             with display:
-                made = run_cell(cell, folder, network, threads, str(place), room, display.update)
+                made = run_cell(cell, folder, network, threads, str(place), limits, display.update)
         except KeyboardInterrupt:
             print(f"npstyle: interrupted; the same command goes on at {cell.name}", file=sys.stderr)
             raise typer.Exit(130) from None

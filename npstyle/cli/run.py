@@ -18,7 +18,7 @@ from npstyle.run.pictures import Pictures, check_pictures
 from npstyle.run.plan import Plan
 from npstyle.run.recording import Recording
 from npstyle.run.settings import Settings
-from npstyle.run.strategy import Room
+from npstyle.run.strategy import MemoryLimits
 from npstyle.run.transfer import State, transfer_pictures
 from npstyle.search.optimize import Progress
 
@@ -34,7 +34,7 @@ def run_and_save(
     *,
     threads: int | None = None,
     device: str = "auto",
-    room: Room | None = None,
+    limits: MemoryLimits | None = None,
     save_every: int = 0,
     checkpoint: Path | None = None,
     resume: Path | None = None,
@@ -66,7 +66,9 @@ def run_and_save(
                 done = f"{state.iteration} of {steps[state.scale]} steps"
                 print(f"resumed   after {done} at size {size}", flush=True)
         pixels = [height * width for height, width in plan.photo_sizes]
-        display.weigh(steps, [n * fit.cost for n, fit in zip(pixels, plan.fits, strict=True)])
+        display.weigh(
+            steps, [n * strategy.cost for n, strategy in zip(pixels, plan.strategies, strict=True)]
+        )
         display.start()
 
     def keep(now: State) -> None:
@@ -89,7 +91,7 @@ def run_and_save(
                     settings,
                     threads=threads,
                     device=device,
-                    room=room,
+                    limits=limits,
                     state=state,
                     announce=announce,
                     callback=on_iteration,

@@ -262,7 +262,7 @@ def transfer(
     from npstyle.run.pictures import Pictures
     from npstyle.run.recording import FRAMES, Recording
     from npstyle.run.settings import PRESETS, parse_layers, parse_numbers, parse_scales
-    from npstyle.run.strategy import parse_room
+    from npstyle.run.strategy import parse_limits
 
     if adam_step is not None and optimizer != "adam":
         raise InputError("--adam-step: is for --optimizer adam; lbfgs finds its own steps")
@@ -289,7 +289,7 @@ def transfer(
         style_scale=style_scale,
         blend=parse_numbers("--blend", blend or ()),
         color=color.value,
-        edges=padding.value,
+        padding=padding.value,
         optimizer=optimizer.value,
         seed=seed,
         dtype=dtype.value,
@@ -308,7 +308,7 @@ def transfer(
         settings,
         threads=threads,
         device=device,
-        room=parse_room(tile, memory, scratch, cluster),
+        limits=parse_limits(tile, memory, scratch, cluster),
         save_every=save_every,
         checkpoint=checkpoint,
         resume=resume,

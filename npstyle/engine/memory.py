@@ -15,7 +15,7 @@ from npstyle.engine.cpu.conv import STRIP_BYTES
 from npstyle.engine.cpu.winograd import WINDOW
 from npstyle.engine.cuda import kernels as gpu
 from npstyle.engine.cuda import tensor_cores as gpu_tensor
-from npstyle.engine.passes import is_made_again, stays
+from npstyle.engine.passes import is_recomputed, stays
 from npstyle.engine.sizes import tile_count
 from npstyle.errors import InputError
 from npstyle.networks.network import (
@@ -35,7 +35,7 @@ Size = tuple[int, int]
 
 
 def forward_bytes(network: Network, wanted: Collection[str], size: Size) -> int:
-    """Largest sum of arrays alive during `forward` when the tape is kept."""
+    """Largest sum of arrays alive during `forward` when the cache is kept."""
     return _walk(network, wanted, size)[0]
 
 
@@ -47,9 +47,9 @@ def evaluation_bytes(network: Network, wanted: Collection[str], size: Size) -> i
 def _walk(network: Network, wanted: Collection[str], size: Size) -> tuple[int, int]:
     """Peaks of the forward and of the backward pass.
 
-    An activation is alive until the next layer has read it, longer if the tape keeps it: as an
+    An activation is alive until the next layer has read it, longer if the cache keeps it: as an
     array for a loss or for max pooling, else as its gate, a byte for each value. On the way back,
-    a layer's two gradients are alive beside the tape of the layers before it. What a convolution
+    a layer's two gradients are alive beside the cache of the layers before it. What a convolution
     needs while it works on a layer as a whole comes on top; on a GPU, what its fast routes need,
     and the product of a style loss's derivative.
     """
@@ -65,7 +65,7 @@ def _walk(network: Network, wanted: Collection[str], size: Size) -> tuple[int, i
         alive = kept if before_is_kept else kept + before
         if isinstance(layer, Relu) and network.is_on_gpu and index in depths:
             backward = max(backward, kept + 3 * array)
-        if isinstance(layer, Relu) and is_made_again(network, index, depths):
+        if isinstance(layer, Relu) and is_recomputed(network, index, depths):
             before_is_kept = False
         elif isinstance(layer, Relu):
             before_is_kept = stays(network, index, depths)

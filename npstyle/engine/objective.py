@@ -33,7 +33,7 @@ from npstyle.engine.cuda import kernels as gpu
 from npstyle.engine.cuda.replay import NotRecordedError, Replay
 from npstyle.engine.guides import Region, Source, carry_down
 from npstyle.engine.memory import evaluation_bytes, with_gaps
-from npstyle.engine.passes import LossGradient, Tape, backward, forward
+from npstyle.engine.passes import Cache, LossGradient, backward, forward
 from npstyle.engine.threads import on_gpu
 from npstyle.errors import InputError
 from npstyle.images.image import preprocess, preprocess_backward
@@ -154,7 +154,7 @@ class StyleObjective:
 
     def _forward(
         self, pixels: Array, wanted: Mapping[str, Callable[[Array], T]]
-    ) -> tuple[dict[str, T], Tape]:
+    ) -> tuple[dict[str, T], Cache]:
         placed = self._placed(pixels, np.float64)
         return forward(self.network, network_input(self.network, placed), wanted)
 
@@ -193,8 +193,8 @@ class StyleObjective:
         """The terms of f without their weights, and df/dx."""
         network = self.network
         with self.arena.lent():
-            terms, losses, tape = self._run(pixels)
-            image_gradient = backward(network, tape, losses)
+            terms, losses, cache = self._run(pixels)
+            image_gradient = backward(network, cache, losses)
         gradient = network_input_backward(network, image_gradient).astype(np.float64, copy=False)
         if self.tv_weight:
             gradient = total_variation_backward(pixels, self.tv_weight, gradient)
@@ -225,23 +225,23 @@ class StyleObjective:
         kind, _, layer = term.partition(" ")
         return {"content": self.alpha, "style": self.beta}[kind][layer] if layer else self.tv_weight
 
-    def value(self, pixels: Array) -> tuple[float, Tape]:
-        """Evaluate f alone, by the forward pass; the tape says which units were active.
+    def value(self, pixels: Array) -> tuple[float, Cache]:
+        """Evaluate f alone, by the forward pass; the cache says which units were active.
 
         Parameters and errors are those of a full evaluation.
         """
         self._check(pixels)
-        terms, _, tape = self._run(self._placed(pixels, np.float64))
-        return sum(self._weighed(terms).values()), tape
+        terms, _, cache = self._run(self._placed(pixels, np.float64))
+        return sum(self._weighed(terms).values()), cache
 
     def _check(self, pixels: Array) -> None:
         if pixels.shape != self.shape:
             raise ValueError(f"the picture is {pixels.shape}, the photo is {self.shape}")
 
-    def _run(self, pixels: Array) -> tuple[dict[str, Any], dict[str, LossGradient], Tape]:
-        """The terms of f without their weights; what adds their derivatives; the network's tape."""
+    def _run(self, pixels: Array) -> tuple[dict[str, Any], dict[str, LossGradient], Cache]:
+        """The terms of f without their weights; what adds their derivatives; the network's cache."""
         wanted = {name: partial(self._terms, name) for name in self._wanted}
-        taken, tape = self._forward(pixels, wanted)
+        taken, cache = self._forward(pixels, wanted)
         terms: dict[str, Any] = {}
         losses: dict[str, LossGradient] = {}
         for name in self._wanted:
@@ -250,7 +250,7 @@ class StyleObjective:
             losses[name] = partial(self._add_derivatives, name, grams)
         if self.tv_weight:
             terms["tv"] = total_variation(pixels)
-        return terms, losses, tape
+        return terms, losses, cache
 
     def _terms(self, name: str, activation: Array) -> tuple[dict[str, Any], list[Array]]:
         """The losses at one activation, and each region's Gram matrix if it is of style."""

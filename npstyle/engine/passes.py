@@ -26,7 +26,7 @@ from npstyle.engine.cpu.pooling import (
     max_pool2d,
     max_pool2d_backward,
 )
-from npstyle.engine.cpu.relu import active, relu, relu_backward
+from npstyle.engine.cpu.relu import relu, relu_backward, relu_mask
 from npstyle.engine.cpu.winograd import winograd_conv2d, winograd_conv2d_backward
 from npstyle.engine.cuda import tensor_cores as gpu_tensor
 from npstyle.networks.network import (
@@ -53,7 +53,7 @@ MANY_FILTERS = 32
 
 
 @dataclass
-class Tape:
+class Cache:
     """What `forward` keeps for `backward`.
 
     Attributes
@@ -75,7 +75,7 @@ class Tape:
 
 def forward(
     network: Network, image: Array, wanted: Mapping[str, Callable[[Array], T]]
-) -> tuple[dict[str, T], Tape]:
+) -> tuple[dict[str, T], Cache]:
     """Run the network as deep as the deepest activation that is wanted.
 
     Parameters
@@ -91,7 +91,7 @@ def forward(
     -------
     taken : dict
         What the functions returned, by the same names.
-    tape : Tape
+    cache : Cache
         For `backward`. Drop it if no gradient is needed.
 
     Raises
@@ -101,7 +101,7 @@ def forward(
     """
     depths = {network.depth(name): name for name in wanted}
     shapes(network, depths.values(), image.shape[0], image.shape[1])  # raises if too small
-    tape = Tape(image, [], depths)
+    cache = Cache(image, [], depths)
     taken: dict[str, T] = {}
     for index in range(max(depths, default=-1) + 1):
         layer = network.layers[index]
@@ -109,30 +109,30 @@ def forward(
         match layer:
             case Conv() | FastConv() | TensorConv():
                 image = _convolve(network, index, before)
-                tape.entries.append(before.shape)
+                cache.entries.append(before.shape)
             case Relu():
                 if not _belongs_to_convolution(network, index):
                     image = relu(before)
-                tape.entries.append(_relu_entry(network, index, image, depths))
+                cache.entries.append(_relu_entry(network, index, image, depths))
             case Pool(mode="avg"):
                 image = avg_pool2d(before, layer.size, layer.stride)
-                tape.entries.append((before.shape, image if index in depths else None))
+                cache.entries.append((before.shape, image if index in depths else None))
             case Pool():
                 pool = max_pool2d if layer.mode == "max" else l2_pool2d
                 image = pool(before, layer.size, layer.stride)
-                tape.entries.append((before, image))
+                cache.entries.append((before, image))
         if index in depths:
             taken[depths[index]] = wanted[depths[index]](image)
-    return taken, tape
+    return taken, cache
 
 
-def backward(network: Network, tape: Tape, losses: dict[str, LossGradient]) -> Array:
+def backward(network: Network, cache: Cache, losses: dict[str, LossGradient]) -> Array:
     """Carry the gradients at several activations back to the image.
 
     Parameters
     ----------
     network : Network
-    tape : Tape
+    cache : Cache
         From `forward`. It is emptied: each entry is let go as soon as it has been used.
     losses : dict of functions
         By the names given to `forward`. Each is called once, the deepest with no gradient yet.
@@ -145,16 +145,16 @@ def backward(network: Network, tape: Tape, losses: dict[str, LossGradient]) -> A
     gradient: Array | None = None
     gate: Array | None = None
     pooling = 1
-    while tape.entries:
-        index = len(tape.entries) - 1
+    while cache.entries:
+        index = len(cache.entries) - 1
         layer = network.layers[index]
-        kept: Any = tape.entries[index]
+        kept: Any = cache.entries[index]
         if isinstance(layer, Relu):
-            kept = rectified(network, tape, index)
-        tape.entries.pop()
-        if index in tape.depths:
+            kept = rectified(network, cache, index)
+        cache.entries.pop()
+        if index in cache.depths:
             activation = kept[1] if isinstance(layer, Pool) else kept
-            gradient = losses[tape.depths[index]](activation, gradient)
+            gradient = losses[cache.depths[index]](activation, gradient)
             del activation
         if gradient is None:
             raise ValueError("backward: forward was asked for no activation, so nothing flows back")
@@ -166,7 +166,7 @@ def backward(network: Network, tape: Tape, losses: dict[str, LossGradient]) -> A
                 gate = kept
             case Relu():
                 gradient = relu_backward(gradient, kept, out=gradient)
-            case Pool(mode="avg") if _is_spread_by_convolution(network, index, tape.depths):
+            case Pool(mode="avg") if _is_spread_by_convolution(network, index, cache.depths):
                 pooling = layer.size
             case Pool(mode="avg"):
                 gradient = avg_pool2d_backward(gradient, kept[0], layer.size, layer.stride)
@@ -175,18 +175,18 @@ def backward(network: Network, tape: Tape, losses: dict[str, LossGradient]) -> A
                 gradient = pool_backward(gradient, kept[0], kept[1], layer.size, layer.stride)
         del kept
     if gradient is None:
-        raise ValueError("backward: the tape is empty; every tape can be used once")
+        raise ValueError("backward: the cache is empty; every cache can be used once")
     return gradient
 
 
-def rectified(network: Network, tape: Tape, index: int) -> Array:
-    """What a tape knows of ReLU `index`: its output (height, width, channels), or its gate."""
-    kept: Array | None = tape.entries[index]
-    return _convolve(network, 0, tape.image) if kept is None else kept
+def rectified(network: Network, cache: Cache, index: int) -> Array:
+    """What a cache knows of ReLU `index`: its output (height, width, channels), or its gate."""
+    kept: Array | None = cache.entries[index]
+    return _convolve(network, 0, cache.image) if kept is None else kept
 
 
-def is_made_again(network: Network, index: int, depths: Container[int]) -> bool:
-    """Whether the tape leaves the output of ReLU `index` to be made again on the way back.
+def is_recomputed(network: Network, index: int, depths: Container[int]) -> bool:
+    """Whether the cache leaves the output of ReLU `index` to be made again on the way back.
 
     The first convolution's is one of the two largest of all, and from an image of three channels it
     is soon made: in VGG-19 it takes 2 to 3 % of an evaluation's time and saves a fifth of its
@@ -199,7 +199,7 @@ def is_made_again(network: Network, index: int, depths: Container[int]) -> bool:
 
 
 def stays(network: Network, index: int, depths: Container[int]) -> bool:
-    """Whether the tape keeps the output of ReLU `index`, and not only its gate.
+    """Whether the cache keeps the output of ReLU `index`, and not only its gate.
 
     A loss at it (its depth is in `depths`) and max or l2 pooling behind it need the whole array.
     """
@@ -210,9 +210,9 @@ def stays(network: Network, index: int, depths: Container[int]) -> bool:
 
 
 def _relu_entry(network: Network, index: int, image: Array, depths: Container[int]) -> Array | None:
-    if is_made_again(network, index, depths):
+    if is_recomputed(network, index, depths):
         return None
-    return image if stays(network, index, depths) else active(image)
+    return image if stays(network, index, depths) else relu_mask(image)
 
 
 def _belongs_to_convolution(network: Network, index: int) -> bool:
@@ -254,12 +254,12 @@ def _convolve(network: Network, index: int, image: Array) -> Array:
     padding = layer.padding
     if _continues_edges(network, index):
         image, padding = replicate(image, padding), 0
-    return conv2d(image, layer.weight, layer.bias, layer.stride, padding, rectify=rectify)
+    return conv2d(image, layer.kernel, layer.bias, layer.stride, padding, rectify=rectify)
 
 
 def _continues_edges(network: Network, index: int) -> bool:
     """Whether convolution `index` sees the edge's pixels beyond the picture, and not zeros."""
-    return index == 0 and network.edges == "replicate"
+    return index == 0 and network.padding_mode == "replicate"
 
 
 def _convolve_backward(
@@ -275,7 +275,7 @@ def _convolve_backward(
     if isinstance(layer, FastConv):
         return winograd_conv2d_backward(gradient, layer.filters, gate, pooling)
     if isinstance(layer, TensorConv):
-        gate = gate if gate is None or gate.dtype == np.bool_ else active(gate)
+        gate = gate if gate is None or gate.dtype == np.bool_ else relu_mask(gate)
         way = layer.packed[1], gate, layer.channels, layer.precision, layer.out_scale
         return gpu_tensor.conv2d_backward(gradient, *way, pooling)
     assert isinstance(layer, Conv)
@@ -283,6 +283,6 @@ def _convolve_backward(
         p = layer.padding
         padded = (shape[0] + 2 * p, shape[1] + 2 * p, shape[2])
         return replicate_backward(
-            conv2d_backward(gradient, layer.weight, padded, layer.stride, 0, gate), p
+            conv2d_backward(gradient, layer.kernel, padded, layer.stride, 0, gate), p
         )
-    return conv2d_backward(gradient, layer.weight, shape, layer.stride, layer.padding, gate)
+    return conv2d_backward(gradient, layer.kernel, shape, layer.stride, layer.padding, gate)

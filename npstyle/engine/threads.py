@@ -56,7 +56,7 @@ LITTLE = 1 << 16
 _crew: Crew | None = None
 _workers = 1
 _interrupted = threading.Event()
-_scratch = threading.local()
+_workspace = threading.local()
 
 
 def give_memory_back() -> None:
@@ -132,7 +132,7 @@ def on_gpu(array: Any) -> bool:
     return hasattr(array, "__cuda_array_interface__")
 
 
-def share(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
+def parallel_for(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
     """Let every worker thread run `worker` on one shared queue of `items`.
 
     `worker` receives an iterator, takes items from it until none is left, and may keep scratch
@@ -169,16 +169,16 @@ def raise_if_interrupted() -> None:
         raise KeyboardInterrupt
 
 
-def scratch(values: int, dtype: DTypeLike) -> NDArray[Any]:
+def workspace(values: int, dtype: DTypeLike) -> NDArray[Any]:
     """Flat array of `values` numbers, the same memory for a thread each time.
 
     Made anew for each layer, such arrays would cost the operating system a page at a time.
     """
     size = values * np.dtype(dtype).itemsize
-    held: NDArray[np.uint8] | None = getattr(_scratch, "array", None)
+    held: NDArray[np.uint8] | None = getattr(_workspace, "array", None)
     if held is None or held.size < size:
         # Not from malloc: it would lie among arrays that come and go, and stand in their way.
-        held = _scratch.array = np.frombuffer(mmap.mmap(-1, size), np.uint8)
+        held = _workspace.array = np.frombuffer(mmap.mmap(-1, size), np.uint8)
     return held[:size].view(dtype)
 
 

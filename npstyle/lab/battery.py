@@ -315,8 +315,8 @@ def tile_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     tiled = TiledObjective(network, photo, regions, settings, tile=2)
 
     def traced(x: Array) -> tuple[float, Array]:
-        loss, tape = whole.value(x)
-        return loss, kink_pattern(network, tape)
+        loss, cache = whole.value(x)
+        return loss, kink_pattern(network, cache)
 
     yield Subject(
         "objective by tiles",

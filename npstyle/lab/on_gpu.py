@@ -59,7 +59,7 @@ def objective_on_card(
     name: str, network: Network, settings: Settings, photo: Array, painting: Array, pixels: Array
 ) -> Subject:
     """An objective at some pixels; its kinks are seen by their jumps."""
-    placed = to_device(configure(network, settings.pooling, np.float64, settings.edges))
+    placed = to_device(configure(network, settings.pooling, np.float64, settings.padding))
     objective = build_objective(placed, photo, painting, settings)
     return Subject(
         name, lambda x: objective.value(x)[0], lambda g, x: g * objective(x).gradient, (pixels,)
@@ -116,7 +116,7 @@ def _linear(draw: Callable[..., Array]) -> Iterator[Subject]:
     yield Subject(
         "relu",
         _on_card(relu.relu),
-        _on_card(lambda g, z: relu.relu_backward(g, relu.active(relu.relu(z)))),
+        _on_card(lambda g, z: relu.relu_backward(g, relu.relu_mask(relu.relu(z)))),
         (z,),
         pattern=_with_pattern(relu.relu, lambda z: z > 0),
     )

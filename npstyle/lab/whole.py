@@ -44,7 +44,7 @@ def layer_subjects(network: Network, size: int, rng: np.random.Generator) -> Ite
     x = image.preprocess(pixels, network.channel_order, network.mean, network.scale, network.dtype)
     for layer in network.layers[:depth]:
         if isinstance(layer, Conv):
-            weight, bias, stride, padding = layer.weight, layer.bias, layer.stride, layer.padding
+            weight, bias, stride, padding = layer.kernel, layer.bias, layer.stride, layer.padding
             subject = Subject(
                 f"{network.name} {layer.name}",
                 lambda x, w=weight, b=bias, s=stride, p=padding: conv.conv2d(x, w, b, s, p),
@@ -73,8 +73,8 @@ def objective_subjects(network: Network, size: int, rng: np.random.Generator) ->
         objective = build_objective(configured, photo, style, settings)
 
         def traced(x: Array, f: StyleObjective = objective) -> tuple[float, Array]:
-            loss, tape = f.value(x)
-            return loss, kink_pattern(f.network, tape)
+            loss, cache = f.value(x)
+            return loss, kink_pattern(f.network, cache)
 
         yield Subject(
             f"objective {name}",
@@ -99,10 +99,10 @@ def _cases(
         *((name, settings, painting) for name, settings in PRESETS.items()),
         ("gatys, fast route", gatys, painting),
         ("in regions", gatys, regions),
-        ("l2, replicate", replace(gatys, pooling="l2", edges="replicate"), painting),
+        ("l2, replicate", replace(gatys, pooling="l2", padding="replicate"), painting),
     ]
     for name, settings, style in cases:
-        configured = configure(network, settings.pooling, np.float64, settings.edges)
+        configured = configure(network, settings.pooling, np.float64, settings.padding)
         if "fast" in name:
             configured = accelerate(configured, [*settings.content_layers, *settings.style_layers])
         yield name, configured, settings, style

@@ -25,7 +25,7 @@ from npstyle.networks.weights import Weights, default_weights, find_weights, loa
 
 Array = NDArray[Any]
 Pooling = Literal["avg", "max", "l2"]
-Edges = Literal["zero", "replicate"]
+PaddingMode = Literal["zero", "replicate"]
 
 WIDE = 16 * 16
 """Channels in times channels out from which a convolution takes the fast route."""
@@ -36,7 +36,7 @@ class Conv:
     """A convolution: weight (kernel height, kernel width, channels in, out), bias (out,)."""
 
     name: str
-    weight: Array
+    kernel: Array
     bias: Array
     stride: int
     padding: int
@@ -95,7 +95,7 @@ Layer = Convolution | Relu | Pool
 class Network:
     """The layers in order, and how a picture becomes their input.
 
-    The input is (pixels - mean) * scale with the pixels 0..255 in `channel_order`. `edges` says
+    The input is (pixels - mean) * scale with the pixels 0..255 in `channel_order`. `padding_mode` says
     what the first convolution sees beyond the picture: zeros, or the pixel at the edge.
     """
 
@@ -106,7 +106,7 @@ class Network:
     scale: tuple[float, ...]
     normalized: bool
     sha256: str
-    edges: Edges = "zero"
+    padding_mode: PaddingMode = "zero"
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -192,7 +192,10 @@ def network_from_weights(weights: Weights) -> Network:
 
 
 def configure(
-    network: Network, pooling: Pooling, dtype: DTypeLike = np.float32, edges: Edges = "zero"
+    network: Network,
+    pooling: Pooling,
+    dtype: DTypeLike = np.float32,
+    padding_mode: PaddingMode = "zero",
 ) -> Network:
     """The same network with another way of pooling, of padding, and in another precision.
 
@@ -203,7 +206,7 @@ def configure(
         How every pooling layer pools. The paper found average pooling to look better.
     dtype : float dtype
         The engine's precision.
-    edges : "zero" or "replicate"
+    padding_mode : "zero" or "replicate"
         What the first convolution sees beyond the picture.
 
     Raises
@@ -215,8 +218,8 @@ def configure(
     for layer in network.layers:
         match layer:
             case Conv():
-                weight, bias = layer.weight.astype(dtype, copy=False), layer.bias.astype(dtype)
-                layers.append(replace(layer, weight=weight, bias=bias))
+                weight, bias = layer.kernel.astype(dtype, copy=False), layer.bias.astype(dtype)
+                layers.append(replace(layer, kernel=weight, bias=bias))
             case Pool():
                 layers.append(replace(layer, mode=pooling))
             case FastConv() | TensorConv():
@@ -226,7 +229,7 @@ def configure(
                 )
             case Relu():
                 layers.append(layer)
-    return replace(network, layers=tuple(layers), edges=edges)
+    return replace(network, layers=tuple(layers), padding_mode=padding_mode)
 
 
 def accelerate(network: Network, wanted: Iterable[str]) -> Network:
@@ -245,7 +248,7 @@ def accelerate(network: Network, wanted: Iterable[str]) -> Network:
         Equal to `network`, as deep as it goes, up to rounding.
     """
     return _changed(
-        network, wanted, lambda c: FastConv(c.name, transform_filters(c.weight), c.bias)
+        network, wanted, lambda c: FastConv(c.name, transform_filters(c.kernel), c.bias)
     )
 
 
@@ -271,8 +274,8 @@ def to_tensor_cores(
     kind: TensorPrecision = "float16" if precision == "fp16" else "tf32"
 
     def packed(layer: Conv) -> TensorConv:
-        filters, out_scale = gpu_tensor.pack_filters(layer.weight, kind)
-        bias, channels = card.to_device(layer.bias), layer.weight.shape[2]
+        filters, out_scale = gpu_tensor.pack_filters(layer.kernel, kind)
+        bias, channels = card.to_device(layer.bias), layer.kernel.shape[2]
         return TensorConv(layer.name, filters, bias, channels, kind, out_scale)
 
     return _changed(network, wanted, packed)
@@ -286,7 +289,7 @@ def _changed(
     for index, layer in enumerate(
         network.layers[: max(map(network.depth, wanted), default=-1) + 1]
     ):
-        zero_edges = index > 0 or network.edges == "zero"  # the fast routes know no others
+        zero_edges = index > 0 or network.padding_mode == "zero"  # the fast routes know no others
         suits = isinstance(layer, Conv) and _suits_fast_routes(layer) and zero_edges
         layers.append(change(layer) if suits and isinstance(layer, Conv) else layer)
     return replace(network, layers=tuple(layers))
@@ -294,7 +297,7 @@ def _changed(
 
 def _suits_fast_routes(layer: Conv) -> bool:
     """3x3, and wide enough for the products to outweigh the rest."""
-    kernel, channels = layer.weight.shape[:2], layer.weight.shape[2:]
+    kernel, channels = layer.kernel.shape[:2], layer.kernel.shape[2:]
     wide = channels[0] * channels[1] >= WIDE
     return (*kernel, layer.stride, layer.padding) == (3, 3, 1, 1) and wide
 
@@ -305,8 +308,8 @@ def to_device(network: Network) -> Network:
     for layer in network.layers:
         match layer:
             case Conv():
-                weight, bias = card.to_device(layer.weight), card.to_device(layer.bias)
-                layers.append(replace(layer, weight=weight, bias=bias))
+                weight, bias = card.to_device(layer.kernel), card.to_device(layer.bias)
+                layers.append(replace(layer, kernel=weight, bias=bias))
             case FastConv():
                 filters, bias = card.to_device(layer.filters), card.to_device(layer.bias)
                 layers.append(replace(layer, filters=filters, bias=bias))
@@ -354,8 +357,8 @@ def shapes(
         layer = network.layers[index]
         try:
             if isinstance(layer, Conv):
-                size = output_size(shape, layer.weight.shape, layer.stride, layer.padding)
-                shape = (*size, layer.weight.shape[3])
+                size = output_size(shape, layer.kernel.shape, layer.stride, layer.padding)
+                shape = (*size, layer.kernel.shape[3])
             elif isinstance(layer, FastConv | TensorConv):
                 shape = (*shape[:2], len(layer.bias))
             elif isinstance(layer, Pool):

@@ -28,20 +28,20 @@ from typing import Any, get_args
 from npstyle.errors import InputError
 from npstyle.images.color import Color
 from npstyle.images.image import check_output, save_image
-from npstyle.networks.network import Edges, Network, Pooling, load_network
+from npstyle.networks.network import Network, PaddingMode, Pooling, load_network
 from npstyle.run.pictures import Pictures
 from npstyle.run.settings import PRESETS, Optimizer, Precision, Scaling, Settings, parse_layers
-from npstyle.run.strategy import Room
+from npstyle.run.strategy import MemoryLimits
 from npstyle.run.transfer import transfer_pictures
 
 PICTURES = ("photo", "painting", "content_mask", "style_mask")
 LISTS = ("painting", "content_mask", "style_mask", "blend", "scales")
-RENAMED = {"padding": "edges"}
+RENAMED: dict[str, str] = {}
 """Options whose setting has another name."""
 
 CHOICES = {
     "pooling": get_args(Pooling),
-    "edges": get_args(Edges),
+    "padding": get_args(PaddingMode),
     "color": get_args(Color),
     "scaling": get_args(Scaling),
     "optimizer": get_args(Optimizer),
@@ -160,7 +160,7 @@ def run_job(
     folder: Path,
     threads: int | None,
     device: str = "auto",
-    room: Room | None = None,
+    limits: MemoryLimits | None = None,
 ) -> Outcome:
     """Do one job; whatever is wrong with it becomes its summary."""
     start = time.monotonic()
@@ -173,7 +173,7 @@ def run_job(
             job.settings,
             threads=threads,
             device=device,
-            room=room,
+            limits=limits,
         )
         result = done.result
         if not result.parts:
@@ -201,13 +201,13 @@ def run_unless_stopped(
     folder: Path,
     threads: int | None,
     device: str = "auto",
-    room: Room | None = None,
+    limits: MemoryLimits | None = None,
 ) -> Outcome:
     """Do one job in a process of several; an interrupted one stops the others."""
     assert _stop is not None  # start_worker was called
     if _stop.is_set():
         return Outcome(f"{entries.get('output', 'job')}: interrupted", False, interrupted=True)
-    outcome = run_job(entries, folder, threads, device, room)
+    outcome = run_job(entries, folder, threads, device, limits)
     if outcome.interrupted:
         _stop.set()
     return outcome

@@ -24,7 +24,7 @@ from npstyle.run.checkpoint import identity
 from npstyle.run.experiments import CONTENT_ROW, STYLE_ROW, reconstruction, texture
 from npstyle.run.pictures import Pictures
 from npstyle.run.settings import Settings
-from npstyle.run.strategy import Room
+from npstyle.run.strategy import MemoryLimits
 from npstyle.run.transfer import transfer_pictures
 from npstyle.search.optimize import Progress
 
@@ -121,7 +121,7 @@ def run_cell(
     network: Network,
     threads: int | None = None,
     device: str = "auto",
-    room: Room | None = None,
+    limits: MemoryLimits | None = None,
     callback: Callable[[Progress], None] | None = None,
 ) -> bool:
     """Make a cell's picture in a folder, unless it is there.
@@ -149,7 +149,7 @@ def run_cell(
         cell.settings,
         threads=threads,
         device=device,
-        room=room,
+        limits=limits,
         callback=callback,
     )
     if done.result.stopped == "interrupted":

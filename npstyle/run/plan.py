@@ -19,7 +19,13 @@ from npstyle.networks.network import (
 )
 from npstyle.run.pictures import Size, painting_size
 from npstyle.run.settings import Settings
-from npstyle.run.strategy import SHARE, Fit, Room, fit, whole_bytes
+from npstyle.run.strategy import (
+    SHARE,
+    MemoryLimits,
+    Strategy,
+    choose_strategy,
+    whole_bytes,
+)
 from npstyle.search.optimize import vectors_held
 
 
@@ -36,10 +42,10 @@ class Plan:
     painting_sizes : tuple of (height, width)
         Each painting's at the last scale.
     threads : int
-    fits : tuple of Fit
+    strategies : tuple of Strategy
         How each scale is worked on.
     device : Device
-    room : Room
+    limits : MemoryLimits
     """
 
     network: Network
@@ -47,14 +53,14 @@ class Plan:
     photo_sizes: tuple[Size, ...]
     painting_sizes: tuple[Size, ...]
     threads: int
-    fits: tuple[Fit, ...]
+    strategies: tuple[Strategy, ...]
     device: Device = CPU
-    room: Room = field(default_factory=Room)
+    limits: MemoryLimits = field(default_factory=MemoryLimits)
 
     @property
     def memory(self) -> int:
         """Bytes, of the device's, that the run will take on top of what the process holds now."""
-        return max(fit.memory for fit in self.fits)
+        return max(strategy.memory for strategy in self.strategies)
 
     @property
     def peak_memory(self) -> int:
@@ -66,7 +72,7 @@ def prepared(network: Network | str | Path | None, settings: Settings, device: D
     """Load a network if it is not loaded yet, and set it up as the settings ask for."""
     if not isinstance(network, Network):
         network = load_network(network)
-    network = configure(network, settings.pooling, settings.dtype, settings.edges)
+    network = configure(network, settings.pooling, settings.dtype, settings.padding)
     wanted = [*settings.content_layers, *settings.style_layers]
     if settings.precision != "float32":
         _check_tensor_cores(settings.precision, device)
@@ -99,7 +105,7 @@ def make_plan(
     paintings: Sequence[Size],
     threads: int | None = None,
     device: Device = CPU,
-    room: Room | None = None,
+    limits: MemoryLimits | None = None,
 ) -> Plan:
     """Count sizes and memory of a run; check that the pictures reach every layer.
 
@@ -114,14 +120,14 @@ def make_plan(
         One per physical core if not given.
     device : Device
         Where the network is.
-    room : Room, optional
+    limits : MemoryLimits, optional
 
     Raises
     ------
     InputError
         If a layer is unknown or a picture too small for it, or no tile fits.
     """
-    threads, room = backend.thread_count(threads), room or Room()
+    threads, limits = backend.thread_count(threads), limits or MemoryLimits()
     photo_sizes = tuple(fit_size(*photo, size) for size in settings.scale_sizes())
     painting_sizes = [
         tuple(painting_size(painting, size, settings) for painting in paintings)
@@ -132,56 +138,58 @@ def make_plan(
         for own_size in own_sizes:
             shapes(network, settings.style_layers, *own_size)
     if device.is_gpu:
-        if isinstance(room.tile, int) or room.cluster is not None:
+        if isinstance(limits.tile, int) or limits.cluster is not None:
             raise InputError(
                 "--tile: tiles are run by NumPy only; use --device cpu, or leave it out"
             )
-        fits = tuple(
+        strategies = tuple(
             _on_gpu(network, settings, *sizes, threads)
             for sizes in zip(photo_sizes, painting_sizes, strict=True)
         )
     else:
-        memory = _allowed(device, room, SHARE)
-        fits = tuple(
-            fit(network, settings, *sizes, threads, room, memory)
+        memory = _allowed(device, limits, SHARE)
+        strategies = tuple(
+            choose_strategy(network, settings, *sizes, threads, limits, memory)
             for sizes in zip(photo_sizes, painting_sizes, strict=True)
         )
-    return Plan(network, settings, photo_sizes, painting_sizes[-1], threads, fits, device, room)
+    return Plan(
+        network, settings, photo_sizes, painting_sizes[-1], threads, strategies, device, limits
+    )
 
 
 def _on_gpu(
     network: Network, settings: Settings, photo: Size, paintings: Sequence[Size], threads: int
-) -> Fit:
+) -> Strategy:
     """The one way that a card knows."""
     vectors = vectors_held(settings.optimizer, settings.iterations, on_gpu=True)
-    return Fit(None, None, whole_bytes(network, settings, photo, paintings, threads, vectors))
+    return Strategy(None, None, whole_bytes(network, settings, photo, paintings, threads, vectors))
 
 
-def _allowed(device: Device, room: Room, share: float = 1.0) -> int:
+def _allowed(device: Device, limits: MemoryLimits, share: float = 1.0) -> int:
     """Bytes that a run may take on top of what the process holds; a share of what is free."""
-    if room.memory is not None:
-        return room.memory - held_memory(device)
+    if limits.memory is not None:
+        return limits.memory - held_memory(device)
     return int(share * free_memory(device))
 
 
 def check_memory(plan: Plan) -> None:
-    """Raise InputError, naming a size that fits, if the plan needs more memory than there is."""
-    free = _allowed(plan.device, plan.room)
+    """Raise InputError, naming a size that strategies, if the plan needs more memory than there is."""
+    free = _allowed(plan.device, plan.limits)
     if plan.memory <= free:
         return
     needs = (
         f"the run needs {plan.memory / 1e9:.2f} GB of {_whose_memory(plan.device)} "
         f"and {max(0, free) / 1e9:.2f} GB are"
     )
-    if plan.room.memory is not None:
-        given, needed = plan.room.memory / 1e9, plan.peak_memory / 1e9
+    if plan.limits.memory is not None:
+        given, needed = plan.limits.memory / 1e9, plan.peak_memory / 1e9
         raise InputError(
             f"--memory {given:.2f}GB: the run needs {needed:.2f} GB in all; allow that much, or "
             f"{_mend(plan, free)}"
         )
-    if isinstance(plan.room.tile, int):
+    if isinstance(plan.limits.tile, int):
         raise InputError(
-            f"--tile {plan.room.tile}: {needs} left for it; use a smaller tile, or --tile auto"
+            f"--tile {plan.limits.tile}: {needs} left for it; use a smaller tile, or --tile auto"
         )
     size = plan.settings.scale_sizes()[-1]
     raise InputError(f"--size {size}: {needs} free; {_mend(plan, free)}")
@@ -215,7 +223,7 @@ def _mend(plan: Plan, free: int) -> str:
                 plan.painting_sizes,
                 plan.threads,
                 plan.device,
-                plan.room,
+                plan.limits,
             )
         return f"use --size {size} or less"
     except InputError:  # too small for the network: no size is left

@@ -42,7 +42,7 @@ from typing import Any, Literal
 
 from npstyle.errors import InputError
 from npstyle.images.color import Color
-from npstyle.networks.network import Edges, Pooling
+from npstyle.networks.network import PaddingMode, Pooling
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 """The five style layers of the paper's Figure 2."""
@@ -92,7 +92,7 @@ class Settings:
         Whose colours the result has; see `npstyle.images.color`.
     pooling : "avg", "max" or "l2"
         How the network pools.
-    edges : "zero" or "replicate"
+    padding : "zero" or "replicate"
         What the first convolution sees beyond the picture.
     content_layers, style_layers : mapping from layer to w_l
         Where the losses sit.
@@ -124,7 +124,7 @@ class Settings:
     blend: tuple[float, ...] = ()
     color: Color = "painting"
     pooling: Pooling = "avg"
-    edges: Edges = "zero"
+    padding: PaddingMode = "zero"
     content_layers: Mapping[str, float] = field(default_factory=lambda: {"conv4_2": 1.0})
     style_layers: Mapping[str, float] = field(
         default_factory=lambda: dict.fromkeys(STYLE_LAYERS, 1.0)

@@ -1,14 +1,14 @@
-"""What a run does where memory is short: tiles, fewer pairs, arrays on disk.
+"""What a run does where memory is short: tiles, fewer history, arrays on disk.
 
 Of the ways below, the first that fits is taken. The pictures that they lead to are the same, to
-rounding (tiles, float32 pairs) or to what a search with fewer pairs finds:
+rounding (tiles, float32 history) or to what a search with fewer history finds:
 
-1. the whole picture at once, SciPy's L-BFGS-B with ten pairs of float64 pictures,
-2. the same with ten pairs in float32 (`npstyle.search.lbfgs`), then with five,
-3. tiles of 512 pixels or more, as large as can be, with ten, five or three pairs in float32,
-4. smaller tiles and three pairs.
+1. the whole picture at once, SciPy's L-BFGS-B with ten history of float64 pictures,
+2. the same with ten history in float32 (`npstyle.search.lbfgs`), then with five,
+3. tiles of 512 pixels or more, as large as can be, with ten, five or three history in float32,
+4. smaller tiles and three history.
 
-With a folder for scratch, the pairs and the content's targets are files there, and take no memory.
+With a folder for scratch, the history and the content's targets are files there, and take no memory.
 Adam, which nobody is given who did not ask for it, goes from the whole picture to tiles.
 """
 
@@ -32,7 +32,7 @@ from npstyle.engine.memory import (
 from npstyle.errors import InputError
 from npstyle.networks.network import Network, shapes
 from npstyle.run.settings import Settings
-from npstyle.search.optimize import CORRECTIONS, pairs_bytes, vectors_held
+from npstyle.search.optimize import CORRECTIONS, history_bytes, vectors_held
 from npstyle.tiles.cut import cell
 from npstyle.tiles.passes import tile_cost
 
@@ -43,7 +43,7 @@ SHARE = 0.8
 """Of the memory that is free, what a run may take if nobody says."""
 
 GOOD_TILE = 512
-"""Smaller tiles spend more than half of their work on halos; fewer pairs cost less."""
+"""Smaller tiles spend more than half of their work on halos; fewer history cost less."""
 
 CLUSTER_TILE = 1024
 """Longest side of the tiles that a cluster is given."""
@@ -51,14 +51,14 @@ CLUSTER_TILE = 1024
 SMALLEST_TILE = 96
 """No smaller tile is chosen: this one takes nine times as long as one piece."""
 
-FEWER_PAIRS = (5, 3)
-"""m, where ten pairs do not fit."""
+SHORTER_HISTORIES = (5, 3)
+"""m, where ten history do not fit."""
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 @dataclass(frozen=True)
-class Room:
+class MemoryLimits:
     """How much room a run is given.
 
     Attributes
@@ -80,15 +80,15 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Fit:
+class Strategy:
     """How one scale of a run is worked on.
 
     Attributes
     ----------
     tile : int or None
         Longest side of a tile; None: the whole picture at once.
-    pairs : int or None
-        m, of float32 pairs; None: the optimiser as it comes.
+    history : int or None
+        m, of float32 history; None: the optimiser as it comes.
     memory : int
         Bytes that this takes on top of what the process holds.
     disk : int
@@ -98,7 +98,7 @@ class Fit:
     """
 
     tile: int | None
-    pairs: int | None
+    history: int | None
     memory: int
     disk: int = 0
     cost: float = 1.0
@@ -122,34 +122,34 @@ def parse_memory(text: str) -> int:
     return int(float(match[1]) * (2 ** (10 * round(math.log(unit, 1000))) if match[3] else unit))
 
 
-def parse_room(
+def parse_limits(
     tile: str = "auto",
     memory: str | None = None,
     scratch: Path | None = None,
     cluster: str | None = None,
-) -> Room:
+) -> MemoryLimits:
     """The room that options give; InputError if one cannot be read, or nothing written there."""
     if scratch is not None:
         on_disk(scratch)
     size = None if memory is None else parse_memory(memory)
-    return Room(parse_tile(tile), size, scratch, cluster)
+    return MemoryLimits(parse_tile(tile), size, scratch, cluster)
 
 
-def find_place(device: str, room: Room) -> Device:
+def choose_device(device: str, limits: MemoryLimits) -> Device:
     """The device that is asked for; where a cluster runs the tiles, no card is looked for."""
-    return find_device("cpu" if device == "auto" and room.cluster else device)
+    return find_device("cpu" if device == "auto" and limits.cluster else device)
 
 
-def fit(
+def choose_strategy(
     network: Network,
     settings: Settings,
     photo: Size,
     paintings: Sequence[Size],
     threads: int,
-    room: Room,
+    limits: MemoryLimits,
     memory: int,
-) -> Fit:
-    """The first way that fits.
+) -> Strategy:
+    """The first way that strategies.
 
     Parameters
     ----------
@@ -161,21 +161,21 @@ def fit(
     paintings : sequence of (height, width)
         At the same scale; each may have a region of its own.
     threads : int
-    room : Room
+    limits : MemoryLimits
     memory : int
         Bytes that may be taken on top of what the process holds.
 
     Returns
     -------
-    Fit
-        If nothing fits, what takes least: whoever calls compares its memory.
+    Strategy
+        If nothing strategies, what takes least: whoever calls compares its memory.
 
     Raises
     ------
     InputError
         If a tile is asked for that is too small, or a network that cannot be cut.
     """
-    ways = _ways(network, settings, photo, paintings, threads, room, memory)
+    ways = _ways(network, settings, photo, paintings, threads, limits, memory)
     found = next(ways)
     for other in ways:
         if found.memory <= memory:
@@ -193,47 +193,47 @@ def _ways(
     photo: Size,
     paintings: Sequence[Size],
     threads: int,
-    room: Room,
+    limits: MemoryLimits,
     memory: int,
-) -> Iterator[Fit]:
+) -> Iterator[Strategy]:
     """All ways, the best first."""
     wanted = [*settings.content_layers, *settings.style_layers]
     strips = threads * strips_bytes(network, wanted, photo)
     lean = settings.optimizer == "lbfgs"
     picture = photo[0] * photo[1] * 3 * 8
-    targets = 0 if room.cluster else targets_bytes(network, settings, photo)
+    targets = 0 if limits.cluster else targets_bytes(network, settings, photo)
     guides = _guides_bytes(network, settings, photo) * len(paintings)
 
-    def held(pairs: int | None) -> tuple[int, int]:
-        """Vectors that the search holds, and bytes of its float32 pairs."""
-        vectors = vectors_held(settings.optimizer, settings.iterations, pairs)
-        return vectors, pairs_bytes(pairs, photo) if pairs else 0
+    def held(history: int | None) -> tuple[int, int]:
+        """Vectors that the search holds, and bytes of its float32 history."""
+        vectors = vectors_held(settings.optimizer, settings.iterations, history)
+        return vectors, history_bytes(history, photo) if history else 0
 
     def placed(memory: int, movable: int) -> tuple[int, int]:
         """Memory and disk, of which something is on disk if there is a folder for it."""
-        return (memory, movable) if room.scratch is not None else (memory + movable, 0)
+        return (memory, movable) if limits.scratch is not None else (memory + movable, 0)
 
-    def search(pairs: int | None) -> tuple[int, int]:
+    def search(history: int | None) -> tuple[int, int]:
         """Memory and disk for what is as large as the picture."""
-        vectors, kept = held(pairs)
+        vectors, kept = held(history)
         return placed(vectors * picture + guides, kept + targets)
 
-    def whole(pairs: int | None) -> Fit:
-        vectors, kept = held(pairs)
+    def whole(history: int | None) -> Strategy:
+        vectors, kept = held(history)
         needed = whole_bytes(network, settings, photo, paintings, threads, vectors)
-        return Fit(None, pairs, *placed(needed, kept))
+        return Strategy(None, history, *placed(needed, kept))
 
-    def tiled(pairs: int | None, tile: int) -> Fit:
-        needed, disk = search(pairs)
+    def tiled(history: int | None, tile: int) -> Strategy:
+        needed, disk = search(history)
         needed += strips + max(
             with_gaps(tile_bytes(network, layers, size, tile))
             for layers, size in _cuts(settings, photo, paintings)
         )
-        return Fit(tile, pairs, needed, disk)
+        return Strategy(tile, history, needed, disk)
 
-    def largest(pairs: int | None) -> int:
+    def largest(history: int | None) -> int:
         """The largest tile that fits; the smallest that is chosen if none does."""
-        left = memory - search(pairs)[0] - strips
+        left = memory - search(history)[0] - strips
         smallest = max(SMALLEST_TILE, cell(network, wanted))
         try:
             found = min(
@@ -244,23 +244,23 @@ def _ways(
             return smallest
         return max(found, smallest)
 
-    in_files = room.scratch is not None
-    pairs = (CORRECTIONS,) if in_files else (CORRECTIONS, *FEWER_PAIRS)
-    if room.cluster is not None:  # which has the tiles, and the content's targets
-        if room.tile == "off":
+    in_files = limits.scratch is not None
+    history = (CORRECTIONS,) if in_files else (CORRECTIONS, *SHORTER_HISTORIES)
+    if limits.cluster is not None:  # which has the tiles, and the content's targets
+        if limits.tile == "off":
             raise InputError("--tile off: a cluster works by tiles; leave --cluster or this out")
-        tile = CLUSTER_TILE if room.tile == "auto" else room.tile
-        for m in (None, *(pairs if lean else ())):
+        tile = CLUSTER_TILE if limits.tile == "auto" else limits.tile
+        for m in (None, *(history if lean else ())):
             needed, disk = search(m)
-            yield Fit(tile, m, needed, disk)
+            yield Strategy(tile, m, needed, disk)
         return
-    if room.tile != "auto":
-        for m in (None, *(pairs if lean else ())):
-            yield whole(m) if room.tile == "off" else tiled(m, room.tile)
+    if limits.tile != "auto":
+        for m in (None, *(history if lean else ())):
+            yield whole(m) if limits.tile == "off" else tiled(m, limits.tile)
         return
-    for m in (None, *(pairs[:2] if lean else ())):
+    for m in (None, *(history[:2] if lean else ())):
         yield whole(m)
-    choices: Sequence[int | None] = pairs if lean else (None,)
+    choices: Sequence[int | None] = history if lean else (None,)
     for m in choices[:-1]:
         tile = largest(m)
         if tile >= GOOD_TILE:

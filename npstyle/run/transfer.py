@@ -23,8 +23,8 @@ from npstyle.run.pictures import Picture, Pictures, check_pictures, load_scale
 from npstyle.run.plan import Plan, check_memory, make_plan, out_of_memory, prepared
 from npstyle.run.settings import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.run.start import starting_picture
-from npstyle.run.strategy import Room, TileChoice, find_place, parse_memory
-from npstyle.search.optimize import Objective, Pairs, Progress, Result, optimize
+from npstyle.run.strategy import MemoryLimits, TileChoice, choose_device, parse_memory
+from npstyle.search.optimize import History, Objective, Progress, Result, optimize
 from npstyle.tiles.objective import TiledObjective
 from npstyle.version import __version__
 
@@ -44,18 +44,18 @@ class State:
         Index of the scale it is at.
     iteration : int
         Steps taken at this scale.
-    moved : array (height, width, 3), 0..255
+    current : array (height, width, 3), 0..255
         The picture that is being moved, where the search has it: maybe on a GPU.
     """
 
     scale: int
     iteration: int
-    moved: Array
+    current: Array
 
     @property
     def image(self) -> Array:
         """The picture that is being moved, on the host."""
-        return card.to_host(self.moved)
+        return card.to_host(self.current)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def transfer(
         settings or Settings(),
         threads=threads,
         device=device,
-        room=Room(
+        limits=MemoryLimits(
             tile, parse_memory(memory) if isinstance(memory, str) else memory, scratch, cluster
         ),
         state=state,
@@ -168,7 +168,7 @@ def transfer_pictures(
     tile: TileChoice = "auto",
     memory: int | str | None = None,
     scratch: Path | None = None,
-    room: Room | None = None,
+    limits: MemoryLimits | None = None,
     state: State | None = None,
     announce: Callable[[Plan], None] | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -177,17 +177,17 @@ def transfer_pictures(
     """As `transfer`, with everything that it looks at in one."""
     backend.give_memory_back()
     sizes = check_pictures(pictures, settings)
-    room = room or Room()
-    found = find_place(device, room)
+    limits = limits or MemoryLimits()
+    found = choose_device(device, limits)
     plan: Plan | None = None
     try:
         with on_device(found):
             ready = prepared(network, settings, found)
-            plan = make_plan(ready, settings, *sizes, threads, found, room)
+            plan = make_plan(ready, settings, *sizes, threads, found, limits)
             if announce is not None:
                 announce(plan)
             check_memory(plan)
-            with _connected(room.cluster) as cluster, backend.threads(plan.threads):
+            with _connected(limits.cluster) as cluster, backend.threads(plan.threads):
                 result = _run_scales(plan, pictures, cluster, state, callback, keep)
     except MemoryError as error:
         raise InputError(out_of_memory(plan, found)) from error
@@ -218,7 +218,7 @@ def _run_scales(
     steps = plan.settings.scale_steps()
     now = state or State(0, 0, np.empty(0))  # an empty picture: there is none yet
     if now.iteration >= steps[now.scale] and now.scale + 1 < len(steps):
-        now = State(now.scale + 1, 0, now.moved)
+        now = State(now.scale + 1, 0, now.current)
     counted = sum(steps[: now.scale]) + now.iteration, 0
     result: Result | None = None
     try:
@@ -258,7 +258,7 @@ def _search(
     def report(progress: Progress) -> None:
         if keep is not None:
             taken = start.iteration + progress.iteration
-            keep(State(start.scale, taken, progress.moved))
+            keep(State(start.scale, taken, progress.current))
         if callback is not None:
             whole = replace(
                 progress,
@@ -268,18 +268,18 @@ def _search(
             )
             callback(whole)
 
-    if start.moved.size:
+    if start.current.size:
         image = resize(start.image, photo.shape[:2])
     else:
         image = starting_picture(settings, photo, regions[0].sources[0].pixels if regions else None)
-    fit = plan.fits[start.scale]
-    allocate = in_memory if plan.room.scratch is None else on_disk(plan.room.scratch)
+    strategy = plan.strategies[start.scale]
+    allocate = in_memory if plan.limits.scratch is None else on_disk(plan.limits.scratch)
     objective: Objective
-    if fit.tile is None:
+    if strategy.tile is None:
         objective = build_objective(plan.network, photo, regions, _weighed(plan))
     else:
         objective = TiledObjective(
-            plan.network, photo, regions, _weighed(plan), fit.tile, allocate, cluster
+            plan.network, photo, regions, _weighed(plan), strategy.tile, allocate, cluster
         )
     if plan.device.is_gpu:
         image = card.to_device(image, np.float64)
@@ -290,7 +290,7 @@ def _search(
         iterations=settings.scale_steps()[start.scale] - start.iteration,
         optimizer=settings.optimizer,
         adam_step=settings.adam_step,
-        pairs=None if fit.pairs is None else Pairs(fit.pairs, allocate),
+        history=None if strategy.history is None else History(strategy.history, allocate),
         callback=report,
     )
     shown = replace(
@@ -330,8 +330,8 @@ def _record(pictures: Pictures, plan: Plan, result: Result) -> dict[str, Any]:
         **asdict(plan.settings),
         "threads": plan.threads,
         "device": f"{plan.device} {plan.device.name}" if plan.device.is_gpu else "cpu",
-        "tiles": [fit.tile for fit in plan.fits],
-        "pairs": [fit.pairs for fit in plan.fits],
+        "tiles": [strategy.tile for strategy in plan.strategies],
+        "history": [strategy.history for strategy in plan.strategies],
         "height": result.image.shape[0],
         "width": result.image.shape[1],
         "loss": result.loss,

@@ -45,13 +45,13 @@ from npstyle.search.lbfgs import minimize_lbfgs
 Array = NDArray[Any]
 
 CORRECTIONS = 10
-"""L-BFGS-B's m: pairs (s, y) kept, of two float64 images each. SciPy's own default."""
+"""L-BFGS-B's m: history (s, y) kept, of two float64 images each. SciPy's own default."""
 
 LBFGS_VECTORS = 21
-"""float64 pictures alive under L-BFGS-B besides its pairs (s, y): work vectors, copies."""
+"""float64 pictures alive under L-BFGS-B besides its history (s, y): work vectors, copies."""
 
 LEAN_VECTORS = 11
-"""The same with pairs of its own: x, the direction, z, the pictures, the gradients."""
+"""The same with history of its own: x, the direction, z, the pictures, the gradients."""
 
 GPU_VECTORS = 12
 """float64 pictures alive under either on a GPU besides L-BFGS's rows, or Adam's vectors: x, the
@@ -84,9 +84,9 @@ class Progress:
         The objective at `image`.
     parts : dict
         Its weighted terms.
-    moved : float64 array (height, width, 3), 0..255
+    current : float64 array (height, width, 3), 0..255
         The present picture, where the search has it: maybe on a GPU.
-    best_moved : float64 array (height, width, 3), 0..255
+    best : float64 array (height, width, 3), 0..255
         The picture with the lowest loss so far; the present one, unless the last step went up.
     finished : callable
         Makes of such a picture, on the host, what is shown.
@@ -96,27 +96,27 @@ class Progress:
     evaluations: int
     loss: float
     parts: dict[str, float]
-    moved: Array
-    best_moved: Array
+    current: Array
+    best: Array
     finished: Callable[[Array], Array] = np.asarray
 
     @property
     def image(self) -> Array:
         """The present picture as it is shown. Copy it if you keep it."""
-        return self.finished(to_host(self.moved))
+        return self.finished(to_host(self.current))
 
     @property
     def best_image(self) -> Array:
         """The picture with the lowest loss so far as it is shown. Copy it if you keep it."""
-        return self.finished(to_host(self.best_moved))
+        return self.finished(to_host(self.best))
 
 
 Stopped = Literal["iterations", "converged", "interrupted", "not finite"]
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """How L-BFGS keeps its pairs where memory is short: in float32, by `npstyle.search.lbfgs`.
+class History:
+    """How L-BFGS keeps its history where memory is short: in float32, by `npstyle.search.lbfgs`.
 
     Attributes
     ----------
@@ -214,7 +214,7 @@ def optimize(
     iterations: int,
     optimizer: Optimizer = "lbfgs",
     adam_step: float = ADAM_STEP,
-    pairs: Pairs | None = None,
+    history: History | None = None,
     callback: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Lower the objective from a starting picture.
@@ -232,8 +232,8 @@ def optimize(
     optimizer : "lbfgs" or "adam"
     adam_step : float
         Adam's step: about how far a pixel moves in one iteration, in 0..255.
-    pairs : Pairs, optional
-        Of L-BFGS on the CPU; SciPy's ten of float64 if not given. With fewer or rounded pairs it
+    history : History, optional
+        Of L-BFGS on the CPU; SciPy's ten of float64 if not given. With fewer or rounded history it
         takes other steps, and where it finds no way down it does not go on with bounds.
     callback : callable, optional
         Called after each iteration with a `Progress`.
@@ -253,7 +253,7 @@ def optimize(
             recorder.evaluate(start.ravel())
             stopped = "iterations"
         elif optimizer == "lbfgs":
-            stopped = _lbfgs(recorder, iterations, pairs)
+            stopped = _lbfgs(recorder, iterations, history)
         else:
             stopped = _adam(recorder, iterations, adam_step)
     except KeyboardInterrupt:
@@ -271,25 +271,25 @@ def optimize(
 
 
 def vectors_held(
-    optimizer: Optimizer, iterations: int, pairs: int | None = None, *, on_gpu: bool = False
+    optimizer: Optimizer, iterations: int, history: int | None = None, *, on_gpu: bool = False
 ) -> int:
-    """How many float64 pictures `optimize` holds at once, float32 pairs aside."""
+    """How many float64 pictures `optimize` holds at once, float32 history aside."""
     if on_gpu:
         return GPU_VECTORS + (2 * (CORRECTIONS + 1) + 1 if optimizer == "lbfgs" else 3)
     if optimizer == "adam":
         return ADAM_VECTORS
-    if pairs is not None:
+    if history is not None:
         return LEAN_VECTORS
     return LBFGS_VECTORS + 2 * min(CORRECTIONS, iterations)
 
 
-def pairs_bytes(pairs: int, size: tuple[int, int]) -> int:
-    """Memory of float32 pairs of pictures of this height and width, and of what goes with them."""
-    return 4 * math.prod(_basis_shape(pairs, 3 * size[0] * size[1]))
+def history_bytes(history: int, size: tuple[int, int]) -> int:
+    """Memory of float32 history of pictures of this height and width, and of what goes with them."""
+    return 4 * math.prod(_basis_shape(history, 3 * size[0] * size[1]))
 
 
-def _basis_shape(pairs: int, values: int) -> tuple[int, int]:
-    return 2 * pairs + 3, values
+def _basis_shape(history: int, values: int) -> tuple[int, int]:
+    return 2 * history + 3, values
 
 
 def adam_direction(
@@ -311,7 +311,7 @@ def adam_direction(
     return mean, square, unbiased_mean / (np.sqrt(unbiased_square) + ADAM_EPSILON)
 
 
-def _lbfgs(recorder: _Recorder, iterations: int, pairs: Pairs | None) -> Stopped:
+def _lbfgs(recorder: _Recorder, iterations: int, history: History | None) -> Stopped:
     def mirrored(z: Array) -> tuple[float, Array]:
         loss, gradient = recorder.evaluate(mirror(z))
         return loss, mirror_backward(gradient, z)
@@ -338,23 +338,23 @@ def _lbfgs(recorder: _Recorder, iterations: int, pairs: Pairs | None) -> Stopped
         )
 
     start = recorder.best_image.ravel()
-    own = on_gpu(start) or pairs is not None
+    own = on_gpu(start) or history is not None
     if own:
         basis = None
-        if pairs is not None and not on_gpu(start):
-            shape = _basis_shape(pairs.count, start.size)
-            basis = pairs.allocate(shape, np.float32, "what the search remembers")
+        if history is not None and not on_gpu(start):
+            shape = _basis_shape(history.count, start.size)
+            basis = history.allocate(shape, np.float32, "what the search remembers")
         minimize_lbfgs(
             mirrored,
             start,
             iterations=iterations,
-            corrections=CORRECTIONS if pairs is None else pairs.count,
+            corrections=CORRECTIONS if history is None else history.count,
             callback=recorder.step,
             basis=basis,
         )
     else:
         scipys(mirrored, None)
-    if recorder.iteration < iterations and pairs is None:
+    if recorder.iteration < iterations and history is None:
         scipys(bounded, Bounds(0.0, PIXEL_MAX))
     return "iterations" if recorder.iteration >= iterations else "converged"
 

@@ -151,7 +151,7 @@ def receptive_field(network: Network, name: str, axis: int = 0) -> ReceptiveFiel
     for layer in network.layers[: network.depth(name) + 1]:
         match layer:
             case Conv():
-                kernel, step, padding = layer.weight.shape[axis], layer.stride, layer.padding
+                kernel, step, padding = layer.kernel.shape[axis], layer.stride, layer.padding
             case FastConv():
                 kernel, step, padding = 3, 1, 1
             case Pool():

@@ -111,7 +111,9 @@ class TiledObjective:
         if cluster is None:
             self.content_targets = self._content_targets(photo, content)
         else:
-            from npstyle import cluster_tiles  # and with it Dask, which need not be installed
+            from npstyle.tiles.cluster import (
+                tiles as cluster_tiles,  # and with it Dask, which need not be installed
+            )
 
             self._elsewhere = cluster_tiles.ClusterTiles(cluster, network, photo, content, memory)
         regions = regions_of(painting)
@@ -242,11 +244,11 @@ class TiledObjective:
         guides = [cropped(guide, tile) for guide in self.guides]
         targets = cropped(self.content_targets, tile)
         with self.arena.lent():
-            grams, contents, tape = tile_forward(
+            grams, contents, cache = tile_forward(
                 self.network, pixels[tile.pixels], tile, guides, targets
             )
             gradient[tile.pixels] = tile_backward(
-                self.network, tape, tile, guides, self._slopes(grams), targets, self.alpha
+                self.network, cache, tile, guides, self._slopes(grams), targets, self.alpha
             )
         return grams, contents
 

@@ -37,7 +37,7 @@ from npstyle.engine.cpu.gram import gram, gram_backward
 from npstyle.engine.cpu.losses import content_loss, content_loss_backward
 from npstyle.engine.cpu.winograd import WINDOW
 from npstyle.engine.objective import network_input, network_input_backward
-from npstyle.engine.passes import LossGradient, Tape, backward, forward
+from npstyle.engine.passes import Cache, LossGradient, backward, forward
 from npstyle.engine.sizes import tile_count
 from npstyle.networks.network import Conv, FastConv, Network, shapes
 from npstyle.tiles.cut import Size, Tile, cut
@@ -54,7 +54,7 @@ def tile_forward(
     tile: Tile,
     guides: Sequence[Guide],
     targets: Mapping[str, Array],
-) -> tuple[list[dict[str, Array]], dict[str, float], Tape]:
+) -> tuple[list[dict[str, Array]], dict[str, float], Cache]:
     """Run a tile forward.
 
     Parameters
@@ -74,7 +74,7 @@ def tile_forward(
         For each guide, sum_k w_k F_k F_k^T by layer.
     contents : dict
         By content layer, the tile's share of L.
-    tape : Tape
+    cache : Cache
         For `tile_backward`.
     """
     grams: list[dict[str, Array]] = [{} for _ in guides]
@@ -89,13 +89,13 @@ def tile_forward(
             contents[name] = float(content_loss(_own(tile, name, activation), targets[name]))
 
     wanted = {name: partial(take, name) for name in tile.layers}
-    _, tape = forward(network, network_input(network, pixels), wanted)
-    return grams, contents, tape
+    _, cache = forward(network, network_input(network, pixels), wanted)
+    return grams, contents, cache
 
 
 def tile_backward(
     network: Network,
-    tape: Tape,
+    cache: Cache,
     tile: Tile,
     guides: Sequence[Guide],
     slopes: Sequence[Mapping[str, Array]],
@@ -108,7 +108,7 @@ def tile_backward(
     ----------
     network, tile, guides, targets
         As in `tile_forward`.
-    tape : Tape
+    cache : Cache
         From there; it is used up.
     slopes : one dict for each region
         By style layer, D = dE/dG' of the whole picture, weighed, (channels, channels).
@@ -142,7 +142,7 @@ def tile_backward(
         return gradient
 
     losses: dict[str, LossGradient] = {name: partial(add, name) for name in tile.layers}
-    gradient = network_input_backward(network, backward(network, tape, losses))
+    gradient = network_input_backward(network, backward(network, cache, losses))
     return gradient.astype(np.float64, copy=False)
 
 
@@ -167,8 +167,8 @@ def tile_gradient(
     Parameters are those of `tile_forward` and `tile_backward`. Returns the tile's shares of the
     content losses and of the gradient.
     """
-    _, contents, tape = tile_forward(network, pixels, tile, (), targets)
-    return contents, tile_backward(network, tape, tile, guides, slopes, targets, alpha)
+    _, contents, cache = tile_forward(network, pixels, tile, (), targets)
+    return contents, tile_backward(network, cache, tile, guides, slopes, targets, alpha)
 
 
 def tile_activations(
@@ -254,7 +254,7 @@ def _work(network: Network, wanted: Collection[str], style: Collection[str], siz
     for index, (layer, (height, width, channels)) in enumerate(shapes(network, wanted, *size)):
         each = before * channels
         if isinstance(layer, Conv):
-            work += height * width * each * math.prod(layer.weight.shape[:2])
+            work += height * width * each * math.prod(layer.kernel.shape[:2])
         elif isinstance(layer, FastConv):
             work += math.prod(tile_count(height, width)) * each * WINDOW**2
         if index in depths:

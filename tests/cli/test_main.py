@@ -208,7 +208,7 @@ def test_paintings_masks_and_records_of_a_run(pictures, tmp_path):
     settings = read_settings(tmp_path / "out.png")
     assert settings["painting"] == [str(painting), str(photo)]
     assert settings["content_masks"] == [str(mask)] * 2
-    expected = {"color": "histogram", "edges": "replicate", "pooling": "l2", "scales": [32, 48]}
+    expected = {"color": "histogram", "padding": "replicate", "pooling": "l2", "scales": [32, 48]}
     assert {name: settings[name] for name in expected} == expected
 
 

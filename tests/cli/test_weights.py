@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from npstyle.networks.weights import find_weights
-
 from tests.networks import foreign
 
 

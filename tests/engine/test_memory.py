@@ -22,7 +22,7 @@ from npstyle.errors import InputError
 from npstyle.networks.network import accelerate, configure, load_network
 from npstyle.run.settings import Settings
 from npstyle.search.optimize import vectors_held
-from npstyle.tiles import cut
+from npstyle.tiles.cut import cut
 from npstyle.tiles.objective import TiledObjective
 
 SIZE = (240, 320)
@@ -124,7 +124,7 @@ size, network, optimizer = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 
 
 def announce(plan):
-    assert (plan.fits[-1].tile is None) == (memory is None)
+    assert (plan.strategies[-1].tile is None) == (memory is None)
     print(plan.peak_memory)
     if memory is not None:
         print(memory)

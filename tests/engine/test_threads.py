@@ -38,14 +38,16 @@ def test_every_item_is_worked_on_once_by_the_threads_asked_for(count):
                 workers.add(threading.get_ident())
 
     with backend.threads(count):
-        backend.share(work, range(100))
+        backend.parallel_for(work, range(100))
     assert sorted(done) == list(range(100))
     assert 1 <= len(workers) <= count
 
 
 def test_outside_of_threads_the_work_is_done_by_the_caller():
     workers = []
-    backend.share(lambda queue: workers.extend(threading.get_ident() for _ in queue), range(3))
+    backend.parallel_for(
+        lambda queue: workers.extend(threading.get_ident() for _ in queue), range(3)
+    )
     assert workers == [threading.get_ident()] * 3
 
 
@@ -55,7 +57,7 @@ def test_an_error_in_a_worker_reaches_the_caller():
             raise ZeroDivisionError(item)
 
     with backend.threads(2), pytest.raises(ZeroDivisionError):
-        backend.share(work, range(5))
+        backend.parallel_for(work, range(5))
 
 
 @pytest.mark.parametrize(("rows", "height"), [(1, 1), (7, 3), (8, 100), (100, 7), (0, 4), (5, 0)])
@@ -91,10 +93,10 @@ def test_ctrl_c_is_raised_after_the_strip_and_the_rest_is_left(count):
     before = signal.getsignal(signal.SIGINT)
     with backend.threads(count):
         with pytest.raises(KeyboardInterrupt):
-            backend.share(work, range(1000))
+            backend.parallel_for(work, range(1000))
         assert 3 in done
         assert len(done) < 100
-        backend.share(work, [1])
+        backend.parallel_for(work, [1])
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -140,6 +142,6 @@ def test_the_crew_forgets_a_worker_before_share_returns():
                 array[0] += 1
 
         with backend.threads(2):
-            backend.share(work, range(4))
+            backend.parallel_for(work, range(4))
             del work, array
             assert alive() is None

@@ -368,8 +368,8 @@ def whole(network, rng, backward, **weights):
     mutated = StyleObjective(network, photo, painting, **(options | weights))
 
     def traced(x):
-        loss, tape = objective.value(x)
-        return loss, kink_pattern(network, tape)
+        loss, cache = objective.value(x)
+        return loss, kink_pattern(network, cache)
 
     return Subject(
         "objective",
@@ -396,7 +396,7 @@ def objective_one_layer_forgotten(rng, network):
 
 
 def through_network(rng, network, spoil):
-    """<u, activations> of two layers, with the tape or the gradients spoilt before backward."""
+    """<u, activations> of two layers, with the cache or the gradients spoilt before backward."""
     names = ("conv1_1", "conv2_1")
 
     def value(x):
@@ -404,33 +404,33 @@ def through_network(rng, network, spoil):
         return np.concatenate([found[name].ravel() for name in names])
 
     def backward(g, x):
-        found, tape = forward(network, x, as_they_are(names))
+        found, cache = forward(network, x, as_they_are(names))
         at = found["conv1_1"].size
         gradients = {
             "conv1_1": g[:at].reshape(found["conv1_1"].shape).copy(),
             "conv2_1": g[at:].reshape(found["conv2_1"].shape).copy(),
         }
-        spoil(tape, gradients)
-        return network_backward(network, tape, adding(gradients))
+        spoil(cache, gradients)
+        return network_backward(network, cache, adding(gradients))
 
     def traced(x):
-        _, tape = forward(network, x, as_they_are(names))
-        return value(x), kink_pattern(network, tape)
+        _, cache = forward(network, x, as_they_are(names))
+        return value(x), kink_pattern(network, cache)
 
     return Subject("network", value, backward, (rng.standard_normal((8, 8, 3)),), pattern=traced)
 
 
 @mutation
 def network_gate_of_one_layer_forgotten(rng, network):
-    def spoil(tape, gradients):
-        tape.entries[3] = np.ones_like(tape.entries[3])
+    def spoil(cache, gradients):
+        cache.entries[3] = np.ones_like(cache.entries[3])
 
     return through_network(rng, network, spoil)
 
 
 @mutation
 def network_loss_at_a_middle_layer_dropped(rng, network):
-    def spoil(tape, gradients):
+    def spoil(cache, gradients):
         gradients["conv1_1"][:] = 0
 
     return through_network(rng, network, spoil)
@@ -438,7 +438,7 @@ def network_loss_at_a_middle_layer_dropped(rng, network):
 
 @mutation
 def network_middle_layer_added_twice(rng, network):
-    def spoil(tape, gradients):
+    def spoil(cache, gradients):
         gradients["conv1_1"] *= 2
 
     return through_network(rng, network, spoil)
@@ -459,7 +459,7 @@ def test_the_network_subjects_are_right_without_their_mutation(small_network, rn
     """The mutations of network and objective are caught for what they change, not by accident."""
     for subject in (
         whole(small_network, rng, lambda f, x: f(x).gradient),
-        through_network(rng, small_network, lambda tape, gradients: None),
+        through_network(rng, small_network, lambda cache, gradients: None),
         content(losses.content_loss_backward)(rng, small_network),
         style(losses.style_loss_backward)(rng, small_network),
         guided(lambda F, G, A, w: right_style(F, G, A, weights=w))(rng, small_network),

@@ -8,7 +8,6 @@ from npstyle.errors import InputError
 from npstyle.networks import fetch as chapter
 from npstyle.networks.fetch import PUBLISHED, Published, fetch
 from npstyle.networks.weights import load_weights
-
 from tests.networks import foreign
 
 

@@ -52,7 +52,7 @@ def test_toml_has_values_for_all_jobs_and_for_each(folder):
     assert first.settings.blend == (3.0, 7.0)
     assert first.pictures.paintings == (folder / "painting.png", folder / "photo.png")
     assert second.settings.scales == (24, 32)
-    assert second.settings.edges == "replicate"
+    assert second.settings.padding == "replicate"
     assert second.settings.style_weight == 1000.0
     assert second.output == folder / "second.png"
 

@@ -36,7 +36,7 @@ def pictures(rng):
             "scales": (8, 12),
             "init": "noise",
             "pooling": "max",
-            "edges": "replicate",
+            "padding": "replicate",
         },
     ],
 )
@@ -51,7 +51,7 @@ def test_a_run_on_the_card_goes_as_on_the_host(pictures, small_network, change):
             small_network,
             settings,
             device=device,
-            callback=lambda p, told=told: told.append((p.iteration, on_gpu(p.moved), p.image)),
+            callback=lambda p, told=told: told.append((p.iteration, on_gpu(p.current), p.image)),
         )
     card, host = done["cuda"].result, done["cpu"].result
     assert card.loss == pytest.approx(host.loss, rel=1e-3)

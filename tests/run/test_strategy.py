@@ -6,7 +6,13 @@ import pytest
 from npstyle.errors import InputError
 from npstyle.networks.network import accelerate, load_network
 from npstyle.run.settings import Settings
-from npstyle.run.strategy import Room, fit, parse_memory, parse_room, parse_tile
+from npstyle.run.strategy import (
+    MemoryLimits,
+    choose_strategy,
+    parse_limits,
+    parse_memory,
+    parse_tile,
+)
 
 PHOTO, PAINTING = (1500, 2000), (384, 512)
 MB = 10**6
@@ -19,51 +25,51 @@ def network():
     return accelerate(load_network("builtin"), wanted)
 
 
-def fitted(network, memory, room=None, **changes):
+def fitted(network, memory, limits=None, **changes):
     settings = replace(Settings(), **changes)
-    return fit(network, settings, PHOTO, [PAINTING], 2, room or Room(), memory)
+    return choose_strategy(network, settings, PHOTO, [PAINTING], 2, room or MemoryLimits(), memory)
 
 
 def test_with_less_memory_come_rounded_pairs_then_tiles_then_fewer_pairs_then_small_tiles(network):
     given = (9000, 2800, 2000, 1800, 1500, 1300, 1200)
     found = [fitted(network, memory * MB) for memory in given]
-    assert all(fit.memory <= m * MB for fit, m in zip(found, given, strict=True))
-    forms = list(dict.fromkeys((fit.tile is not None, fit.pairs) for fit in found))
+    assert all(strategy.memory <= m * MB for fit, m in zip(found, given, strict=True))
+    forms = list(dict.fromkeys((strategy.tile is not None, strategy.history) for strategy in found))
     assert forms[0] == (False, None)
     assert forms[1] == (False, 10)
     assert forms == sorted(forms, key=lambda form: (form[0], -(form[1] or 99)))
     assert (True, 10) in forms
-    tiles = [fit.tile for fit in found if fit.tile is not None]
+    tiles = [strategy.tile for strategy in found if strategy.tile is not None]
     assert tiles[-1] < 512 <= tiles[0]
-    assert all(fit.cost > 1.5 for fit in found if fit.tile is not None)
+    assert all(strategy.cost > 1.5 for strategy in found if strategy.tile is not None)
 
 
 def test_where_nothing_fits_the_least_that_would_do_is_told(network):
     least = fitted(network, 100 * MB)
     assert least.memory > 100 * MB
-    assert (least.tile, least.pairs) == (96, 3)
+    assert (least.tile, least.history) == (96, 3)
     assert fitted(network, least.memory + MB).tile >= 96
     assert fitted(network, least.memory - MB).memory > least.memory - MB
 
 
 def test_a_folder_for_scratch_takes_what_memory_would_have_to(network):
     here = fitted(network, 1200 * MB)
-    there = fitted(network, 1200 * MB, Room(scratch=Path("scratch")))
+    there = fitted(network, 1200 * MB, MemoryLimits(scratch=Path("scratch")))
     assert there.disk > 800 * MB > here.disk == 0
-    assert there.pairs == 10 > here.pairs
+    assert there.history == 10 > here.history
     assert there.tile > here.tile
 
 
 def test_a_tile_that_is_asked_for_is_taken_and_off_is_one_piece(network):
-    assert fitted(network, 9000 * MB, Room(tile=256)).tile == 256
-    assert fitted(network, 100 * MB, Room(tile=256)).pairs == 3
-    assert fitted(network, 100 * MB, Room(tile="off")).tile is None
+    assert fitted(network, 9000 * MB, MemoryLimits(tile=256)).tile == 256
+    assert fitted(network, 100 * MB, MemoryLimits(tile=256)).history == 3
+    assert fitted(network, 100 * MB, MemoryLimits(tile="off")).tile is None
 
 
 def test_adam_keeps_no_pairs(network):
-    assert fitted(network, 9000 * MB, optimizer="adam").pairs is None
+    assert fitted(network, 9000 * MB, optimizer="adam").history is None
     small = fitted(network, 1200 * MB, optimizer="adam")
-    assert (small.pairs, small.tile is None) == (None, False)
+    assert (small.history, small.tile is None) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -85,4 +91,4 @@ def test_tiles_are_read(tmp_path):
     for text in ("0", "-3", "1.5", "large"):
         with pytest.raises(InputError, match=f"--tile {text}"):
             parse_tile(text)
-    assert parse_room("64", "1GB", tmp_path) == Room(64, 10**9, tmp_path)
+    assert parse_limits("64", "1GB", tmp_path) == MemoryLimits(64, 10**9, tmp_path)

@@ -140,7 +140,7 @@ def test_adams_step_is_about_how_far_a_pixel_moves(pictures):
         assert np.median(moved) == pytest.approx(step, rel=0.01)
 
 
-@pytest.mark.parametrize("change", [{"pooling": "l2"}, {"edges": "replicate"}])
+@pytest.mark.parametrize("change", [{"pooling": "l2"}, {"padding": "replicate"}])
 def test_pooling_and_padding_change_the_loss(pictures, change):
     losses = [
         transfer(*pictures, "builtin", replace(QUICK, iterations=1, **c)).result.loss

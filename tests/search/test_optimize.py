@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from npstyle.engine.objective import Evaluation
-from npstyle.search.optimize import Pairs, optimize, pairs_bytes
+from npstyle.search.optimize import History, history_bytes, optimize
 
 TARGET = np.array([[[-40.0, 10.0, 200.0], [300.0, 128.0, 0.0]]])
 START = np.full((1, 2, 3), 100.0)
@@ -130,7 +130,7 @@ def test_pairs_of_its_own_reach_the_same_minimum_and_go_on_without_scipy(monkeyp
         loss = float(np.sum(difference**2))
         return Evaluation(loss, 2 * difference, {"content x": loss})
 
-    result = optimize(bowl_inside, START, iterations=20, pairs=Pairs(3, allocate))
+    result = optimize(bowl_inside, START, iterations=20, history=History(3, allocate))
     assert np.allclose(result.image, inside, atol=0.5)
     assert asked_for == [((9, START.size), 4)]
-    assert pairs_bytes(3, START.shape[:2]) == 9 * START.size * 4
+    assert history_bytes(3, START.shape[:2]) == 9 * START.size * 4

@@ -38,15 +38,15 @@ def test_receptive_fields_are_those_known_of_vgg19():
 def test_a_receptive_field_is_where_a_positions_gradient_arrives(rng, kind):
     network = configure(sequence(rng, OTHERS[kind]), "avg", np.float64)
     for layer in network.layers:  # all weights positive: no gate is shut, nothing cancels
-        if hasattr(layer, "weight"):
-            np.abs(layer.weight, out=layer.weight)
+        if hasattr(layer, "kernel"):
+            np.abs(layer.kernel, out=layer.kernel)
             np.abs(layer.bias, out=layer.bias)
     size, name = (40, 50), last_activation(network)
-    taken, tape = forward(network, np.ones((*size, 3)), as_they_are([name]))
+    taken, cache = forward(network, np.ones((*size, 3)), as_they_are([name]))
     at = tuple(n // 2 for n in taken[name].shape[:2])
     gradient = np.zeros_like(taken[name])
     gradient[at] = 1
-    arrived = np.any(backward(network, tape, adding({name: gradient})) > 0, axis=2)
+    arrived = np.any(backward(network, cache, adding({name: gradient})) > 0, axis=2)
     for axis in (0, 1):
         (pixels,) = np.nonzero(arrived.any(axis=1 - axis))
         first, end = receptive_field(network, name, axis).of(at[axis], at[axis] + 1)

@@ -40,7 +40,15 @@ from npstyle.engine.arena import empty
 from npstyle.engine.cpu.relu import relu_backward
 from npstyle.engine.cuda import kernels as gpu
 from npstyle.engine.sizes import output_size
-from npstyle.engine.threads import even_strips, evenness, on_gpu, pieces, scratch, share, strips
+from npstyle.engine.threads import (
+    even_strips,
+    evenness,
+    on_gpu,
+    parallel_for,
+    pieces,
+    strips,
+    workspace,
+)
 
 Array = NDArray[Any]
 
@@ -181,7 +189,7 @@ def conv2d_backward_weights(
                 upstream = gradient[part_first + first : part_first + end].reshape(-1, filters)
                 partial[k] += columns.reshape(-1, matrix_rows).T @ upstream
 
-    share(multiply, enumerate(parts))
+    parallel_for(multiply, enumerate(parts))
     weight_gradient = partial.sum(axis=0).reshape(*kernel_size, channels, filters)
     return weight_gradient, gradient.sum(axis=(0, 1))
 
@@ -225,7 +233,7 @@ def _correlate(
     def multiply(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
             positions = (end - first) * size[1]
-            flat = scratch(positions * len(matrix), dtype)
+            flat = workspace(positions * len(matrix), dtype)
             if few:
                 # Written tap by tap, not position by position: long runs instead of short ones.
                 every = flat.reshape(-1, positions)
@@ -244,7 +252,7 @@ def _correlate(
                 np.maximum(product, 0, out=product)
 
     entries = size[0] * size[1] * len(matrix)
-    share(multiply, even_strips(size[0], rows, evenness(entries)))
+    parallel_for(multiply, even_strips(size[0], rows, evenness(entries)))
     return out
 
 
@@ -268,7 +276,7 @@ def _correlate_to_few(
             top = max(0, first - padding[0])
             bottom = min(len(image), end - 1 + kernel_height - padding[0])
             positions = image[top:bottom].reshape(-1, channels)
-            flat = scratch(len(matrix) * len(positions), dtype)
+            flat = workspace(len(matrix) * len(positions), dtype)
             product = flat.reshape(len(matrix), -1)
             np.matmul(matrix, positions.T, out=product)
             product = product.reshape(*weight.shape[:2], filters, bottom - top, image.shape[1])
@@ -287,7 +295,7 @@ def _correlate_to_few(
                             x_first + shift_x : x_end + shift_x,
                         ]
 
-    share(work, even_strips(size[0], rows, evenness(image.size)))
+    parallel_for(work, even_strips(size[0], rows, evenness(image.size)))
     return planes.transpose(1, 2, 0)
 
 

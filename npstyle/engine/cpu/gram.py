@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.engine.cuda import kernels as gpu
-from npstyle.engine.threads import even_strips, evenness, on_gpu, scratch, share
+from npstyle.engine.threads import even_strips, evenness, on_gpu, parallel_for, workspace
 
 STRIP_POSITIONS = 1 << 10
 """Positions multiplied at a time at least, a piece of work for one thread."""
@@ -71,7 +71,7 @@ def gram(activation: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArr
             weighed = strip if column is None else strip * column[first:end]
             np.matmul(weighed.T, strip, out=partial[k])
 
-    share(multiply, enumerate(ranges))
+    parallel_for(multiply, enumerate(ranges))
     return partial.sum(axis=0)
 
 
@@ -114,7 +114,7 @@ def gram_backward(
     def multiply(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
             strip = positions[first:end]
-            product = scratch(strip.size, dtype).reshape(strip.shape)
+            product = workspace(strip.size, dtype).reshape(strip.shape)
             np.matmul(strip, symmetric, out=product)
             if column is not None:
                 product *= column[first:end]
@@ -122,7 +122,7 @@ def gram_backward(
                 product *= strip > 0
             out[first:end] += product
 
-    share(multiply, _ranges(*positions.shape))
+    parallel_for(multiply, _ranges(*positions.shape))
     return sums
 
 

@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 
 from npstyle.engine.cpu.gram import gram, gram_backward
 from npstyle.engine.cuda import kernels as gpu
-from npstyle.engine.threads import on_gpu, pieces_of, share, strips
+from npstyle.engine.threads import on_gpu, parallel_for, pieces_of, strips
 
 Array = NDArray[Any]
 
@@ -106,7 +106,7 @@ def content_loss_backward(
             slope = factor * (F - P)
             out[first:end] += slope * (F > 0) if gated else slope
 
-    share(work, pieces_of(out))
+    parallel_for(work, pieces_of(out))
     return out
 
 

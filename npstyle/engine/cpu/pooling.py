@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from npstyle.engine.arena import empty
 from npstyle.engine.cuda import kernels as gpu
 from npstyle.engine.sizes import pooled_size
-from npstyle.engine.threads import SMALL, on_gpu, share, strips
+from npstyle.engine.threads import SMALL, on_gpu, parallel_for, strips
 
 Array = NDArray[Any]
 
@@ -78,7 +78,7 @@ def avg_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
                 strip += window[first:end]
             strip *= factor
 
-    share(average, strips(len(total), ROWS if image.size > SMALL else len(total)))
+    parallel_for(average, strips(len(total), ROWS if image.size > SMALL else len(total)))
     return total
 
 
@@ -122,7 +122,7 @@ def avg_pool2d_backward(
 
     # Windows that overlap would let two threads add to one row: those go in one piece.
     apart = stride >= size and image_gradient.size > SMALL
-    share(spread, strips(len(gradient), ROWS if apart else len(gradient)))
+    parallel_for(spread, strips(len(gradient), ROWS if apart else len(gradient)))
     return image_gradient
 
 
@@ -228,7 +228,7 @@ def l2_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
             strip *= factor
             np.sqrt(strip, out=strip)
 
-    share(root_mean_square, strips(len(total), ROWS))
+    parallel_for(root_mean_square, strips(len(total), ROWS))
     return total
 
 

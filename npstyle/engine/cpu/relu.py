@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from npstyle.engine.arena import empty
 from npstyle.engine.cuda import kernels as gpu
-from npstyle.engine.threads import on_gpu, pieces_of, share
+from npstyle.engine.threads import on_gpu, parallel_for, pieces_of
 
 
 def relu(pre_activation: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -43,11 +43,11 @@ def relu(pre_activation: NDArray[Any], out: NDArray[Any] | None = None) -> NDArr
         for first, end in queue:
             np.maximum(pre_activation[first:end], 0, out=out[first:end])
 
-    share(rectify, pieces_of(out))
+    parallel_for(rectify, pieces_of(out))
     return out
 
 
-def active(activation: NDArray[Any]) -> NDArray[np.bool_]:
+def relu_mask(activation: NDArray[Any]) -> NDArray[np.bool_]:
     """F > 0, all that the derivative needs, in a quarter of float32's memory.
 
     Parameters
@@ -61,14 +61,14 @@ def active(activation: NDArray[Any]) -> NDArray[np.bool_]:
         `relu_backward` takes it in the activation's place.
     """
     if on_gpu(activation):
-        return gpu.active(activation)
+        return gpu.relu_mask(activation)
     out = empty(activation.shape, np.bool_)
 
     def compare(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
             np.greater(activation[first:end], 0, out=out[first:end])
 
-    share(compare, pieces_of(out))
+    parallel_for(compare, pieces_of(out))
     return out
 
 
@@ -87,7 +87,7 @@ def relu_backward(
     gradient : array
         dL/dF.
     activation : array of the same shape
-        F, what `relu` returned, or `active(F)`.
+        F, what `relu` returned, or `relu_mask(F)`.
     out : array of the same shape and dtype as `gradient`, optional
         Where to write; may be `gradient` itself.
 
@@ -106,5 +106,5 @@ def relu_backward(
             strip = slice(first, end)
             np.multiply(gradient[strip], positive(activation[strip]), out=out[strip])
 
-    share(gate, pieces_of(gradient))
+    parallel_for(gate, pieces_of(gradient))
     return out

@@ -47,7 +47,7 @@ from npstyle.engine.cpu.pooling import avg_pool2d_backward_rows
 from npstyle.engine.cpu.relu import positive
 from npstyle.engine.cuda import kernels as gpu
 from npstyle.engine.sizes import TILE, tile_count
-from npstyle.engine.threads import even_strips, on_gpu, pieces, scratch, share
+from npstyle.engine.threads import even_strips, on_gpu, parallel_for, pieces, workspace
 
 Array = NDArray[Any]
 Fill = Callable[[Array, int, int], None]
@@ -249,7 +249,7 @@ def _convolve(
 
     def strip_by_strip(queue: Iterator[tuple[int, int]]) -> None:
         half = strip * row_values
-        first_half, second_half = scratch(2 * half, dtype).reshape(2, half)
+        first_half, second_half = workspace(2 * half, dtype).reshape(2, half)
         for first, end in queue:
             tiles = (end - first) * columns
             transformed = _front(first_half, (WINDOW**2, tiles, channels))
@@ -262,7 +262,7 @@ def _convolve(
         height_of_strip = strip_bytes(filters) // (row_values * dtype.itemsize)
         ranges = even_strips(rows, height_of_strip, STRIPS)
         strip = max(end - first for first, end in ranges)
-        share(strip_by_strip, ranges)
+        parallel_for(strip_by_strip, ranges)
         return out
 
     # A layer of few tiles spends its time on reading the filters. Here every thread takes some of
@@ -271,7 +271,7 @@ def _convolve(
     def transform(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
             tiles = transformed[:, first * columns : end * columns]
-            first_half, second_half = scratch(2 * tiles.size, dtype).reshape(2, -1)
+            first_half, second_half = workspace(2 * tiles.size, dtype).reshape(2, -1)
             _transform(tiles, first_half, second_half, to_tiles, fill, shape, first, end)
 
     def multiply(queue: Iterator[tuple[int, int]]) -> None:
@@ -281,15 +281,15 @@ def _convolve(
     def finish(queue: Iterator[tuple[int, int]]) -> None:
         for first, end in queue:
             tiles = (end - first) * columns
-            result = scratch(TILE**2 * tiles * outputs, dtype).reshape(TILE**2, tiles, outputs)
+            result = workspace(TILE**2 * tiles * outputs, dtype).reshape(TILE**2, tiles, outputs)
             write(products[:, first * columns : end * columns], result, first, end)
 
     transformed = empty((WINDOW**2, rows * columns, channels), dtype)
     parts = pieces(rows, 1 if transformed.size <= FEW_VALUES else LAYER_PIECES)
-    share(transform, parts)
+    parallel_for(transform, parts)
     products = empty((count, rows * columns, outputs), dtype)
-    share(multiply, pieces(WINDOW**2, PRODUCT_PIECES))
-    share(finish, parts)
+    parallel_for(multiply, pieces(WINDOW**2, PRODUCT_PIECES))
+    parallel_for(finish, parts)
     return out
 
 

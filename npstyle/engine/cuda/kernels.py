@@ -146,7 +146,7 @@ def relu(pre_activation: Array, out: Array | None = None) -> Array:
     return out
 
 
-def active(activation: Array) -> Array:
+def relu_mask(activation: Array) -> Array:
     """F > 0."""
     gate = empty(activation.shape, np.bool_)
     _value_by_value("relu", "relu_gate", activation, activation, gate)

@@ -157,7 +157,7 @@ def test_vgg_layers_run_at_70_percent_of_matmul(rng):
                     for first, end in queue:
                         square[first:end] @ square
 
-                backend.share(multiply, backend.strips(2048, 512))
+                backend.parallel_for(multiply, backend.strips(2048, 512))
 
             matmul_rate = 2 * 2048**3 / best_time(products)
             shares.append(operations / conv_seconds / matmul_rate)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from npstyle.engine.cpu.relu import active, relu, relu_backward
+from npstyle.engine.cpu.relu import relu, relu_backward, relu_mask
 from tests.numeric import central_difference
 
 
@@ -21,7 +21,7 @@ def test_backward_equals_central_differences_away_from_zero(rng):
 def test_the_gate_alone_gives_the_same_derivative(rng):
     values, upstream = rng.standard_normal((2, 40, 5, 3))
     values[0, 0, 0] = 0.0
-    gate = active(relu(values))
+    gate = relu_mask(relu(values))
     assert gate.dtype == bool
     expected = relu_backward(upstream, relu(values))
     assert np.array_equal(relu_backward(upstream, gate), expected)

@@ -24,26 +24,26 @@ pytestmark = pytest.mark.skipif(shim.GXX is None, reason=shim.REASON)
 
 def forward_conv(image, layer, route):
     """A 3x3 convolution with its bias and ReLU; returns the activation and its gate."""
-    filters = layer.weight.shape[3]
+    filters = layer.kernel.shape[3]
     if route == "float32":
-        given = ("winograd_to_tiles", (image,), transform_filters(layer.weight), layer.bias)
+        given = ("winograd_to_tiles", (image,), transform_filters(layer.kernel), layer.bias)
         return winograd(*given, image.shape, filters, rectify=1, gate=True)
-    return tensor_conv(image, layer.weight, route, bias=layer.bias, rectify=1, out_gate=True)
+    return tensor_conv(image, layer.kernel, route, bias=layer.bias, rectify=1, out_gate=True)
 
 
 def backward_conv(gradient, layer, route, gate, pooling):
     """Back to its input, through the ReLU and an average pooling behind it."""
-    channels = layer.weight.shape[2]
+    channels = layer.kernel.shape[2]
     if route == "float32":
         given = (gradient, gate, None, pooling)
-        U = transform_filters(layer.weight)
+        U = transform_filters(layer.kernel)
         return winograd(
             "winograd_to_tiles_backward", given, U, None, gate.shape, channels, turned=1
         )
     # A power of two that brings the largest gradient near 1: float16 has no small numbers.
     scale = 2.0 ** -np.floor(np.log2(np.abs(gradient).max()))
     options = {"gate": gate, "pooling": pooling, "turned": 1, "scale": scale}
-    return tensor_conv(gradient, layer.weight, route, shape=gate.shape, **options)
+    return tensor_conv(gradient, layer.kernel, route, shape=gate.shape, **options)
 
 
 def squares(a, b, factor):
@@ -84,10 +84,10 @@ def evaluate(objective, pixels, route):
     launch = cuda.elementwise("preprocess_float32", count)
     colours = (*network.mean, *network.scale)
     image = run(launch, pixels, Out(pixels.shape), count, turned, *colours)
-    N = first.weight.shape[3]
+    N = first.kernel.shape[3]
     geometry = (height, width, 3, N, 3, 3, 1, 1, height, width)
     launch = cuda.conv2d("float32", height, width, N)
-    F1 = run(launch, image, first.weight, first.bias, Out((height, width, N)), *geometry, 1)
+    F1 = run(launch, image, first.kernel, first.bias, Out((height, width, N)), *geometry, 1)
     F2, gate2 = forward_conv(F1, second, route)
     pooled = (height // 2, width // 2, F2.shape[2])
     launch = cuda.rows("avg_pool2d_float32", pooled[0], pooled[1] * pooled[2])
@@ -100,7 +100,7 @@ def evaluate(objective, pixels, route):
     gradient = backward_conv(gradient, second, route, gate2, 2)
     shallow_value, gradient = style(F1, target[style_name], objective.beta[style_name], gradient)
     launch = cuda.conv2d_backward("float32", height, width, 3)
-    gradient = run(launch, gradient, first.weight, None, F1, Out(image.shape), *geometry)
+    gradient = run(launch, gradient, first.kernel, None, F1, Out(image.shape), *geometry)
 
     launch = cuda.elementwise("preprocess_backward_float32", count)
     gradient = run(launch, gradient, Out(pixels.shape, np.float64), count, turned, *network.scale)
@@ -128,7 +128,7 @@ def test_loss_and_gradient(rng, small_network, route, tolerance):
 
     def objective(dtype, tv_weight):
         layers = tuple(
-            replace(layer, weight=layer.weight.astype(dtype), bias=layer.bias.astype(dtype))
+            replace(layer, kernel=layer.kernel.astype(dtype), bias=layer.bias.astype(dtype))
             if isinstance(layer, Conv)
             else layer
             for layer in small_network.layers

@@ -98,7 +98,7 @@ def test_relu_its_gate_and_back(rng, dtype):
     Z = rng.standard_normal((7, 5, 3)).astype(dtype)
     F = relu.relu(Z)
     same(gpu.relu(to(Z)), F)
-    assert np.array_equal(back(gpu.active(to(F))), F > 0)
+    assert np.array_equal(back(gpu.relu_mask(to(F))), F > 0)
     g = rng.standard_normal(F.shape).astype(dtype)
     for activation in (F, F > 0):
         same(gpu.relu_backward(to(g), to(activation)), relu.relu_backward(g, F))

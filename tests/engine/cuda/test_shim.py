@@ -113,7 +113,7 @@ def test_relu_its_gate_and_its_derivative(rng, dtype):
     F = run(cuda.elementwise(f"relu_{dtype}", z.size), z, Out(z.shape, dtype), z.size)
     assert np.array_equal(F, relu.relu(z), equal_nan=True)
     gate = run(cuda.elementwise(f"relu_gate_{dtype}", z.size), F, Out(z.shape, np.uint8), z.size)
-    assert np.array_equal(gate, relu.active(F))
+    assert np.array_equal(gate, relu.relu_mask(F))
     gradient = draw(rng, z.shape, dtype)
     launch = cuda.elementwise(f"relu_backward_{dtype}", z.size)
     for by in [(gate, None), (None, F)]:

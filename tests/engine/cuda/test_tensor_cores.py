@@ -95,11 +95,11 @@ def test_without_tensor_cores_they_are_refused(rng, small_network, monkeypatch):
     with pytest.raises(InputError, match="--precision fp16: is for a GPU's tensor cores; on the"):
         transfer(picture, picture, small_network, settings, device="cpu")
     old = Device(0, "An old card", 75)
-    monkeypatch.setattr("npstyle.run.transfer.find_place", lambda asked_for, room: old)
+    monkeypatch.setattr("npstyle.run.transfer.choose_device", lambda asked_for, limits: old)
     with pytest.raises(InputError, match=r"needs compute capability 8\.0 .* An old card has 7\.5"):
         transfer(picture, picture, small_network, settings, device="cuda")
     none = Device(missing="it rains")
-    monkeypatch.setattr("npstyle.run.transfer.find_place", lambda asked_for, room: none)
+    monkeypatch.setattr("npstyle.run.transfer.choose_device", lambda asked_for, limits: none)
     with pytest.raises(InputError, match="tensor cores, and there is none: it rains; on the CPU"):
         transfer(picture, picture, small_network, settings)
 

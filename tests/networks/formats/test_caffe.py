@@ -5,7 +5,6 @@ import pytest
 
 from npstyle.errors import InputError
 from npstyle.networks.formats.caffe import read_caffe
-
 from tests.networks import foreign as f
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from npstyle.errors import InputError
 from npstyle.networks.formats.keras import read_keras
-
 from tests.networks import foreign as f
 
 

@@ -7,7 +7,6 @@ from scipy.io import savemat
 
 from npstyle.errors import InputError
 from npstyle.networks.formats.matconvnet import read_matconvnet
-
 from tests.networks import foreign as f
 
 

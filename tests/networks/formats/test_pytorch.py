@@ -10,7 +10,6 @@ import pytest
 
 from npstyle.errors import InputError
 from npstyle.networks.formats.pytorch import read_pytorch_legacy, read_pytorch_zip
-
 from tests.networks import foreign as f
 
 
@@ -177,8 +176,7 @@ def test_a_module_saved_by_pytorch_gives_pytorchs_own_activations(rng, tmp_path,
     torch = pytest.importorskip("torch")
     from npstyle.networks.convert import convert
     from npstyle.networks.verify import draw_picture
-
-    from .test_convert import activations_of
+    from tests.networks.test_convert import activations_of
 
     values = f.draw_values(rng, "D")
     modules, expected, block = [], {}, "1"

@@ -3,7 +3,6 @@ import pytest
 
 from npstyle.errors import InputError
 from npstyle.networks.formats.safetensors import is_safetensors, read_safetensors
-
 from tests.networks import foreign as f
 
 

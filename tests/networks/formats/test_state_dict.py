@@ -6,7 +6,6 @@ import pytest
 from npstyle.errors import InputError
 from npstyle.networks.formats.found import CAFFE, TORCHVISION
 from npstyle.networks.formats.state_dict import CAFFE_FIRST_BIASES, find_convolutions
-
 from tests.networks import foreign as f
 
 SOURCE = Path("a.pth")

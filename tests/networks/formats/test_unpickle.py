@@ -7,7 +7,6 @@ from collections import OrderedDict
 import pytest
 
 from npstyle.networks.formats.unpickle import MAX_INSTRUCTIONS, RefusedError, TensorRecord, load
-
 from tests.networks import foreign as f
 
 

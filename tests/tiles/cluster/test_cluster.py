@@ -155,7 +155,7 @@ class Traced(np.ndarray):
 def traced(network, folder):
     """The network, with one array of weights that leaves notes."""
     Traced.folder = folder
-    first = replace(network.layers[0], weight=network.layers[0].weight.view(Traced))
+    first = replace(network.layers[0], kernel=network.layers[0].kernel.view(Traced))
     return replace(network, layers=(first, *network.layers[1:]))
 
 

@@ -3,9 +3,9 @@ from contextlib import closing
 from functools import partial
 
 import pytest
-from npstyle.tiles.cluster import jobs as cluster_jobs
 
 from npstyle.errors import InputError
+from npstyle.tiles.cluster import jobs as cluster_jobs
 from npstyle.tiles.cluster.jobs import Job, answers
 
 
