@@ -1,0 +1,37 @@
+"""The box 0..255 that pixels stay in, kept by reflection.
+
+L-BFGS moves numbers z without bounds, but a pixel must lie in 0..255. A number that leaves the box
+is reflected at its walls:
+
+    r = z - 510 round(z / 510)      (from -255 to 255)
+    x = mirror(z) = |r|             (z itself inside the box, a triangle wave beyond)
+
+The search minimises f(mirror(z)), whose derivative is
+
+    df/dz = dx/dz df/dx = sign(r) df/dx
+
+Behind a wall the loss is the mirror image of the loss before it, so nothing is gained or lost by
+leaving the box. At the walls f(mirror(z)) has kinks; there the derivative from inside is taken.
+"""
+
+import numpy as np
+
+from npstyle.maths.array import Array
+
+PIXEL_MAX = 255.0
+"""Upper wall of the box; the lower wall is 0."""
+
+
+def mirror(z: Array) -> Array:
+    """Reflect numbers, an array of any shape, at the walls of the box: x, 0..255."""
+    return np.abs(_reflected(z))
+
+
+def mirror_backward(upstream: Array, z: Array) -> Array:
+    """Derivative of `mirror`: df/dz from df/dx and z, arrays of one shape."""
+    return np.where(_reflected(z) < 0, -upstream, upstream)
+
+
+def _reflected(z: Array) -> Array:
+    """r, of which x is the absolute value."""
+    return z - 2 * PIXEL_MAX * np.rint(z / (2 * PIXEL_MAX))

@@ -1,0 +1,59 @@
+"""Preprocessing: from pixels to the input of a network.
+
+A network was trained on pictures with its own order of the colour channels, mean m and scale s.
+With the channels of the pixels x in that order,
+
+    z = (x - m) s
+    dL/dx = s dL/dz
+
+and the gradient's channels are brought back to RGB. For VGG-19 as published for Caffe the order is
+BGR, m = (103.939, 116.779, 123.68) and s = 1.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from npstyle.maths.array import Array
+
+
+def preprocess(
+    pixels: Array, channel_order: str, mean: Sequence[float], scale: Sequence[float]
+) -> Array:
+    """Order, shift and scale the colour channels.
+
+    Parameters
+    ----------
+    pixels : array (height, width, 3), RGB, 0..255
+        x.
+    channel_order : "RGB" or "BGR"
+        The network's.
+    mean, scale : three numbers each, in the network's order
+        m and s.
+
+    Returns
+    -------
+    array (height, width, 3), in the network's channel order
+        z.
+    """
+    ordered = pixels[..., ::-1] if channel_order == "BGR" else pixels
+    return (ordered - np.asarray(mean)) * np.asarray(scale)
+
+
+def preprocess_backward(upstream: Array, channel_order: str, scale: Sequence[float]) -> Array:
+    """Derivative of `preprocess` with respect to the pixels.
+
+    Parameters
+    ----------
+    upstream : array (height, width, 3), in the network's channel order
+        dL/dz.
+    channel_order, scale
+        As in `preprocess`.
+
+    Returns
+    -------
+    array (height, width, 3), RGB
+        dL/dx.
+    """
+    scaled = upstream * np.asarray(scale)
+    return scaled[..., ::-1] if channel_order == "BGR" else scaled

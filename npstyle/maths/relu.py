@@ -1,0 +1,27 @@
+"""The rectified linear unit.
+
+Forward
+-------
+    F = max(Z, 0)
+
+Derivative
+----------
+    dL/dZ = dL/dF  where F > 0, else 0
+
+At Z = 0 the function has a kink, and every number from 0 to 1 is a subgradient. We take 0, as the
+published programs do. Since F > 0 exactly where Z > 0, the derivative needs the output only.
+"""
+
+import numpy as np
+
+from npstyle.maths.array import Array
+
+
+def relu(pre_activation: Array) -> Array:
+    """Set the negative values of Z, an array of any shape, to 0."""
+    return np.maximum(pre_activation, 0)
+
+
+def relu_backward(upstream: Array, activation: Array) -> Array:
+    """Derivative of `relu`: dL/dZ from dL/dF and F, arrays of one shape."""
+    return upstream * (activation > 0)
