@@ -12,7 +12,7 @@ torch = pytest.importorskip(
 from npstyle.engine import threads as backend
 from npstyle.engine.objective import build_objective
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import load_image
+from npstyle.images.read import load_image
 from npstyle.networks.network import accelerate, configure, load_network
 from npstyle.run.settings import PRESETS
 from tests.numeric import relative_error

@@ -7,7 +7,7 @@ import pytest
 
 from npstyle.engine import threads as backend
 from npstyle.engine.objective import build_objective, term
-from npstyle.images.image import load_image
+from npstyle.images.read import load_image
 from npstyle.networks.network import accelerate, load_network
 from npstyle.run.settings import PRESETS, Settings
 from npstyle.run.transfer import transfer

@@ -24,7 +24,7 @@ from common import SETTINGS, WANTED, argument_parser, load_fast, run
 from npstyle.engine import threads as backend
 from npstyle.engine.disk import in_memory, on_disk
 from npstyle.engine.objective import Evaluation, build_objective
-from npstyle.images.image import image_size, load_image
+from npstyle.images.read import image_size, load_image
 from npstyle.tiles.objective import TiledObjective
 from npstyle.tiles.passes import tile_cost
 

@@ -19,7 +19,7 @@ from common import SETTINGS, WANTED, argument_parser, load_pictures, run, sizes
 
 from npstyle.engine import threads as backend
 from npstyle.engine.objective import build_objective
-from npstyle.images.image import resize
+from npstyle.images.resize import resize
 from npstyle.networks.network import Network, accelerate, configure, load_network
 
 try:

@@ -45,7 +45,7 @@ from training_state import State, fresh_state, load_state, save_state
 from npstyle.engine import threads as backend
 from npstyle.engine.passes import forward
 from npstyle.files import written_whole
-from npstyle.images.image import Pixels
+from npstyle.images.pixels import Pixels
 from npstyle.networks.network import Network, accelerate, configure, load_network
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer

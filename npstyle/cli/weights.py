@@ -122,7 +122,7 @@ def weights_normalize(
     """
     from npstyle.engine import threads as backend
     from npstyle.files import check_destination
-    from npstyle.images.image import image_size, load_image
+    from npstyle.images.read import image_size, load_image
     from npstyle.networks.network import network_from_weights
     from npstyle.networks.normalize import check_normalized, mean_activations, normalize
     from npstyle.networks.verify import with_check

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from npstyle.engine.cpu.pooling import avg_pool2d
 from npstyle.errors import InputError
-from npstyle.images.image import resize
+from npstyle.images.resize import resize
 from npstyle.networks.network import Network, Pool, shapes
 
 Array = NDArray[Any]

@@ -27,7 +27,7 @@ from typing import Any, get_args
 
 from npstyle.errors import InputError
 from npstyle.images.color import Color
-from npstyle.images.image import check_output, save_image
+from npstyle.images.write import check_output, save_image
 from npstyle.networks.network import Network, PaddingMode, Pooling, load_network
 from npstyle.run.pictures import Pictures
 from npstyle.run.settings import PRESETS, Optimizer, Precision, Scaling, Settings, parse_layers

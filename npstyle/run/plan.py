@@ -7,7 +7,7 @@ from pathlib import Path
 from npstyle.engine import threads as backend
 from npstyle.engine.device import CPU, TENSOR_CORES, Device, free_memory, held_memory
 from npstyle.errors import InputError
-from npstyle.images.image import fit_size
+from npstyle.images.resize import fit_size
 from npstyle.networks.network import (
     Network,
     accelerate,
