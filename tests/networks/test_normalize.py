@@ -72,7 +72,7 @@ def test_the_check_refuses_a_network_that_is_not_the_same(weights):
     means = mean_activations(network_from_weights(weights), IMAGES)
     result = normalize(weights, means)
     spoilt = dict(result.tensors)
-    spoilt["conv2_1.kernel"] = 1.1 * spoilt["conv2_1.kernel"]
+    spoilt["conv2_1.weight"] = 1.1 * spoilt["conv2_1.weight"]
     with pytest.raises(InputError, match="off by"):
         check_normalized(weights, replace(result, tensors=spoilt), means, IMAGES[0])
 
@@ -85,7 +85,7 @@ def test_a_filter_that_is_never_active_keeps_its_scale(weights):
     means = mean_activations(network_from_weights(dead), IMAGES)
     result = normalize(dead, means)
     assert means["conv1_1"][2] == 0
-    assert np.array_equal(result.tensors["conv1_1.kernel"][2], dead.tensors["conv1_1.kernel"][2])
+    assert np.array_equal(result.tensors["conv1_1.weight"][2], dead.tensors["conv1_1.weight"][2])
     assert check_normalized(dead, result, means, IMAGES[0]) < TOLERANCE
 
 
