@@ -120,7 +120,8 @@ def weights_normalize(
 
     [bold]npstyle weights normalize vgg19 weights/vgg19_normalized.npz pictures/*.jpg[/bold]
     """
-    from npstyle.engine import threads as backend
+    from npstyle.engine.machine import physical_cores
+    from npstyle.engine.threads import use_threads
     from npstyle.files import check_destination
     from npstyle.images.image import image_size, load_image
     from npstyle.networks.network import network_from_weights
@@ -143,7 +144,7 @@ def weights_normalize(
                 print(f"{k}/{len(images)}  {path}", flush=True)
             yield pixels
 
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         means = mean_activations(network_from_weights(weights), pictures())
         normalized = normalize(weights, means)
         worst = check_normalized(weights, normalized, means, load(images[0]))

@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
 from npstyle.errors import InputError
 from npstyle.images.color import luminance
 from npstyle.images.formula import draw_painting, draw_photo

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from npstyle.engine.cuda import launch as cuda
-from npstyle.engine.threads import on_gpu
 
 Array = Any
 """An array of CuPy."""
