@@ -13,7 +13,7 @@ from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import build_objective
 from npstyle.engine.threads import use_threads
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import load_image
+from npstyle.images.read import load_image
 from npstyle.networks.network import accelerate, configure, load_network
 from npstyle.run.settings import PRESETS
 from tests.numeric import relative_error

@@ -8,7 +8,7 @@ import pytest
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import build_objective, term
 from npstyle.engine.threads import use_threads
-from npstyle.images.image import load_image
+from npstyle.images.read import load_image
 from npstyle.networks.network import accelerate, load_network
 from npstyle.run.settings import PRESETS, Settings
 from npstyle.run.transfer import transfer

@@ -25,7 +25,7 @@ from npstyle.engine.disk import in_memory, on_disk
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import Evaluation, build_objective
 from npstyle.engine.threads import use_threads
-from npstyle.images.image import image_size, load_image
+from npstyle.images.read import image_size, load_image
 from npstyle.tiles.objective import TiledObjective
 from npstyle.tiles.passes import tile_cost
 

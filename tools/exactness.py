@@ -20,7 +20,7 @@ from common import SETTINGS, WANTED, argument_parser, load_pictures, run, sizes
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import build_objective
 from npstyle.engine.threads import use_threads
-from npstyle.images.image import resize
+from npstyle.images.resize import resize
 from npstyle.networks.network import Network, accelerate, configure, load_network
 
 try:

@@ -19,7 +19,8 @@ from common import SETTINGS, WANTED, run
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import StyleObjective, build_objective, term
 from npstyle.engine.threads import use_threads
-from npstyle.images.image import load_image, save_image
+from npstyle.images.read import load_image
+from npstyle.images.write import save_image
 from npstyle.networks.network import Network, accelerate, load_network
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer

@@ -46,7 +46,7 @@ from npstyle.engine.machine import physical_cores
 from npstyle.engine.passes import forward
 from npstyle.engine.threads import use_threads
 from npstyle.files import written_whole
-from npstyle.images.image import Pixels
+from npstyle.images.pixels import Pixels
 from npstyle.networks.network import Network, accelerate, configure, load_network
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer

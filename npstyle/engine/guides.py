@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npstyle.errors import InputError
-from npstyle.images.image import resize
+from npstyle.images.resize import resize
 from npstyle.maths.array import Array
 from npstyle.maths.network import Pool
 from npstyle.maths.pooling import avg_pool2d

@@ -27,7 +27,7 @@ from typing import Any, get_args
 
 from npstyle.errors import InputError
 from npstyle.images.color import Color
-from npstyle.images.image import check_output, save_image
+from npstyle.images.write import check_output, save_image
 from npstyle.maths.network import PaddingMode, Pooling
 from npstyle.networks.network import Network, load_network
 from npstyle.run.pictures import Pictures

@@ -15,7 +15,7 @@ from npstyle.engine.device import (
 )
 from npstyle.engine.machine import thread_count
 from npstyle.errors import InputError
-from npstyle.images.image import fit_size
+from npstyle.images.resize import fit_size
 from npstyle.networks.network import Network, configure, load_network, shapes
 from npstyle.run.pictures import Size, painting_size
 from npstyle.run.settings import Settings

@@ -18,7 +18,7 @@ from npstyle.engine.objective import StyleObjective
 from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.images.color import put_back_chroma
-from npstyle.images.image import resize
+from npstyle.images.resize import resize
 from npstyle.networks.network import Network
 from npstyle.run.pictures import Picture, Pictures, check_pictures, load_scale
 from npstyle.run.plan import Plan, check_memory, make_plan, out_of_memory, prepared
@@ -73,7 +73,7 @@ class Transfer:
         how the search ended.
     record : dict
         Every setting, the network's name and hash, the version and the figures of the run, ready
-        for `npstyle.images.image.save_image`.
+        for `npstyle.images.write.save_image`.
     """
 
     result: Result

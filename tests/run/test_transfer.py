@@ -6,7 +6,9 @@ import pytest
 from npstyle.errors import InputError
 from npstyle.images.color import luminance
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import load_image, resize, save_image
+from npstyle.images.read import load_image
+from npstyle.images.resize import resize
+from npstyle.images.write import save_image
 from npstyle.networks.network import load_network
 from npstyle.run import transfer as style_transfer
 from npstyle.run.settings import PRESETS, Settings
