@@ -1,1 +1,1 @@
-"""Tiles on a Dask cluster."""
+"""Run the tiles of a picture on a Dask cluster."""
