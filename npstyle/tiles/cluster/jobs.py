@@ -13,9 +13,9 @@ The number of copies is limited to the capacity, and so is the number of straggl
 not help.
 
 The loop waits on a queue of its own rather than on `distributed.as_completed`. That iterator has no
-timeout between two results, so the loop could not check for Ctrl-C and for a lost scheduler, and it
-silently drops a result whose transfer fails. Dask's `retries` would repeat a job's own errors, which
-are final.
+timeout between two results, so the loop could not check for Ctrl-C and for a lost scheduler. It
+also drops a result whose transfer fails, without an error. Dask's `retries` would repeat tasks that
+raise an exception, but such exceptions are final.
 """
 
 import statistics

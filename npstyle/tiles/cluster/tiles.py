@@ -5,17 +5,17 @@ the tasks that run on a worker; `npstyle.tiles.cluster.jobs` handles lost result
 
 First pass
 ----------
-The Gram matrices of the tiles are added up here in float64 and in the order of the tiles, as on one
-machine. The loss is therefore the same to the last bit for any number of workers, whatever happens
-to them. A result that arrives before its turn is kept: even if the first tile comes last, this takes
-2.3 bytes per pixel for tiles of 1024, one percent of the memory that the caller needs anyway.
+The Gram matrices of the tiles are added up here, in float64 and in the order of the tiles, as on
+one machine. The loss is therefore the same to the last bit for any number of workers, whatever
+happens to them. A result that arrives before its turn is kept. With tiles of 1024, such results
+take at most 2.3 bytes per pixel and region, one percent of the memory that the caller needs anyway.
 
 Second pass
 -----------
 A tile's gradient is added to the picture's gradient on arrival. Where halos overlap, the order of
 the sum depends on the order of arrival, so two evaluations may differ by float64 rounding. (To add
-in the order of the tiles, the caller would have to keep early gradients, up to the size of the whole
-picture, if one tile is late.)
+in the order of the tiles, the caller would have to keep early gradients: almost the whole picture,
+if one tile is late.)
 
 The first evaluation computes the content targets of each tile, and they stay on the worker. They
 are larger than the tile (512 / 64 = 8 numbers per pixel at conv4_2, as opposed to 3). To compute
