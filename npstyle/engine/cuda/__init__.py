@@ -2,15 +2,16 @@
 
 This module exports the same functions as `npstyle.engine.cpu`, with the same arguments, for CuPy
 arrays. Two kinds of values differ. A loss is an array of one float64 on the GPU, because fetching
-it would make the host wait; `numbers` fetches several at once. The `tensor_` functions, the
-convolution on tensor cores, have no counterpart on the CPU.
+it would make the host wait; `numbers` fetches several at once. `inner_products` takes three rows.
+`pack_filters` and the `tensor_` functions, the convolution on tensor cores, have no counterpart on
+the CPU.
 
 CuPy is imported when a function first needs it, so this module can be imported without it. Arrays
 must be contiguous (see `npstyle.engine.cuda.arrays`). An array `out` is added to and returned,
 except in `relu` and `relu_backward`, which overwrite it.
 """
 
-from npstyle.engine.cuda.arrays import numbers, place, to_host
+from npstyle.engine.cuda.arrays import numbers, place, to_host, zeros_like
 from npstyle.engine.cuda.conv import conv2d, conv2d_backward
 from npstyle.engine.cuda.gram import gram, gram_backward, mean_gram
 from npstyle.engine.cuda.losses import (
@@ -23,7 +24,7 @@ from npstyle.engine.cuda.losses import (
     total_variation,
     total_variation_backward,
 )
-from npstyle.engine.cuda.memory import workspace_bytes
+from npstyle.engine.cuda.memory import LOSS_ARRAYS, strip_bytes, workspace_bytes
 from npstyle.engine.cuda.padding import replicate_pad, replicate_pad_backward
 from npstyle.engine.cuda.pooling import (
     avg_pool2d,
@@ -35,7 +36,11 @@ from npstyle.engine.cuda.pooling import (
 )
 from npstyle.engine.cuda.preprocessing import preprocess, preprocess_backward
 from npstyle.engine.cuda.relu import relu, relu_backward, relu_mask
-from npstyle.engine.cuda.tensor_cores import tensor_conv2d, tensor_conv2d_backward
+from npstyle.engine.cuda.tensor_cores import (
+    pack_filters,
+    tensor_conv2d,
+    tensor_conv2d_backward,
+)
 from npstyle.engine.cuda.vectors import combination, inner_products, mirror, mirror_backward
 from npstyle.engine.cuda.winograd import (
     transform_filters,
@@ -44,6 +49,7 @@ from npstyle.engine.cuda.winograd import (
 )
 
 __all__ = [
+    "LOSS_ARRAYS",
     "avg_pool2d",
     "avg_pool2d_backward",
     "combination",
@@ -64,6 +70,7 @@ __all__ = [
     "mirror",
     "mirror_backward",
     "numbers",
+    "pack_filters",
     "place",
     "preprocess",
     "preprocess_backward",
@@ -72,6 +79,7 @@ __all__ = [
     "relu_mask",
     "replicate_pad",
     "replicate_pad_backward",
+    "strip_bytes",
     "style_loss",
     "style_loss_backward",
     "tensor_conv2d",
@@ -83,4 +91,5 @@ __all__ = [
     "winograd_conv2d",
     "winograd_conv2d_backward",
     "workspace_bytes",
+    "zeros_like",
 ]

@@ -52,6 +52,11 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     return cupy().empty(shape, dtype)
 
 
+def zeros_like(array: Array) -> Array:
+    """Return zeros of an array's shape and dtype."""
+    return cupy().zeros_like(array)
+
+
 def numbers(scalars: Sequence[Array]) -> list[float]:
     """Fetch arrays of one value each, such as losses, from the GPU in one transfer."""
     found: list[float] = to_host(cupy().concatenate(scalars)).tolist() if scalars else []

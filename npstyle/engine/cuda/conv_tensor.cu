@@ -12,8 +12,8 @@
 // Method. A block computes 8 x 16 positions times 64 or 128 channels. It loops over the input's
 // channels in chunks of 16 words (a word: one tf32 or two fp16, the only difference between the
 // two). For each chunk it keeps one copy of the 10 x 18 positions under its tile in shared memory,
-// the patch, for all nine taps. A stage is one tap of one chunk: its filters, 16 words x channels, arrive by
-// cp.async two stages ahead in a ring of three. During the nine stages of a chunk, each thread
+// the patch, for all nine taps. A stage is one tap of one chunk: its filters, 16 words x channels,
+// arrive by cp.async two stages ahead in a ring of three. During the nine stages of a chunk, each thread
 // fetches a few pieces of the next chunk's patch: it loads them before the products of a stage, and
 // rounds and stores them after.
 //
@@ -206,8 +206,8 @@ __device__ __forceinline__ void store_piece(unsigned* patch, const Piece<HALF>& 
 }
 
 // One tap of one chunk: 4 x 4 mma, two deep. `patch` begins at the warp's first row, `filters` at
-// its first column. Each lane gives the address of one of the 4 x 8 rows of four words that an ldmatrix
-// loads: for A 8 positions, the next 8, and both again four words later; for B 8 columns, the same
+// its first column. Each lane gives the address of one of the 4 x 8 rows of four words that an
+// ldmatrix loads: for A 8 positions, the next 8, and both again four words later; for B 8 columns, the same
 // four words later, and both again for the next 8 columns.
 template <bool HALF>
 __device__ __forceinline__ void multiply(float (&sums)[4][4][4], const unsigned* patch,

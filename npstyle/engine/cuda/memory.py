@@ -1,24 +1,24 @@
-"""Memory that a layer needs on a GPU beside its input and its output."""
-
-from typing import Any
+"""Memory that the CUDA engine needs besides a layer's input and output."""
 
 from npstyle.engine.cuda import tensor_cores, winograd
+from npstyle.engine.layers import EngineLayer, FastConv, TensorConv
 from npstyle.engine.sizes import tile_count
 
+LOSS_ARRAYS = 1
+"""Arrays of the activation's size that a style loss's derivative needs besides the gradient."""
 
-def workspace_bytes(layer: Any, shape: tuple[int, int, int], channels: int) -> int:
+
+def workspace_bytes(layer: EngineLayer, shape: tuple[int, int, int], channels: int) -> int:
     """Largest workspace of a layer, forward or backward, in bytes.
 
     Parameters
     ----------
-    layer : layer of a bound network
+    layer : EngineLayer
     shape : (height, width, channels)
         Of the layer's output.
     channels : int
         Of the layer's input.
     """
-    from npstyle.networks.network import FastConv, TensorConv
-
     height, width, outputs = shape
     if isinstance(layer, FastConv):  # the transformed tiles of a strip, and their products
         rows = winograd.winograd_rows((height, width, channels), outputs)
@@ -29,4 +29,9 @@ def workspace_bytes(layer: Any, shape: tuple[int, int, int], channels: int) -> i
             for ends in ((channels, outputs), (outputs, channels))
         ]
         return max(parts) * height * width * 4 + height * width * outputs
+    return 0
+
+
+def strip_bytes(layer: EngineLayer, shape: tuple[int, int, int]) -> int:
+    """Return 0: the threads of the host need no workspace (as the twin of the CPU engine's)."""
     return 0

@@ -6,15 +6,14 @@ tf32 or fp16 before they multiply them, and add the products in float32. The ker
 """
 
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from npstyle.engine.cuda import launch as shapes
 from npstyle.engine.cuda.arrays import cupy, empty, launch, place
+from npstyle.engine.layers import TensorPrecision
 from npstyle.maths.array import Array
-
-TensorPrecision = Literal["tf32", "fp16"]
 
 
 def pack_filters(kernel: Array, precision: TensorPrecision) -> tuple[tuple[Array, Array], float]:
@@ -119,9 +118,7 @@ def tensor_conv2d_backward(
 
 
 def parts(precision: TensorPrecision, height: int, width: int, channels: int, columns: int) -> int:
-    """Number of partial sums, each of the output's size, that a convolution writes before it adds
-    them; 0 if it writes the output directly.
-    """
+    """Number of partial sums, each of the output's size, or 0 if a convolution needs none."""
     sizes = height, width, channels, columns
     splits = shapes.tensor_conv(precision, *sizes, _multiprocessors()).grid[2]
     return splits if splits > 1 else 0

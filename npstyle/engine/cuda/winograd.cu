@@ -15,9 +15,9 @@
 // Derivative with respect to the image: read the tile in reverse order, write the outputs in
 // reverse order, and multiply by U_k^T. The kernels are winograd_to_tiles_backward (V: channels
 // out), winograd_product_flipped_* and winograd_from_tiles with `flipped` = 1. The input is dL/dF
-// with the ReLU mask F > 0, given as bytes (`mask`) or as F itself (`activation`); if both are null,
-// there is no ReLU. With `pooling` > 1 the input is dL/dY of an average pooling of that size and stride; the
-// derivative of the pooling is taken while it is read.
+// with the ReLU mask F > 0, given as bytes (`mask`) or as F itself (`activation`); if both are
+// null, there is no ReLU. With `pooling` > 1 the input is dL/dY of an average pooling of that size
+// and stride; the derivative of the pooling is taken while it is read.
 //
 // The points are those of the twin: 0, +-a, +-b and infinity with a = 5/8, b = 3/2. Its matrices
 // have so many zeros and equal entries that they are written here as sums (see `six_to_six` and

@@ -59,7 +59,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from npstyle.engine import threads as backend
+from npstyle.engine.interrupts import raise_if_interrupted
 from npstyle.errors import InputError
 from npstyle.networks.network import Network
 from npstyle.version import __version__
@@ -185,7 +185,7 @@ class Cluster:
 
         To be called again and again while something is waited for.
         """
-        backend.raise_if_interrupted()
+        raise_if_interrupted()
         now = time.monotonic()
         if self.client.status != "running" or now - self._heard > SILENCE:
             raise self._lost()

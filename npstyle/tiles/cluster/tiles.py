@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from npstyle.engine.objective import network_input, network_input_backward
-from npstyle.engine.threads import strips
+from npstyle.engine.strips import strips
 from npstyle.networks.network import Network
 from npstyle.tiles.cluster.cluster import Cluster
 from npstyle.tiles.cluster.jobs import Job, answers

@@ -25,8 +25,8 @@ from dask.typing import Key
 from distributed import Scheduler, Worker, WorkerPlugin, get_worker
 from numpy.typing import NDArray
 
-from npstyle.engine import threads as backend
 from npstyle.engine.arena import Arena
+from npstyle.engine.threads import use_threads
 from npstyle.networks.network import Network
 from npstyle.tiles.cut import Tile
 from npstyle.tiles.passes import Guide, add_grams, tile_activations, tile_gradient, tile_grams
@@ -51,7 +51,7 @@ class Seat(WorkerPlugin):
     @contextmanager
     def taken(self, memory: int) -> Iterator[Network]:
         """The network, on all threads of the worker, with an arena of at least this many bytes."""
-        with _at_work, backend.threads(self._threads):
+        with _at_work, use_threads(self._threads):
             if memory > self._memory:
                 self._arena, self._memory = Arena(memory), memory
             with self._arena.lent():

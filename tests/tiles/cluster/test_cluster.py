@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
 from npstyle.engine.objective import build_objective
+from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.networks.network import configure
 from npstyle.run.settings import Settings
@@ -254,7 +254,7 @@ def test_ctrl_c_takes_back_what_is_not_done(
         os.kill(os.getpid(), signal.SIGINT)
 
     with one_dawdler(monkeypatch, tmp_path / "slow", passed, press):
-        with backend.threads(1) if noted else nullcontext(), pytest.raises(KeyboardInterrupt):
+        with use_threads(1) if noted else nullcontext(), pytest.raises(KeyboardInterrupt):
             there(pictures[2])
         assert not (tmp_path / "slow" / "went").exists()
         while len(two.client.futures) > kept or any(two.client.processing().values()):
