@@ -1,7 +1,7 @@
 """The connection to a Dask cluster.
 
-`connect` opens a `Cluster`, and `npstyle.tiles.objective.TiledObjective` runs its tiles there. Every
-wait has a time limit, responds to Ctrl-C, and notices a lost scheduler.
+`connect` opens a `Cluster`, and `npstyle.tiles.objective.TiledObjective` runs its tiles there.
+Every wait has a time limit, responds to Ctrl-C, and notices a lost scheduler.
 
 Dask unpickles what its peers send. Connect only to a cluster that you trust. If others could read
 or write on the network, use TLS (`tls://`, set up in Dask's own configuration).
