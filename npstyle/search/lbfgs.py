@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from npstyle.engine.cuda import vectors as gpu_search
 from npstyle.engine.disk import let_go
-from npstyle.engine.threads import on_gpu, strips
+from npstyle.engine.strips import strips
 from npstyle.search.line_search import search
 
 Array = Any

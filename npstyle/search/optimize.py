@@ -36,8 +36,8 @@ from scipy.optimize import Bounds, minimize
 
 from npstyle.engine.cuda.arrays import to_host
 from npstyle.engine.disk import Allocate, in_memory
+from npstyle.engine.interrupts import raise_if_interrupted
 from npstyle.engine.objective import Evaluation
-from npstyle.engine.threads import on_gpu, raise_if_interrupted
 from npstyle.run.settings import ADAM_STEP, Optimizer
 from npstyle.search.box import PIXEL_MAX, mirror, mirror_backward
 from npstyle.search.lbfgs import minimize_lbfgs

@@ -19,9 +19,9 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from npstyle.engine import threads as backend
+from npstyle.engine.bind import BoundNetwork
+from npstyle.engine.interrupts import raise_if_interrupted
 from npstyle.errors import InputError
-from npstyle.networks.network import Network
 from npstyle.version import __version__
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Cluster:
     def __init__(self, client: "Client", address: str) -> None:
         self.client, self.address = client, address
         self._closed = threading.Event()
-        self._loaded: dict[str, weakref.ref[Network]] = {}
+        self._loaded: dict[str, weakref.ref[BoundNetwork]] = {}
         self._stragglers: set[Future[Any]] = set()
         self._worker_count, self._responsive = 0, list[str]()
         self._executing: dict[Key, str] = {}
@@ -158,7 +158,7 @@ class Cluster:
         InputError
             If the scheduler or all workers are lost.
         """
-        backend.raise_if_interrupted()
+        raise_if_interrupted()
         now = time.monotonic()
         if self.client.status != "running" or now - self._last_answer > SCHEDULER_TIMEOUT:
             raise self._lost()
@@ -212,10 +212,10 @@ class Cluster:
         if future not in self._stragglers:
             future.release()
 
-    def load(self, network: Network) -> str:
+    def load(self, bound: BoundNetwork) -> str:
         """Send a network to all workers, unless they have it.
 
-        It stays there while the caller holds a reference to the network.
+        It stays there while the caller holds a reference to it.
 
         Returns
         -------
@@ -227,16 +227,16 @@ class Cluster:
         InputError
             If the network does not reach every worker.
         """
-        from npstyle.tiles.cluster.worker import LoadedNetwork, without_preprocessing
+        from npstyle.tiles.cluster.worker import LoadedNetwork
 
         for name, known in list(self._loaded.items()):
-            if known() is network:
+            if known() is bound:
                 return name
             if known() is None:
                 self._unload(name)
         name = f"npstyle-{uuid.uuid4().hex}"
-        self._loaded[name] = weakref.ref(network)
-        plugin = LoadedNetwork(without_preprocessing(network))
+        self._loaded[name] = weakref.ref(bound)
+        plugin = LoadedNetwork(bound)
         try:
             self._call(lambda: self.client.register_plugin(plugin, name=name), LOAD_TIMEOUT)
         except OSError as error:

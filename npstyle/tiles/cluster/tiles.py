@@ -30,9 +30,8 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from npstyle.engine.objective import network_input, network_input_backward
+from npstyle.engine.bind import BoundNetwork
 from npstyle.maths.array import Array
-from npstyle.networks.network import Network
 from npstyle.tiles.cluster.cluster import Cluster
 from npstyle.tiles.cluster.jobs import Job, results
 from npstyle.tiles.cluster.worker import (
@@ -57,8 +56,8 @@ class ClusterTiles:
     Parameters
     ----------
     cluster : Cluster
-    network : Network
-        In CPU memory.
+    bound : BoundNetwork
+        On the CPU engine.
     photo : array (height, width, 3), pixels 0..255
     content : names of activations
         Layers with a content loss.
@@ -69,14 +68,14 @@ class ClusterTiles:
     def __init__(
         self,
         cluster: Cluster,
-        network: Network,
+        bound: BoundNetwork,
         photo: Array,
         content: Collection[str],
         memory: int,
     ) -> None:
-        self._cluster, self._network, self._photo = cluster, network, photo
+        self._cluster, self._bound, self._photo = cluster, bound, photo
         self._content, self._memory = tuple(content), memory
-        self._plugin = cluster.load(network)
+        self._plugin = cluster.load(bound)
         self._targets: dict[int, Future[dict[str, Array]]] = {}
         self._gram_durations = deque[float](maxlen=MEASURED)
         self._gradient_durations = deque[float](maxlen=MEASURED)
@@ -143,7 +142,7 @@ class ClusterTiles:
             with closing(results(self._cluster, jobs, self._gradient_durations)) as arriving:
                 for number, (losses, found) in arriving:
                     contents[number] = losses
-                    gradient[tiles[number].pixels] += network_input_backward(self._network, found)
+                    gradient[tiles[number].pixels] += self._bound.preprocess_backward(found)
         finally:
             # Explicitly: after an error, a traceback may keep references to it for a long time.
             self._cluster.release(sent)
@@ -151,5 +150,5 @@ class ClusterTiles:
 
     def _submit(self, task: Any, pixels: Array, tile: Tile, *arguments: Any) -> "Future[Any]":
         """Submit a task of `npstyle.tiles.cluster.worker` with the network input of a tile."""
-        image = network_input(self._network, pixels[tile.pixels])
+        image = self._bound.preprocess(pixels[tile.pixels])
         return self._cluster.submit(task, self._plugin, self._memory, image, tile, *arguments)

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
-from npstyle.engine.objective import build_objective
+from npstyle.engine.bind import bind
+from npstyle.engine.objective import StyleObjective
+from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.networks.network import configure
 from npstyle.run.settings import Settings
@@ -24,11 +25,11 @@ from tests.numeric import relative_error
 from tests.sequences import VGG_LIKE, sequence
 from tests.tiles.test_objective import SIZE, TOLERANCE, regions
 
-SETTINGS = Settings(
+LOSSES = Settings(
     content_layers={"conv3_1": 1.0},
     style_layers={"conv1_1": 1.0, "conv2_1": 0.5, "conv3_2": 2.0},
     tv_weight=1e-2,
-)
+).losses()
 TILE = 16
 """Longest side of a tile; the pictures have six tiles."""
 
@@ -71,9 +72,9 @@ def pictures(rng):
     return [rng.uniform(0, 255, (*size, 3)) for size in (SIZE, (31, 22), SIZE)]
 
 
-def on_one_machine_and_on(cluster, network, pictures):
+def on_one_machine_and_on(cluster, bound, pictures):
     return [
-        TiledObjective(network, *pictures[:2], SETTINGS, TILE, cluster=where)
+        TiledObjective(bound, *pictures[:2], LOSSES, TILE, cluster=where)
         for where in (None, cluster)
     ]
 
@@ -145,24 +146,23 @@ class Traced(np.ndarray):
         return received, (Traced.folder, np.asarray(self))
 
 
-def traced(network, folder):
+def traced(bound, folder):
     """Return the network with one array of weights that leaves notes."""
     Traced.folder = folder
-    first = replace(network.layers[0], kernel=network.layers[0].kernel.view(Traced))
-    return replace(network, layers=(first, *network.layers[1:]))
+    first = replace(bound.layers[0], kernel=bound.layers[0].kernel.view(Traced))
+    return replace(bound, layers=(first, *bound.layers[1:]))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_the_cluster_and_one_machine_agree_on_the_loss_terms_and_the_gradient(
     two, rng, pictures, dtype
 ):
-    network = configure(sequence(rng, VGG_LIKE), "max", dtype, "replicate")
+    bound = bind(configure(sequence(rng, VGG_LIKE), "max", dtype, "replicate"))
     photo, painting, pixels = pictures
     style = regions(photo, painting)
-    whole = build_objective(network, photo, style, SETTINGS)(pixels)
+    whole = StyleObjective(bound, photo, style, LOSSES)(pixels)
     here, there = (
-        TiledObjective(network, photo, style, SETTINGS, TILE, cluster=where)
-        for where in (None, two)
+        TiledObjective(bound, photo, style, LOSSES, TILE, cluster=where) for where in (None, two)
     )
     expected = here(pixels)
     for _ in range(2):  # the second time, the workers have the content targets
@@ -175,8 +175,8 @@ def test_the_cluster_and_one_machine_agree_on_the_loss_terms_and_the_gradient(
 def test_the_loss_has_the_same_bits_for_one_worker_two_workers_and_no_cluster(
     two, rng, pictures, monkeypatch
 ):
-    network = sequence(rng, VGG_LIKE)
-    here, by_both = on_one_machine_and_on(two, network, pictures)
+    bound = bind(sequence(rng, VGG_LIKE))
+    here, by_both = on_one_machine_and_on(two, bound, pictures)
     found = by_both(pictures[2])
     one = min(two.client.nthreads())
     submit = two.client.submit
@@ -185,16 +185,34 @@ def test_the_loss_has_the_same_bits_for_one_worker_two_workers_and_no_cluster(
         "submit",
         lambda *given, **options: submit(*given, **options | {"workers": [one]}),
     )
-    by_one = TiledObjective(network, *pictures[:2], SETTINGS, TILE, cluster=two)
+    by_one = TiledObjective(bound, *pictures[:2], LOSSES, TILE, cluster=two)
     assert by_one(pictures[2]).parts == found.parts == here(pictures[2]).parts
     check_equal(by_one(pictures[2]), here(pictures[2]))
     assert set(two.client.who_has(targets_of(by_one)).values()) == {(one,)}
 
 
-def test_a_picture_of_one_tile_agrees_with_one_machine(two, rng, pictures):
-    network = sequence(rng, VGG_LIKE)
+@pytest.mark.parametrize("route", ["plain", "fast"])
+def test_a_bound_network_is_sent_without_the_zeros_of_its_outline(two, rng, route):
+    from distributed.protocol.pickle import dumps
+
+    from npstyle.tiles.cluster.worker import LoadedNetwork
+
+    bound = bind(sequence(rng, [("conv", 3, 1, 1, 64), ("conv", 3, 1, 1, 64)]), route=route)
+    arrays = [vars(layer).get("kernel", vars(layer).get("filters")) for layer in bound.layers]
+    size = sum(array.nbytes for array in arrays if array is not None)
+    assert size < len(dumps(LoadedNetwork(bound))) < 1.1 * size
+    losses = Settings(content_layers={}, style_layers={"conv1_1": 1.0, "conv1_2": 1.0}).losses()
+    pictures = [rng.uniform(0, 255, (20, 24, 3)) for _ in range(3)]
     here, there = (
-        TiledObjective(network, *pictures[:2], SETTINGS, 48, cluster=where) for where in (None, two)
+        TiledObjective(bound, *pictures[:2], losses, TILE, cluster=where) for where in (None, two)
+    )
+    check_equal(there(pictures[2]), here(pictures[2]))
+
+
+def test_a_picture_of_one_tile_agrees_with_one_machine(two, rng, pictures):
+    bound = bind(sequence(rng, VGG_LIKE))
+    here, there = (
+        TiledObjective(bound, *pictures[:2], LOSSES, 48, cluster=where) for where in (None, two)
     )
     check_equal(there(pictures[2]), here(pictures[2]))
 
@@ -202,7 +220,9 @@ def test_a_picture_of_one_tile_agrees_with_one_machine(two, rng, pictures):
 def test_a_worker_may_die_and_each_worker_receives_the_weights_once(
     two, rng, pictures, monkeypatch, tmp_path
 ):
-    here, there = on_one_machine_and_on(two, traced(sequence(rng, VGG_LIKE), tmp_path), pictures)
+    here, there = on_one_machine_and_on(
+        two, traced(bind(sequence(rng, VGG_LIKE)), tmp_path), pictures
+    )
     expected, before = here(pictures[2]), there(pictures[2])
     pids = set(two.client.run(os.getpid).values())
     for task in TASKS:
@@ -222,7 +242,7 @@ def test_a_worker_may_die_and_each_worker_receives_the_weights_once(
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_straggler_does_not_hold_up_the_step(two, rng, pictures, monkeypatch, tmp_path, task):
-    here, there = on_one_machine_and_on(two, sequence(rng, VGG_LIKE), pictures)
+    here, there = on_one_machine_and_on(two, bind(sequence(rng, VGG_LIKE)), pictures)
     before = there(pictures[2])
     for durations in (there._elsewhere._gram_durations, there._elsewhere._gradient_durations):
         durations.extend([0.0] * 99)  # so that a busy machine does not raise the median
@@ -238,11 +258,11 @@ def test_a_straggler_does_not_hold_up_the_step(two, rng, pictures, monkeypatch, 
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("noted", [False, True], ids=["raised", "noted by backend.threads"])
+@pytest.mark.parametrize("noted", [False, True], ids=["raised", "noted by use_threads"])
 def test_ctrl_c_releases_all_unfinished_tasks(
     two, rng, pictures, monkeypatch, tmp_path, no_garbage_collection, noted, task
 ):
-    here, there = on_one_machine_and_on(two, sequence(rng, VGG_LIKE), pictures)
+    here, there = on_one_machine_and_on(two, bind(sequence(rng, VGG_LIKE)), pictures)
     there(pictures[2])
     kept = len(targets_of(there))
     # A shell makes processes in the background ignore Ctrl-C.
@@ -252,7 +272,7 @@ def test_ctrl_c_releases_all_unfinished_tasks(
         os.kill(os.getpid(), signal.SIGINT)
 
     with one_straggler(monkeypatch, tmp_path / "slow", task, press):
-        with backend.threads(1) if noted else nullcontext(), pytest.raises(KeyboardInterrupt):
+        with use_threads(1) if noted else nullcontext(), pytest.raises(KeyboardInterrupt):
             there(pictures[2])
         assert not (tmp_path / "slow" / "resumed").exists()
         while len(two.client.futures) > kept or any(two.client.processing().values()):
@@ -262,7 +282,7 @@ def test_ctrl_c_releases_all_unfinished_tasks(
 
 
 def test_lost_content_targets_are_recomputed(two, rng, pictures):
-    here, there = on_one_machine_and_on(two, sequence(rng, VGG_LIKE), pictures)
+    here, there = on_one_machine_and_on(two, bind(sequence(rng, VGG_LIKE)), pictures)
     there(pictures[2])
     two.client.cancel(targets_of(there)[::2])
     check_equal(there(pictures[2]), here(pictures[2]))
@@ -285,7 +305,7 @@ def test_a_scheduler_that_hangs_or_dies_is_reported_in_one_sentence(
 ):
     pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
     file = tmp_path / "scheduler.json"
-    network = sequence(rng, VGG_LIKE)
+    bound = bind(sequence(rng, VGG_LIKE))
     where = "--scheduler-file", str(file)
     with (
         dask("scheduler", "--port", "0", *where) as scheduler,
@@ -295,7 +315,7 @@ def test_a_scheduler_that_hangs_or_dies_is_reported_in_one_sentence(
             time.sleep(0.05)
         monkeypatch.setattr("npstyle.tiles.cluster.cluster.CONNECT_TIMEOUT", 100)
         with connect(str(file)) as cluster:
-            here, there = on_one_machine_and_on(cluster, network, pictures)
+            here, there = on_one_machine_and_on(cluster, bound, pictures)
             check_equal(there(pictures[2]), here(pictures[2]))
             for number, timeout in ((signal.SIGSTOP, 2), (signal.SIGKILL, 100)):
                 monkeypatch.setattr("npstyle.tiles.cluster.cluster.SCHEDULER_TIMEOUT", timeout)
