@@ -79,7 +79,8 @@ def matmul(left: Array, right: Array) -> Array:
 
 @contextmanager
 def library_calls(run: Callable[[Callable[[], None]], None]) -> Iterator[None]:
-    """Pass calls into a library to `run`, which may defer them; see `npstyle.engine.cuda.replay`."""
+    """Pass calls into a library to `run`, which may defer them; see
+    `npstyle.engine.cuda.replay`."""
     global _run_library_call
     before, _run_library_call = _run_library_call, run
     try:

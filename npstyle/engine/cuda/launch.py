@@ -115,7 +115,8 @@ def elementwise(kernel: str, count: int) -> Launch:
 
 
 def rows(kernel: str, height: int, row: int) -> Launch:
-    """One thread for each of `row` values of a row, and a row of blocks for each of `height` rows."""
+    """One thread for each of `row` values of a row, and a row of blocks for each of `height`
+    rows."""
     return Launch(kernel, (_ceil(row, BLOCK), height, 1), (BLOCK, 1, 1))
 
 

@@ -6,15 +6,14 @@ tf32 or fp16 before they multiply them, and add the products in float32. The ker
 """
 
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from npstyle.engine.cuda import launch as shapes
 from npstyle.engine.cuda.arrays import cupy, empty, launch, place
+from npstyle.engine.layers import TensorPrecision
 from npstyle.maths.array import Array
-
-
 
 
 def pack_filters(kernel: Array, precision: TensorPrecision) -> tuple[tuple[Array, Array], float]:
