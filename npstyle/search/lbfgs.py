@@ -38,6 +38,11 @@ from npstyle.engine.disk import let_go
 from npstyle.engine.strips import strips
 from npstyle.search.line_search import search
 
+
+def on_gpu(a: Any) -> bool:
+    return hasattr(a, "__cuda_array_interface__")
+
+
 Array = Any
 """An array of NumPy or of CuPy, of one dimension."""
 

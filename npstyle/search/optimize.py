@@ -38,10 +38,15 @@ from scipy.optimize import Bounds, minimize
 from npstyle.engine.cuda.arrays import to_host
 from npstyle.engine.disk import Allocate, in_memory
 from npstyle.engine.interrupts import raise_if_interrupted
-from npstyle.engine.objective import Evaluation
+from npstyle.engine.losses import Evaluation
 from npstyle.run.settings import ADAM_STEP, Optimizer
 from npstyle.search.box import PIXEL_MAX, mirror, mirror_backward
 from npstyle.search.lbfgs import minimize_lbfgs
+
+
+def on_gpu(a: Any) -> bool:
+    return hasattr(a, "__cuda_array_interface__")
+
 
 Array = NDArray[Any]
 
@@ -286,7 +291,8 @@ def vectors_held(
 
 def history_bytes(history: int, size: tuple[int, int]) -> int:
     """Memory of float32 history of pictures of this height and width, and of what goes with
-    them."""
+    them.
+    """
     return 4 * math.prod(_basis_shape(history, 3 * size[0] * size[1]))
 
 
