@@ -37,16 +37,8 @@ from npstyle.engine.machine import physical_cores
 from npstyle.engine.memory import run_bytes
 from npstyle.engine.objective import StyleObjective, build_objective
 from npstyle.engine.threads import use_threads
-from npstyle.networks.network import (
-    Conv,
-    Network,
-    accelerate,
-    configure,
-    load_network,
-    shapes,
-    to_device,
-    to_tensor_cores,
-)
+from npstyle.maths.network import Conv
+from npstyle.networks.network import Network, accelerate, configure, load_network, shapes, to_device, to_tensor_cores
 from npstyle.search.optimize import CORRECTIONS, optimize, vectors_held
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
