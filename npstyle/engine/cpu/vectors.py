@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.engine.disk import let_go
-from npstyle.engine.threads import strips
+from npstyle.engine.strips import strips
 from npstyle.maths.array import Array
 from npstyle.maths.box import mirror, mirror_backward
 

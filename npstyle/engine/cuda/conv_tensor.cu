@@ -1,46 +1,45 @@
 // Convolution with 3x3 filters, stride 1, padding 1, on tensor cores (sm_80 and later).
-// NumPy twins: npstyle/ops/conv.py (conv2d, conv2d_backward), with operands rounded to tf32 (10
-// bits of fraction, float32's range) or float16 (10 bits, up to 65504) and sums in float32.
+// NumPy twin: npstyle/maths/conv.py (conv2d, conv2d_backward), with operands rounded to tf32 (10
+// bits of fraction, float32's range) or fp16 (10 bits, up to 65504) and sums in float32.
 //
-//     Z[y, x, n] = b[n] + sum_{i,j,k} X[y + i - 1, x + j - 1, k] W[i, j, k, n]
+//     Z[y, x, n] = b[n] + sum_{i,j,k} X[y + i - 1, x + j - 1, k] K[i, j, k, n]
 //
-// Backward with respect to the image is the same sum with the kernel turned by 180 degrees and its
-// channels swapped, so it is the same kernel over filters that `pack_filters_*` turned (`turned` =
-// 1). What it reads is dL/dF with the gate F > 0 (bytes, or null: no gate), and with `pooling` > 1
-// dL/dY of an average pooling of that size and stride, spread as it is read. Forward, the bias and
-// the ReLU go into what is written; so can the gate of what is written (`out_gate`, or null).
+// The derivative with respect to the image is the same sum with the kernel flipped and its channels
+// swapped. So the same CUDA kernel computes it, with filters that `pack_filters_*` has flipped. It
+// reads dL/dF with the ReLU mask F > 0 (bytes, or null: no ReLU). With `pooling` > 1 it reads dL/dY
+// of an average pooling of that size and stride, and takes the pooling's derivative on the way.
 //
-// How. A block makes 8 x 16 positions times 64 or 128 channels. It goes through the input's
-// channels in chunks of 16 words (a word: one tf32 or two float16, the only difference between the
-// two). Of each chunk it holds the patch of 10 x 18 positions under its tile in shared memory once,
+// Method. A block computes 8 x 16 positions times 64 or 128 channels. It loops over the input's
+// channels in chunks of 16 words (a word: one tf32 or two fp16, the only difference between the
+// two). For each chunk it keeps the patch of 10 x 18 positions under its tile in shared memory once,
 // for all nine taps. A stage is one tap of one chunk: its filters, 16 words x channels, arrive by
 // cp.async two stages ahead in a ring of three. During the nine stages of a chunk, each thread
-// brings a few pieces of the next chunk's patch: loaded before a stage's products, rounded and
-// stored after.
+// fetches a few pieces of the next chunk's patch: it loads them before the products of a stage, and
+// rounds and stores them after.
 //
-// A warp makes 4 rows of 16 positions times 32 channels by mma.m16n8k8 (tf32) or m16n8k16
-// (float16): a row of 16 positions is the mma's M, so that a tap only shifts where A is read.
+// A warp computes 4 rows of 16 positions times 32 channels by mma.m16n8k8 (tf32) or m16n8k16
+// (fp16). A row of 16 positions is the M of the mma, so a tap only shifts the address of A.
 //
-// Banks. Fragments are read by ldmatrix, 8 rows of 4 words at a time; rows (positions, the filters'
-// columns) are 16 words long. Quarter q of row r stands in place q ^ (r / 2 % 4): any 8 rows in a
-// line then meet all 32 banks.
+// Banks. Fragments are read by ldmatrix, 8 rows of 4 words at a time; rows (positions, columns of
+// the filters) are 16 words long. Quarter q of row r is stored in place q ^ (r / 2 % 4), so any 8
+// consecutive rows use all 32 banks.
 //
-// Few positions and many channels leave multiprocessors idle: then gridDim.z blocks share the
-// chunks of a tile, each writes its part to `out` + z height width columns, without bias and ReLU,
-// and `combine_splits` adds the parts in a fixed order.
+// Few positions and many channels would leave multiprocessors idle. Then gridDim.z blocks divide the
+// chunks of a tile. Each writes its partial sum to `out` + z height width columns, without bias and
+// ReLU, and `combine_splits` adds these in a fixed order.
 //
-// float16's range: values are multiplied by `in_scale` before they are rounded, and their sums
-// divided by it; with a power of two that is exact. `scale_up` finds the one that brings an array's
-// largest value to 2^10..2^11: values down to 2^-25 of that keep all their bits. It stays on the
-// card, so that nobody waits for it. `out_scale` does the same for filters that were multiplied by
-// a power of two before they were packed. tf32 has float32's range: null and 1.
+// Range of fp16. Values are multiplied by `in_scale` before they are rounded, and the sums divided
+// by it; with a power of two that is exact. `scale.cu` computes the one that brings the largest
+// value of an array to 2^10..2^11: values down to 2^-25 of that keep all their bits. It stays on
+// the GPU, so the host does not wait for it. `out_scale` does the same for filters that were
+// multiplied by a power of two before they were packed. For tf32 they are null and 1.
 //
 // Layout: images (height, width, channels), float32; packed filters (9, chunks, columns, 16), 32
 // bits, with zeros up to a whole number of chunks and of the block's columns. Arrays begin at
 // multiples of 16 bytes.
 // Launch: `tensor_conv(...)`: grid (tiles, blocks of columns, splits), 2 threads per column.
-// Below sm_80 these instructions do not exist (sm_70 and 75 have float16 mma of another shape and
-// no cp.async); the kernels stop with a trap there, and the launcher takes winograd.cu.
+// Below sm_80 these instructions do not exist (sm_70 and 75 have fp16 mma of another shape and no
+// cp.async). There the kernels trap, and the engine uses winograd.cu instead.
 
 #define TILE_HEIGHT 8
 #define TILE_WIDTH 16
@@ -385,42 +384,6 @@ __device__ __forceinline__ float filter_value(const float* weight, int tap, int 
 
 PACKING(pack_filters_tf32, to_tf32(value(word)))
 PACKING(pack_filters_float16, to_halves(value(2 * word), value(2 * word + 1)))
-
-// The largest number of a block's 256 threads, right in thread 0.
-__device__ __forceinline__ float block_largest(float* found, float value) {
-    found[threadIdx.x] = value;
-    __syncthreads();
-    for (int half = 128; half > 0; half /= 2) {
-        if (threadIdx.x < half)
-            found[threadIdx.x] = fmaxf(found[threadIdx.x], found[threadIdx.x + half]);
-        __syncthreads();
-    }
-    return found[0];
-}
-
-// partial[block] = the largest |value| of a block's share, `reduction(count)`. (NaN is passed over:
-// it reaches the sums all the same.)
-extern "C" __global__ void largest(const float* __restrict__ values, float* __restrict__ partial,
-                                   long long count) {
-    __shared__ float found[256];
-    float most = 0.0f;
-    for (long long k = (long long)blockIdx.x * 256 + threadIdx.x; k < count;
-         k += (long long)gridDim.x * 256)
-        most = fmaxf(most, fabsf(values[k]));
-    most = block_largest(found, most);
-    if (threadIdx.x == 0) partial[blockIdx.x] = most;
-}
-
-// scale[0] = 2^(10 - floor(log2 of the largest)); 1 for infinity and 0. `SCALE_UP`: one block.
-extern "C" __global__ void scale_up(const float* __restrict__ partial, float* __restrict__ scale,
-                                    int shares) {
-    __shared__ float found[256];
-    float most = 0.0f;
-    for (int k = threadIdx.x; k < shares; k += 256) most = fmaxf(most, partial[k]);
-    most = block_largest(found, most);
-    int up = most > 0.0f && most <= 3.4e38f ? 10 - ilogbf(most) : 0;
-    if (threadIdx.x == 0) scale[0] = ldexpf(1.0f, up < 120 ? up : 120);
-}
 
 // out = sum of the parts, in order, + bias, rectified. One thread per value, `elementwise(count)`.
 extern "C" __global__ void combine_splits(const float* __restrict__ parts,

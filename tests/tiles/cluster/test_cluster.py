@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
 from npstyle.engine.objective import build_objective
+from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.networks.network import configure
 from npstyle.run.settings import Settings
@@ -32,7 +32,7 @@ SETTINGS = Settings(
 TILE = 16
 """Six of them."""
 
-PASSES = ["share_of_grams", "share_of_gradient"]
+PASSES = ["grams_of_tile", "gradient_of_tile"]
 
 
 @pytest.fixture(autouse=True)
@@ -64,13 +64,6 @@ def two():
     pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
     with connect("local:2") as cluster:
         yield cluster
-
-
-@pytest.fixture(autouse=True)
-def small_trees(monkeypatch):
-    """Six tiles' Gram matrices are more than are added up in one."""
-    monkeypatch.setattr("npstyle.tiles.cluster.tiles.FAN", 2)
-    monkeypatch.setattr("npstyle.tiles.cluster.tiles.GROUP", 4)
 
 
 @pytest.fixture
@@ -227,15 +220,18 @@ def test_a_worker_may_die_and_the_weights_come_once_to_each(
 def test_a_straggler_does_not_hold_the_step_up(two, rng, pictures, monkeypatch, tmp_path, passed):
     here, there = on_one_machine_and_on(two, sequence(rng, VGG_LIKE), pictures)
     before = there(pictures[2])
-    there._elsewhere._spent = [0.0] * 99, [0.0] * 99  # however busy this machine was just now
+    there._elsewhere._gram_durations.extend([0.0] * 99)
+    there._elsewhere._gradient_durations.extend(
+        [0.0] * 99
+    )  # however busy this machine was just now
     with one_dawdler(monkeypatch, tmp_path / "slow", passed):
         found = there(pictures[2])
         assert (tmp_path / "slow" / "dawdler").exists()
         assert not (tmp_path / "slow" / "went").exists()
-        assert two._dawdlers
+        assert two._stragglers
     assert found.parts == before.parts
     check_equal(found, here(pictures[2]))
-    while two._dawdlers:
+    while two._stragglers:
         time.sleep(0.05)
 
 
@@ -254,7 +250,7 @@ def test_ctrl_c_takes_back_what_is_not_done(
         os.kill(os.getpid(), signal.SIGINT)
 
     with one_dawdler(monkeypatch, tmp_path / "slow", passed, press):
-        with backend.threads(1) if noted else nullcontext(), pytest.raises(KeyboardInterrupt):
+        with use_threads(1) if noted else nullcontext(), pytest.raises(KeyboardInterrupt):
             there(pictures[2])
         assert not (tmp_path / "slow" / "went").exists()
         while len(two.client.futures) > kept or any(two.client.processing().values()):
@@ -293,17 +289,17 @@ def test_a_scheduler_that_hangs_or_is_lost_is_one_sentence(rng, pictures, monkey
     ):
         while not file.exists():
             time.sleep(0.05)
-        monkeypatch.setattr("npstyle.tiles.cluster.cluster.CONNECT", 100)
+        monkeypatch.setattr("npstyle.tiles.cluster.cluster.CONNECT_TIMEOUT", 100)
         with connect(str(file)) as cluster:
             here, there = on_one_machine_and_on(cluster, network, pictures)
             check_equal(there(pictures[2]), here(pictures[2]))
             for number, silence in ((signal.SIGSTOP, 2), (signal.SIGKILL, 100)):
-                monkeypatch.setattr("npstyle.tiles.cluster.cluster.SILENCE", silence)
+                monkeypatch.setattr("npstyle.tiles.cluster.cluster.SCHEDULER_TIMEOUT", silence)
                 with (
                     one_dawdler(
                         monkeypatch,
                         tmp_path / number.name,
-                        "share_of_gradient",
+                        "gradient_of_tile",
                         lambda _pid, number=number: scheduler.send_signal(number),
                     ),
                     pytest.raises(InputError, match="the scheduler does not answer any more"),
@@ -311,7 +307,7 @@ def test_a_scheduler_that_hangs_or_is_lost_is_one_sentence(rng, pictures, monkey
                     there(pictures[2])
                 scheduler.send_signal(signal.SIGCONT)
                 if number == signal.SIGSTOP:
-                    cluster._heard = time.monotonic()
+                    cluster._last_answer = time.monotonic()
 
 
 def test_a_cluster_that_cannot_be_used_is_named(two, monkeypatch):
@@ -322,14 +318,14 @@ def test_a_cluster_that_cannot_be_used_is_named(two, monkeypatch):
         ("local:none", "give a number of workers, as in local:2"),
         ("127.0.0.1:9", "no scheduler answers there"),
     ):
-        monkeypatch.setattr("npstyle.tiles.cluster.cluster.CONNECT", 0.5)
+        monkeypatch.setattr("npstyle.tiles.cluster.cluster.CONNECT_TIMEOUT", 0.5)
         with pytest.raises(InputError, match=f"^--cluster {address}: .*{says}"), connect(address):
             pass
     with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as nobody:
         address = nobody.scheduler_address
         with pytest.raises(InputError, match="the scheduler has no workers"), connect(address):
             pass
-    monkeypatch.setattr("npstyle.tiles.cluster.cluster.CONNECT", 10)
+    monkeypatch.setattr("npstyle.tiles.cluster.cluster.CONNECT_TIMEOUT", 10)
     monkeypatch.setattr("npstyle.tiles.cluster.cluster.__version__", "9.9.9")
     address = two.client.scheduler.address
     with pytest.raises(InputError, match=r"here is version 9.9.9, .* install the same"):
@@ -337,7 +333,7 @@ def test_a_cluster_that_cannot_be_used_is_named(two, monkeypatch):
 
 
 def test_a_worker_that_hangs_is_not_taken_for_a_lost_scheduler(two, monkeypatch):
-    monkeypatch.setattr("npstyle.tiles.cluster.cluster.MUSTER", 2)
+    monkeypatch.setattr("npstyle.tiles.cluster.cluster.VERSION_TIMEOUT", 2)
     hanging = next(iter(two.client.run(os.getpid).values()))
     os.kill(hanging, signal.SIGSTOP)
     try:
