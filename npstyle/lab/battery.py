@@ -21,7 +21,7 @@ from npstyle.images import image
 from npstyle.lab.kinks import kink_pattern
 from npstyle.networks.network import Conv, Layer, Network, Pool, Relu
 from npstyle.run.settings import Settings
-from npstyle.search import box
+from npstyle.maths import box
 from npstyle.tiles import cut as tiles
 from npstyle.tiles import passes as tile_passes
 from npstyle.tiles.objective import TiledObjective

@@ -21,7 +21,7 @@ from npstyle.engine.passes import forward
 from npstyle.errors import InputError
 from npstyle.networks.network import accelerate, configure, load_network
 from npstyle.run.settings import Settings
-from npstyle.search.optimize import vectors_held
+from npstyle.search.memory import vectors_held
 from npstyle.tiles.cut import cut
 from npstyle.tiles.objective import TiledObjective
 
