@@ -131,8 +131,9 @@ class StyleObjective:
         self._check(pixels)
         engine = self.bound.engine
         run = self._replayed if self.replays else self._evaluate
-        terms, gradient = run(engine.place(pixels, np.float64))
-        if isinstance(pixels, np.ndarray):
+        placed = engine.place(pixels, np.float64)
+        terms, gradient = run(placed)
+        if placed is not pixels:
             gradient = engine.to_host(gradient)
         parts = self._weighted(terms)
         return Evaluation(sum(parts.values()), gradient, parts)

@@ -47,14 +47,14 @@ def to_host(array: Array) -> Array:
     return cupy().asnumpy(array) if hasattr(array, "__cuda_array_interface__") else array
 
 
-def zeros_like(array: Array) -> Array:
-    """Return zeros of an array's shape and dtype on the GPU."""
-    return cupy().zeros_like(array)
-
-
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """Return an uninitialised array on the GPU."""
     return cupy().empty(shape, dtype)
+
+
+def zeros_like(array: Array) -> Array:
+    """Return zeros of an array's shape and dtype."""
+    return cupy().zeros_like(array)
 
 
 def numbers(scalars: Sequence[Array]) -> list[float]:
@@ -79,8 +79,7 @@ def matmul(left: Array, right: Array) -> Array:
 
 @contextmanager
 def library_calls(run: Callable[[Callable[[], None]], None]) -> Iterator[None]:
-    """Pass calls into a library to `run`, which may defer them; see
-    `npstyle.engine.cuda.replay`."""
+    """Pass calls into a library to `run`, which may defer them (`npstyle.engine.cuda.replay`)."""
     global _run_library_call
     before, _run_library_call = _run_library_call, run
     try:

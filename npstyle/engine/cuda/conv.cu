@@ -29,8 +29,8 @@
 // 256 threads (narrow: 64).
 
 // Sizes of the tile of a block (rows x columns), of one step (depth) and of one thread. Rows in
-// shared memory are padded by PAD values, so that the values of one column of the left matrix are in
-// different banks.
+// shared memory are padded by PAD values, so that the values of one column of the left matrix are
+// in different banks.
 template <typename T_, int ROWS_, int COLUMNS_, int DEPTH_, int THREAD_ROWS_, int THREAD_COLUMNS_>
 struct Tiling {
     typedef T_ T;

@@ -115,8 +115,7 @@ def elementwise(kernel: str, count: int) -> Launch:
 
 
 def rows(kernel: str, height: int, row: int) -> Launch:
-    """One thread for each of `row` values of a row, and a row of blocks for each of `height`
-    rows."""
+    """One thread per value of an array (height, row), and a row of blocks for each of its rows."""
     return Launch(kernel, (_ceil(row, BLOCK), height, 1), (BLOCK, 1, 1))
 
 

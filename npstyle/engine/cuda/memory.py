@@ -1,4 +1,4 @@
-"""Memory that a layer needs on a GPU beside its input and its output."""
+"""Memory that the CUDA engine needs besides a layer's input and output."""
 
 from npstyle.engine.cuda import tensor_cores, winograd
 from npstyle.engine.layers import EngineLayer, FastConv, TensorConv
@@ -33,5 +33,5 @@ def workspace_bytes(layer: EngineLayer, shape: tuple[int, int, int], channels: i
 
 
 def strip_bytes(layer: EngineLayer, shape: tuple[int, int, int]) -> int:
-    """Return 0: the GPU's kernels need no workspace for each thread of the CPU."""
+    """Return 0: the threads of the host need no workspace (as the twin of the CPU engine's)."""
     return 0

@@ -1,9 +1,9 @@
 // Pooling: each window of k x k positions, s apart, becomes one value per channel.
 // NumPy twin: npstyle/maths/pooling.py (avg_pool2d, max_pool2d, l2_pool2d and their derivatives).
 //
-//     avg:  Y = 1/k^2 sum X           dL/dX = 1/k^2 sum of dL/dY over the windows that contain X
+//     avg:  Y = 1/k^2 sum X           dL/dX = 1/k^2 sum of dL/dY over the windows around X
 //     max:  Y = max X                 dL/dX = sum of dL/dY over the windows that X wins
-//     l2:   Y = sqrt(1/k^2 sum X^2)   dL/dX = X/k^2 sum of (dL/dY)/Y over the windows that contain X
+//     l2:   Y = sqrt(1/k^2 sum X^2)   dL/dX = X/k^2 sum of (dL/dY)/Y over the windows around X
 //
 // The winner of a window is its first maximum in reading order. Where a whole l2 window is 0, its
 // derivative is taken as 0. Windows that would reach over the edge are dropped.
@@ -21,8 +21,8 @@ struct Shape {
     int height, width, channels, size, stride, out_height, out_width;
 };
 
-// The value that a thread writes: one channel of one position in row blockIdx.y. (Blocks stay within
-// a row, because a 64-bit division for every value would cost more than the pooling.)
+// The value that a thread writes: one channel of one position in row blockIdx.y. (A block stays in
+// one row, because a 64-bit division for every value would cost more than the pooling.)
 struct Place {
     int y, x, channel;
     bool inside;

@@ -1,5 +1,6 @@
-// A power of two that scales an array into fp16's exact range. NumPy twin: npstyle/maths/conv.py has
-// no scale; `conv_tensor.cu` multiplies the array by it and divides the sums by it, which is exact.
+// A power of two that scales an array into fp16's exact range. `conv_tensor.cu` multiplies the
+// array by it and divides the sums by it, which is exact. NumPy twin: none; the convolution's is
+// npstyle/maths/conv.py.
 //
 //     largest:   m_b = max |x| over some of the values x, for each block b
 //     scale_up:  s = 2^(10 - floor(log2 max_b m_b)), or 1 if the maximum is 0 or infinite

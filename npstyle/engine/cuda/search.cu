@@ -7,8 +7,8 @@
 //
 // Sums are computed in two steps of fixed order: each block of `inner_products` adds some of the
 // terms of one row and writes three numbers; `inner_products_total` adds those. The same shape
-// gives the same bits. Every row of blocks reads the three rows again; they are small enough to stay
-// in the GPU's L2 cache.
+// gives the same bits. Every row of blocks reads the three rows again; they are small enough to
+// stay in the GPU's L2 cache.
 //
 // Layout: any, the same for all arrays; B (rows, count). Type: float64, as in the search.
 // Launch: `elementwise(count)` for mirror*; `inner_products(rows, count)`: grid (blocks, rows);

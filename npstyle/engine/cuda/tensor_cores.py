@@ -118,9 +118,7 @@ def tensor_conv2d_backward(
 
 
 def parts(precision: TensorPrecision, height: int, width: int, channels: int, columns: int) -> int:
-    """Number of partial sums, each of the output's size, that a convolution writes before it adds
-    them; 0 if it writes the output directly.
-    """
+    """Number of partial sums, each of the output's size, or 0 if a convolution needs none."""
     sizes = height, width, channels, columns
     splits = shapes.tensor_conv(precision, *sizes, _multiprocessors()).grid[2]
     return splits if splits > 1 else 0

@@ -12,12 +12,12 @@
 // U = G g G^T is computed once (`transform_filters`). Step 2 is 36 matrix products of one shape,
 // which cuBLAS's strided batched product could replace.
 //
-// Derivative with respect to the image: read the tile in reverse order, write the outputs in reverse
-// order, and multiply by U_k^T. The kernels are winograd_to_tiles_backward (V: channels out),
-// winograd_product_flipped_* and winograd_from_tiles with `flipped` = 1. The input is dL/dF with the
-// ReLU mask F > 0, given as bytes (`mask`) or as F itself (`activation`); if both are null, there is
-// no ReLU. With `pooling` > 1 the input is dL/dY of an average pooling of that size and stride; the
-// derivative of the pooling is taken while it is read.
+// Derivative with respect to the image: read the tile in reverse order, write the outputs in
+// reverse order, and multiply by U_k^T. The kernels are winograd_to_tiles_backward (V: channels
+// out), winograd_product_flipped_* and winograd_from_tiles with `flipped` = 1. The input is dL/dF
+// with the ReLU mask F > 0, given as bytes (`mask`) or as F itself (`activation`); if both are
+// null, there is no ReLU. With `pooling` > 1 the input is dL/dY of an average pooling of that size
+// and stride; the derivative of the pooling is taken while it is read.
 //
 // The points are those of the twin: 0, +-a, +-b and infinity with a = 5/8, b = 3/2. Its matrices
 // have so many zeros and equal entries that they are written here as sums (see `six_to_six` and
@@ -188,8 +188,8 @@ struct Shared {
     alignas(16) float right[2][Tile::DEPTH][Tile::COLUMNS + 4];
 };
 
-// Loads four neighbours in memory, or as many as are available and zeros; `whole` means that all rows
-// begin at a multiple of 16 bytes.
+// Loads four neighbours in memory, or as many as are available and zeros; `whole` means that all
+// rows begin at a multiple of 16 bytes.
 __device__ __forceinline__ float4 load_four(const float* from, int available, bool whole) {
     if (whole && available >= 4) return *reinterpret_cast<const float4*>(from);
     float4 four = make_float4(0, 0, 0, 0);
@@ -217,8 +217,8 @@ __device__ __forceinline__ void multiply(Shared<Tile>& shared,
     out += (long long)blockIdx.z * rows * columns;
 
     // This thread loads four values along the depth from row `along` of the left matrix. It loads
-    // the same of the right matrix if that is flipped, stored as (columns, depth), and otherwise four
-    // values of one row. A row outside the matrix is treated as a row of depth 0.
+    // the same of the right matrix if that is flipped, stored as (columns, depth), and otherwise
+    // four values of one row. A row outside the matrix is treated as a row of depth 0.
     int along = threadIdx.x / 2, along_k = threadIdx.x % 2 * 4;
     int across_k = threadIdx.x / (Tile::COLUMNS / 4);
     int across = threadIdx.x % (Tile::COLUMNS / 4) * 4;

@@ -6,6 +6,7 @@ The method and its derivative are described in `npstyle.engine.cpu.winograd`; th
 
 import numpy as np
 
+from npstyle.engine.cpu.winograd import G
 from npstyle.engine.cuda import launch as shapes
 from npstyle.engine.cuda.arrays import empty, launch, matmul, place
 from npstyle.engine.cuda.relu import mask_pointers
@@ -29,8 +30,6 @@ def transform_filters(kernel: Array) -> Array:
     array (36, channels in, channels out)
         In the kernel's dtype, computed in float64.
     """
-    from npstyle.engine.cpu.winograd import G
-
     both_sides = place(np.kron(G, G))
     filters = matmul(both_sides, kernel.reshape(9, -1).astype(np.float64))
     return filters.astype(kernel.dtype).reshape(36, *kernel.shape[2:])
@@ -85,9 +84,7 @@ def winograd_conv2d_backward(
     shape = upstream.shape if relu_mask is None else relu_mask.shape
     arrays = (upstream, *mask_pointers(relu_mask))
     to_tiles = "winograd_to_tiles_backward"
-    return _winograd(
-        to_tiles, arrays, (pooling,), shape, filters, None, flipped=True, rectify=False
-    )
+    return _winograd(to_tiles, arrays, (pooling,), shape, filters, None, flipped=True, rectify=False)
 
 
 def winograd_rows(shape: tuple[int, ...], outputs: int) -> int:

@@ -212,10 +212,10 @@ class Cluster:
         if future not in self._stragglers:
             future.release()
 
-    def load(self, network: BoundNetwork) -> str:
+    def load(self, bound: BoundNetwork) -> str:
         """Send a network to all workers, unless they have it.
 
-        It stays there while the caller holds a reference to the network.
+        It stays there while the caller holds a reference to it.
 
         Returns
         -------
@@ -227,16 +227,16 @@ class Cluster:
         InputError
             If the network does not reach every worker.
         """
-        from npstyle.tiles.cluster.worker import LoadedNetwork, without_preprocessing
+        from npstyle.tiles.cluster.worker import LoadedNetwork
 
         for name, known in list(self._loaded.items()):
-            if known() is network:
+            if known() is bound:
                 return name
             if known() is None:
                 self._unload(name)
         name = f"npstyle-{uuid.uuid4().hex}"
-        self._loaded[name] = weakref.ref(network)
-        plugin = LoadedNetwork(without_preprocessing(network))
+        self._loaded[name] = weakref.ref(bound)
+        plugin = LoadedNetwork(bound)
         try:
             self._call(lambda: self.client.register_plugin(plugin, name=name), LOAD_TIMEOUT)
         except OSError as error:

@@ -56,8 +56,8 @@ class ClusterTiles:
     Parameters
     ----------
     cluster : Cluster
-    network : BoundNetwork
-        In CPU memory.
+    bound : BoundNetwork
+        On the CPU engine.
     photo : array (height, width, 3), pixels 0..255
     content : names of activations
         Layers with a content loss.
@@ -68,14 +68,14 @@ class ClusterTiles:
     def __init__(
         self,
         cluster: Cluster,
-        network: BoundNetwork,
+        bound: BoundNetwork,
         photo: Array,
         content: Collection[str],
         memory: int,
     ) -> None:
-        self._cluster, self._network, self._photo = cluster, network, photo
+        self._cluster, self._bound, self._photo = cluster, bound, photo
         self._content, self._memory = tuple(content), memory
-        self._plugin = cluster.load(network)
+        self._plugin = cluster.load(bound)
         self._targets: dict[int, Future[dict[str, Array]]] = {}
         self._gram_durations = deque[float](maxlen=MEASURED)
         self._gradient_durations = deque[float](maxlen=MEASURED)
@@ -142,7 +142,7 @@ class ClusterTiles:
             with closing(results(self._cluster, jobs, self._gradient_durations)) as arriving:
                 for number, (losses, found) in arriving:
                     contents[number] = losses
-                    gradient[tiles[number].pixels] += self._network.preprocess_backward(found)
+                    gradient[tiles[number].pixels] += self._bound.preprocess_backward(found)
         finally:
             # Explicitly: after an error, a traceback may keep references to it for a long time.
             self._cluster.release(sent)
@@ -150,5 +150,5 @@ class ClusterTiles:
 
     def _submit(self, task: Any, pixels: Array, tile: Tile, *arguments: Any) -> "Future[Any]":
         """Submit a task of `npstyle.tiles.cluster.worker` with the network input of a tile."""
-        image = self._network.preprocess(pixels[tile.pixels])
+        image = self._bound.preprocess(pixels[tile.pixels])
         return self._cluster.submit(task, self._plugin, self._memory, image, tile, *arguments)

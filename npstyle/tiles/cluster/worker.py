@@ -6,8 +6,8 @@ Dask installs a plugin on every worker, and on a worker that joins later before 
 
 The caller preprocesses the pixels itself: it subtracts the mean in float64 and sends the network's
 input in the network's precision, half the bytes of the pixels. The worker therefore uses a network
-without preprocessing (`without_preprocessing`) and computes with exactly the numbers that the
-caller would use. The gradient comes back in the same precision.
+without preprocessing and computes with exactly the numbers that the caller would use. The gradient
+comes back in the same precision.
 
 A worker runs one task at a time, on all its threads, because `npstyle.engine.threads.threads` and
 the arena belong to the whole process.
@@ -16,7 +16,7 @@ the arena belong to the whole process.
 import signal
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -29,6 +29,8 @@ from npstyle.engine.arena import Arena
 from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.threads import use_threads
 from npstyle.maths.array import Array
+from npstyle.maths.network import Conv
+from npstyle.networks.network import Network
 from npstyle.tiles.cut import Tile
 from npstyle.tiles.passes import Guide, tile_activations, tile_gradient, tile_grams
 from npstyle.version import __version__
@@ -37,13 +39,32 @@ _one_at_a_time = threading.Lock()
 
 
 class LoadedNetwork(WorkerPlugin):
-    """A network on a worker, with the memory to run it."""
+    """A network on a worker, with the memory to run it.
 
-    def __init__(self, network: BoundNetwork) -> None:
-        self.network = network
+    Parameters
+    ----------
+    bound : BoundNetwork
+        On the CPU engine. Its preprocessing is left out.
+    """
+
+    def __init__(self, bound: BoundNetwork) -> None:
+        # The kernels in `bound.network` take no memory, but pickle would write all their zeros.
+        self._shapes = [
+            layer.kernel.shape for layer in bound.network.layers if isinstance(layer, Conv)
+        ]
+        self._network = replace(
+            _with_kernels(bound.network, lambda kernel: kernel[:1, :1, :1, :1]),
+            channel_order="RGB",
+            mean=(0.0, 0.0, 0.0),
+            scale=(1.0, 1.0, 1.0),
+        )
+        self._layers, self._dtype = bound.layers, bound.dtype
 
     def setup(self, worker: Worker) -> None:
-        """Prepare the worker. Dask calls this on the worker."""
+        """Bind the network. Dask calls this on the worker."""
+        shapes = iter(self._shapes)
+        network = _with_kernels(self._network, lambda kernel: np.broadcast_to(kernel, next(shapes)))
+        self._bound = BoundNetwork(network, self._layers, self._dtype)
         self._threads = worker.state.nthreads
         self._arena, self._memory = Arena(0), 0
 
@@ -57,7 +78,18 @@ class LoadedNetwork(WorkerPlugin):
             if memory > self._memory:
                 self._arena, self._memory = Arena(memory), memory
             with self._arena.lent():
-                yield self.network
+                yield self._bound
+
+
+def _with_kernels(network: Network, change: Callable[[Array], Array]) -> Network:
+    """Return the network with changed kernels."""
+    return replace(
+        network,
+        layers=tuple(
+            replace(layer, kernel=change(layer.kernel)) if isinstance(layer, Conv) else layer
+            for layer in network.layers
+        ),
+    )
 
 
 class IgnoreInterrupts(WorkerPlugin):
@@ -66,12 +98,6 @@ class IgnoreInterrupts(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Ignore the signal. Dask calls this in the worker's main thread."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def without_preprocessing(network: BoundNetwork) -> BoundNetwork:
-    """Return the same network for input that is already preprocessed."""
-    plain = replace(network.network, channel_order="RGB", mean=(0.0,) * 3, scale=(1.0,) * 3)
-    return replace(network, network=plain)
 
 
 def installed_version() -> str:
@@ -112,12 +138,12 @@ def grams_of_tile(
     memory : int
         Size of the arena, in bytes.
     image : array (height, width, 3)
-        BoundNetwork input of the tile, with its halo.
+        Network input of the tile, with its halo.
     tile, guides
         As for `npstyle.tiles.passes.tile_grams`.
     """
-    with _loaded(plugin).ready(memory) as network:
-        found = tile_grams(network, image, tile, guides)
+    with _loaded(plugin).ready(memory) as bound:
+        found = tile_grams(bound, image, tile, guides)
         return [{name: np.array(gram) for name, gram in grams.items()} for grams in found]
 
 
@@ -125,8 +151,8 @@ def content_of_tile(
     plugin: str, memory: int, image: Array, tile: Tile, layers: Collection[str]
 ) -> dict[str, Array]:
     """Return the content targets at a tile's own positions; `image` is the photo's input."""
-    with _loaded(plugin).ready(memory) as network:
-        return tile_activations(network, image, tile, layers)
+    with _loaded(plugin).ready(memory) as bound:
+        return tile_activations(bound, image, tile, layers)
 
 
 def gradient_of_tile(
@@ -144,9 +170,9 @@ def gradient_of_tile(
     Returns the content losses and the gradient at the network's input, in the network's precision.
     The conversion loses nothing: without preprocessing, the last backward step multiplies by 1.
     """
-    with _loaded(plugin).ready(memory) as network:
-        contents, gradient = tile_gradient(network, image, tile, guides, slopes, targets, alpha)
-        return contents, np.array(gradient, network.dtype)
+    with _loaded(plugin).ready(memory) as bound:
+        contents, gradient = tile_gradient(bound, image, tile, guides, slopes, targets, alpha)
+        return contents, np.array(gradient, bound.dtype)
 
 
 def _loaded(plugin: str) -> LoadedNetwork:
