@@ -304,9 +304,7 @@ def _in_place(
     )
 
 
-def _scipy(
-    function: Function, recorder: _Recorder, iterations: int, bounds: Bounds | None
-) -> None:
+def _scipy(function: Function, recorder: _Recorder, iterations: int, bounds: Bounds | None) -> None:
     """Search by SciPy's L-BFGS-B, from the best image so far, for the iterations that remain."""
     minimize(
         function,
