@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle import __version__
 from npstyle.engine.device import on_device
 from npstyle.engine.disk import in_memory, on_disk
 from npstyle.engine.losses import Losses
@@ -27,7 +28,6 @@ from npstyle.run.start import starting_picture
 from npstyle.run.strategy import MemoryLimits, TileChoice, choose_device, parse_memory
 from npstyle.search.optimize import History, Objective, Progress, Result, optimize
 from npstyle.tiles.objective import TiledObjective
-from npstyle.version import __version__
 
 if TYPE_CHECKING:
     from npstyle.tiles.cluster.cluster import Cluster

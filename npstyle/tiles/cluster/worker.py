@@ -25,6 +25,7 @@ import numpy as np
 from dask.typing import Key
 from distributed import Scheduler, Worker, WorkerPlugin, get_worker
 
+from npstyle import __version__
 from npstyle.engine.arena import Arena
 from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.threads import use_threads
@@ -33,7 +34,6 @@ from npstyle.maths.network import Conv
 from npstyle.networks.network import Network
 from npstyle.tiles.cut import Tile
 from npstyle.tiles.passes import Guide, tile_activations, tile_gradient, tile_grams
-from npstyle.version import __version__
 
 _one_at_a_time = threading.Lock()
 
