@@ -6,8 +6,8 @@ The formulas are those of `npstyle.maths.conv`; the kernels are in `conv.cu`.
 from npstyle.engine.cuda import launch as shapes
 from npstyle.engine.cuda.arrays import empty, launch
 from npstyle.engine.cuda.relu import mask_pointers
-from npstyle.engine.sizes import output_size
 from npstyle.maths.array import Array
+from npstyle.maths.windows import output_size
 
 
 def conv2d(

@@ -6,8 +6,8 @@ width, channels). `stride` is `size` by default.
 
 from npstyle.engine.cuda import launch as shapes
 from npstyle.engine.cuda.arrays import empty, launch
-from npstyle.engine.sizes import pooled_size
 from npstyle.maths.array import Array
+from npstyle.maths.windows import output_size
 
 
 def avg_pool2d(image: Array, size: int = 2, stride: int | None = None) -> Array:
@@ -51,7 +51,7 @@ def l2_pool2d_backward(
 
 def _pool(mode: str, image: Array, size: int, stride: int | None) -> Array:
     stride = stride or size
-    sizes = pooled_size(image.shape, size, stride)
+    sizes = output_size(image.shape, (size, size), stride)
     out = empty((*sizes, image.shape[2]), image.dtype)
     shape = shapes.rows(f"{mode}_pool2d_{out.dtype.name}", sizes[0], sizes[1] * image.shape[2])
     launch("pool", shape, image, out, *image.shape, size, stride, *sizes)

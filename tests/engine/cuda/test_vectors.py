@@ -1,4 +1,4 @@
-"""The search on a card, against SciPy's on the host."""
+"""The search on a GPU agrees with SciPy's on the host."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from npstyle.engine.objective import Evaluation
 from npstyle.search import optimize as optimizers
 from npstyle.search.box import mirror, mirror_backward
 from npstyle.search.optimize import optimize
-from tests.engine.cuda.cards import back, needed, to
+from tests.engine.cuda.gpus import back, needed, to
 
 pytestmark = needed
 
