@@ -1,8 +1,8 @@
 """Every CUDA kernel compiles for every supported GPU, and keeps its values in registers.
 
 A spill to local memory is slow and silent; ptxas reports it only with -v. Too many registers, which
-leave no room for a second block on a multiprocessor, are as silent. The tensor-core and the Winograd
-kernels declare how many blocks they need, so for them too many registers become spills.
+leave no room for a second block on a multiprocessor, are as silent. The tensor-core and the
+Winograd kernels declare how many blocks they need, so for them too many registers become spills.
 """
 
 import ctypes

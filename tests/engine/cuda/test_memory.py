@@ -104,7 +104,7 @@ def test_a_run_too_large_for_the_gpu_is_refused_with_a_size_that_fits(
 def test_if_memory_runs_out_anyway_the_message_names_a_smaller_size(
     rng, small_network, monkeypatch
 ):
-    def run_out(*_):
+    def run_out(*_, **__):
         raise MemoryError
 
     pictures = rng.uniform(0, 255, (9, 12, 3)), rng.uniform(0, 255, (10, 8, 3))

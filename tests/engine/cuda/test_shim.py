@@ -1,7 +1,7 @@
-"""The elementwise CUDA kernels and the sums, run on the CPU, agree with NumPy; the shim sees errors.
+"""The elementwise CUDA kernels and the sums, run on the CPU, agree with NumPy.
 
-The tolerance is 1e-12 in float64. In float32 it is 1e-6 of the largest value, where a kernel adds or
-multiplies a few numbers: a few roundings of 6e-8 each, in another order than NumPy's or contracted.
+The shim that runs them detects errors. The tolerance is 1e-12 in float64. In float32 it is 1e-6 of
+the largest value, where a kernel adds or multiplies a few numbers: a few roundings of 6e-8 each, in another order than NumPy's or contracted.
 Kernels that only move or compare numbers must give equal results.
 """
 
