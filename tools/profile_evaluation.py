@@ -2,8 +2,9 @@
 
     python tools/profile_evaluation.py PHOTO PAINTING --network vgg19.npz [--size 512]
 
-Each function of the engine is timed as `npstyle.engine.passes` and `npstyle.engine.objective` call it. The matrix
-products inside Winograd's convolution are not seen apart; `tools/benchmark.py` prints their floor.
+Each function of the engine is timed as `npstyle.engine.passes` and `npstyle.engine.objective` call
+it. The matrix products inside Winograd's convolution are not seen apart; `tools/benchmark.py`
+prints their floor.
 """
 
 import time

@@ -45,7 +45,7 @@ def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
 ) -> None:
     if version:
-        from npstyle.version import __version__
+        from npstyle import __version__
 
         print(f"npstyle {__version__}")
         raise typer.Exit

@@ -2,9 +2,9 @@
 
 An evaluation makes some dozens of large arrays and frees most of them soon after. If their memory
 came from the operating system each time, it would be zeroed page by page. If the C library kept it,
-it would be scattered in gaps between other arrays. An arena is one block of memory that outlives the
-evaluation. A new array takes the lowest gap that is large enough, and its place is free again as
-soon as no reference to the array is left.
+it would be scattered in gaps between other arrays. An arena is one block of memory that outlives
+the evaluation. A new array takes the lowest gap that is large enough, and its place is free again
+as soon as no reference to the array is left.
 
 While an arena is `lent`, the engine's functions allocate the arrays they return in it.
 """

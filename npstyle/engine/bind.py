@@ -1,8 +1,8 @@
 """Binding: a network prepared once for the engine that runs it.
 
-An engine is one of the packages `npstyle.engine.cpu` and `npstyle.engine.cuda`. Both export the same
-functions. `bind` places the layers' arrays where the engine computes, and prepares wide convolutions
-for a fast route. From then on no function asks where an array lies.
+An engine is one of the packages `npstyle.engine.cpu` and `npstyle.engine.cuda`. Both export the
+same functions. `bind` places the layers' arrays where the engine computes, and prepares wide
+convolutions for a fast route. From then on no function asks where an array lies.
 """
 
 from collections.abc import Iterable
@@ -100,10 +100,10 @@ def bind(
 
 
 def _outline(layer: Layer) -> Layer:
-    """The layer with a kernel that has its shape and takes no memory."""
+    """The layer with a kernel of the same shape whose entries take no memory."""
     if not isinstance(layer, Conv):
         return layer
-    return replace(layer, kernel=np.broadcast_to(layer.kernel.dtype.type(0), layer.kernel.shape))
+    return replace(layer, kernel=np.empty(layer.kernel.shape, "V0"))
 
 
 def _placed(layer: Layer, engine: ModuleType, route: Route) -> EngineLayer:

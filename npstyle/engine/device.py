@@ -3,9 +3,9 @@
 "auto" takes the first GPU if it works, and otherwise records in one line why not. CuPy is imported
 only where it is installed.
 
-CuPy keeps freed memory in a pool for the next array of that size, so that after the first evaluation
-it needs no more from the driver. `on_device` limits the pool to the memory that is free when a run
-begins, and releases it at the end.
+CuPy keeps freed memory in a pool for the next array of that size, so that after the first
+evaluation it needs no more from the driver. `on_device` limits the pool to the memory that is free
+when a run begins, and releases it at the end.
 """
 
 import re
@@ -162,7 +162,9 @@ def free_memory(device: Device) -> int:
 
 
 def held_memory(device: Device) -> int:
-    """Return the device's memory that this process holds, in bytes; on a GPU, that of its arrays."""
+    """Return the device's memory that this process holds, in bytes; on a GPU, that of its
+    arrays.
+    """
     if not device.is_gpu:
         return machine.held_memory()
     cupy = arrays.cupy()

@@ -1,8 +1,8 @@
 """Arrays on disk, for arrays of the picture's size where memory is short.
 
 An array is a memory map of a file in a folder that the user names. The file has no name of its own,
-so nothing is left behind however the run ends. Its space is reserved when it is made, so a full disk
-is reported then, and not in the middle of a computation.
+so nothing is left behind however the run ends. Its space is reserved when it is made, so a full
+disk is reported then, and not in the middle of a computation.
 
 Pages that were read or written stay in memory, and count as the program's, until the system needs
 them. `let_go` releases them at once; the file keeps their contents.

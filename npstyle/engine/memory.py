@@ -1,8 +1,8 @@
 """How much memory an evaluation takes, counted before it starts.
 
 The arrays follow from the network and the sizes of the pictures. The count walks through an
-evaluation as `npstyle.engine.passes` does, and takes the largest sum of the arrays that exist at the
-same time.
+evaluation as `npstyle.engine.passes` does, and takes the largest sum of the arrays that exist at
+the same time.
 """
 
 import math
@@ -40,10 +40,10 @@ def evaluation_bytes(bound: BoundNetwork, wanted: Collection[str], size: Size) -
 def _walk(bound: BoundNetwork, wanted: Collection[str], size: Size) -> tuple[int, int]:
     """Peaks of the forward and of the backward pass.
 
-    An activation exists until the next layer has read it. The cache keeps it longer: as an array for
-    a loss or for max pooling, else as its mask, a byte for each value. On the way back a layer's two
-    gradients exist beside the cache of the layers before it. The engine's workspace for a layer comes
-    on top, and on a GPU the product of a style loss's derivative.
+    An activation exists until the next layer has read it. The cache keeps it longer: as an array
+    for a loss or for max pooling, else as its mask, a byte for each value. On the way back a
+    layer's two gradients exist beside the cache of the layers before it. The engine's workspace for
+    a layer comes on top, and on a GPU the product of a style loss's derivative.
     """
     itemsize = bound.dtype.itemsize
     depths = {bound.network.depth(name) for name in wanted}

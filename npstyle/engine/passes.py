@@ -5,8 +5,8 @@ The mathematics is that of `npstyle.maths.network`. This module saves time and m
 - A ReLU behind a convolution is part of the convolution: forward the convolution returns max(Z, 0),
   backward it applies the ReLU mask to what it reads. A fast convolution also distributes the
   gradient of an average pooling behind its ReLU.
-- The cache of the forward pass holds the mask of a ReLU, a byte per value, unless a loss or a max or
-  l2 pooling needs its output. The first convolution's output is recomputed.
+- The cache of the forward pass holds the mask of a ReLU, a byte per value, unless a loss or a max
+  or l2 pooling needs its output. The first convolution's output is recomputed.
 - Both passes are generators. They yield at each activation that has a loss, in order, so that the
   losses are computed while the array is there, and arrays are freed as early as possible. The
   caller deletes its own references (`del F`) before it asks for the next activation.
@@ -39,9 +39,9 @@ class Cache:
     wanted : dict
         Names of the activations with a loss, by the index of their layer.
     entries : list
-        One per layer that ran. A convolution's is the shape of its input. A ReLU's is its output, or
-        its mask, or None if `rectified` recomputes it. A pooling layer's is its input, or the shape
-        of it, and its output if it is needed.
+        One per layer that ran. A convolution's is the shape of its input. A ReLU's is its output,
+        or its mask, or None if `rectified` recomputes it. A pooling layer's is its input, or the
+        shape of it, and its output if it is needed.
     gradient : array (height, width, channels), optional
         dL/dX_0, once `backward` is exhausted.
     """
@@ -191,8 +191,9 @@ def is_recomputed(bound: BoundNetwork, index: int, wanted: Container[int]) -> bo
     """Whether the output of ReLU `index` is recomputed on the way back.
 
     The first convolution's output is one of the two largest arrays, and an image of three channels
-    makes it cheap: in VGG-19 recomputing it takes 2 to 3 % of an evaluation's time and saves a fifth
-    of its memory. In a narrow network it would take longer, and there is little memory to save.
+    makes it cheap: in VGG-19 recomputing it takes 2 to 3 % of an evaluation's time and saves a
+    fifth of its memory. In a narrow network it would take longer, and there is little memory to
+    save.
     """
     if index != 1 or index not in wanted or not _belongs_to_convolution(bound, index):
         return False

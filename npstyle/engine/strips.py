@@ -18,8 +18,8 @@ PIECES = 16
 """Number of pieces into which elementwise work on an array is divided."""
 
 SMALL = 1 << 19
-"""Number of entries up to which elementwise work is not divided: one thread finishes before a second
-one has started."""
+"""Number of entries up to which elementwise work is not divided: one thread finishes before a
+second one has started."""
 
 SMALL_PRODUCT = 1 << 16
 """The same for the entries of a matrix that is multiplied."""

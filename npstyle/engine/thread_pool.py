@@ -1,8 +1,8 @@
 """Threads that wait for work while a network runs.
 
-A layer of a narrow network takes a millisecond, and a thread is called for each. A call goes through
-one queue of the interpreter's own, and the caller cancels calls that have not begun by the time it
-has finished the work itself. (`concurrent.futures` does the same with more locks.)
+A layer of a narrow network takes a millisecond, and a thread is called for each. A call goes
+through one queue of the interpreter's own, and the caller cancels calls that have not begun by the
+time it has finished the work itself. (`concurrent.futures` does the same with more locks.)
 """
 
 from collections.abc import Callable

@@ -77,8 +77,8 @@ def use_threads(count: int) -> Iterator[None]:
 def parallel_for(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
     """Let every worker thread run `worker` on one shared queue of items.
 
-    `worker` receives an iterator and takes items from it until none is left. Whatever it writes must
-    be disjoint from item to item. A sum is written as one partial result per item and added up
+    `worker` receives an iterator and takes items from it until none is left. Whatever it writes
+    must be disjoint from item to item. A sum is written as one partial result per item and added up
     afterwards, so that the result does not depend on which thread was faster.
 
     Parameters

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from npstyle.maths import network as textbook
 from npstyle.maths.array import Array
+from npstyle.maths.network import Conv, Layer, Pool
 from npstyle.maths.preprocessing import preprocess
-from npstyle.networks.network import Conv, Layer, Network, Pool, shapes
+from npstyle.networks.network import Network, shapes
 
 
 def activations(

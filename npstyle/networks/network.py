@@ -1,7 +1,7 @@
 """A convolutional network as plain data: layers in order, and how a picture is fed to them.
 
-The layers are the textbook's (`npstyle.maths.network`), which runs them as they are. An engine binds
-a network to run it fast (`npstyle.engine.bind`).
+The layers are the textbook's (`npstyle.maths.network`), which runs them as they are. An engine
+binds a network to run it fast (`npstyle.engine.bind`).
 
 An activation is named after its convolution and means the values after the ReLU: "conv4_2" and
 "relu4_2" name the same array, as in the paper. "pool1" is the output of a pooling layer.

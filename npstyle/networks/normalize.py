@@ -121,9 +121,7 @@ def check_normalized(
         configure(network_from_weights(w), "avg", np.float64) for w in (weights, normalized)
     )
     worst = 0.0
-    pairs = zip(
-        activations(original, image, means), activations(scaled, image, means), strict=True
-    )
+    pairs = zip(activations(original, image, means), activations(scaled, image, means), strict=True)
     for (name, F), (_, found) in pairs:
         expected = F / _divisor(means[name])
         largest = max(float(expected.max()), 1e-30)

@@ -40,9 +40,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
+from npstyle.engine.losses import Losses, Scaling
 from npstyle.errors import InputError
 from npstyle.images.color import Color
-from npstyle.engine.losses import Losses, Scaling
 from npstyle.maths.network import PaddingMode, Pooling
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")

@@ -8,8 +8,8 @@ rounding (tiles, float32 history) or to what a search with fewer history finds:
 3. tiles of 512 pixels or more, as large as can be, with ten, five or three history in float32,
 4. smaller tiles and three history.
 
-With a folder for scratch, the history and the content's targets are files there, and take no memory.
-Adam, which nobody is given who did not ask for it, goes from the whole picture to tiles.
+With a folder for scratch, the history and the content's targets are files there, and take no
+memory. Adam, which nobody is given who did not ask for it, goes from the whole picture to tiles.
 """
 
 import math
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Literal
 
 from npstyle.engine import cpu
+from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.device import Device, find_device
 from npstyle.engine.disk import on_disk
-from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.memory import (
     content_bytes,
     evaluation_bytes,
@@ -72,7 +72,8 @@ class MemoryLimits:
     scratch : Path, optional
         A folder for arrays that are as large as the picture.
     cluster : str, optional
-        Address of a cluster that the tiles are given to; see `npstyle.tiles.cluster.cluster.connect`.
+        Address of a cluster that the tiles are given to; see
+        `npstyle.tiles.cluster.cluster.connect`.
     """
 
     tile: TileChoice = "auto"

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle import __version__
 from npstyle.engine.device import on_device
 from npstyle.engine.disk import in_memory, on_disk
-from npstyle.engine.machine import release_memory
 from npstyle.engine.losses import Losses
+from npstyle.engine.machine import release_memory
 from npstyle.engine.objective import StyleObjective
 from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
@@ -27,7 +28,6 @@ from npstyle.run.start import starting_picture
 from npstyle.run.strategy import MemoryLimits, TileChoice, choose_device, parse_memory
 from npstyle.search.optimize import History, Objective, Progress, Result, optimize
 from npstyle.tiles.objective import TiledObjective
-from npstyle.version import __version__
 
 if TYPE_CHECKING:
     from npstyle.tiles.cluster.cluster import Cluster
@@ -108,17 +108,20 @@ def transfer(
     content_masks, style_masks : sequences of the same, optional
         See `Pictures`. All are scaled as `settings` says.
     network : Network, path or name, optional
-        See `npstyle.networks.network.load_network`. Its pooling and precision are set by `settings`.
+        See `npstyle.networks.network.load_network`. Its pooling and precision are set by
+        `settings`.
     settings : Settings, optional
         The preset `gatys` if not given; see `npstyle.run.settings`.
     threads : int, optional
         Worker threads; one per physical core if not given.
     device : "auto", "cpu", "cuda" or "cuda:N"
-        Where to compute; see `npstyle.engine.device.find_device`. What the search moves stays there.
+        Where to compute; see `npstyle.engine.device.find_device`. What the search moves stays
+        there.
     tile : "auto", "off" or int
         Longest side of a tile in pixels; "auto": tiles where the whole picture does not fit.
     memory : int or str, optional
-        Peak memory that the process may reach, in bytes or such as "4GB"; see `npstyle.run.strategy`.
+        Peak memory that the process may reach, in bytes or such as "4GB"; see
+        `npstyle.run.strategy`.
     scratch : Path, optional
         A folder for arrays that are as large as the picture.
     cluster : str, optional

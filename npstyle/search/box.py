@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 
 from npstyle.engine.cuda import vectors as gpu_search
 
+
+def on_gpu(a: Any) -> bool:
+    return hasattr(a, "__cuda_array_interface__")
+
+
 Array = NDArray[Any]
 
 PIXEL_MAX = 255.0

@@ -6,8 +6,8 @@ Along one axis, a layer with kernel k, stride s and padding p reads the position
 
     s y - p, ..., s y - p + k - 1
 
-of the layer before it. Over the layers this adds up: position y of layer l reads the R_l pixels from
-S_l y - P_l on, its receptive field, with
+of the layer before it. Over the layers this adds up: position y of layer l reads the R_l pixels
+from S_l y - P_l on, its receptive field, with
 
     R_l = R_(l-1) + (k - 1) S_(l-1)     P_l = P_(l-1) + p S_(l-1)     S_l = S_(l-1) s
 
@@ -16,8 +16,8 @@ and R = S = 1, P = 0 at the pixels. A ReLU changes nothing. (VGG-19's conv5_1 re
 
 Why tiles are exact
 -------------------
-A tile is the pixels [a, b) of each axis, run through the network as a picture of its own. Let a be a
-multiple of S_l. Then position y of the whole picture's layer l is position y - a / S_l of the
+A tile is the pixels [a, b) of each axis, run through the network as a picture of its own. Let a be
+a multiple of S_l. Then position y of the whole picture's layer l is position y - a / S_l of the
 tile's, and
 
     both have the same value if the receptive field of y, as far as it lies in the picture, lies in
@@ -27,10 +27,10 @@ Proof by induction over the layers: the window of y in the layer before holds pa
 of the picture whose receptive fields are parts of that of y, so they have the right values. At the
 beginning of the picture the tile must begin with it (a = 0), so its padding is the picture's, and
 likewise at the end. Where the tile ends but the picture goes on, the tile pads where the picture
-does not. Every window with such padding belongs to a position whose receptive field crosses the cut:
-the wrong values stay closer to the cut than a receptive field. (This needs p < k, or a window could
-hold nothing but padding. Such networks are refused. Replicate padding uses the edge pixel, which is
-in the window itself.)
+does not. Every window with such padding belongs to a position whose receptive field crosses the
+cut: the wrong values stay closer to the cut than a receptive field. (This needs p < k, or a window
+could hold nothing but padding. Such networks are refused. Replicate padding uses the edge pixel,
+which is in the window itself.)
 
 So sums over positions are sums over tiles. Let the positions of layer l be divided into O_t, those
 owned by tile t, each with its receptive field in tile t. Then
@@ -50,8 +50,8 @@ Which positions a tile owns
 ---------------------------
 All cuts are multiples of the cell C, the stride of the deepest wanted layer (every S_l divides it).
 The tile cut out at [A, B) owns the positions A / S_l <= y < B / S_l of layer l. The last tile owns
-all that is left, for an odd size also the row that the pooling behind the layer drops. So at layer l
-it must see the pixels
+all that is left, for an odd size also the row that the pooling behind the layer drops. So at layer
+l it must see the pixels
 
     A - P_l, ..., B - S_l - P_l + R_l - 1
 
@@ -190,8 +190,8 @@ def cut(network: Network, wanted: Collection[str], size: Size, tile: int) -> lis
     Raises
     ------
     InputError
-        If the tile is smaller than a cell, the picture is too small for a layer, a layer is unknown,
-        or the network cannot be cut.
+        If the tile is smaller than a cell, the picture is too small for a layer, a layer is
+        unknown, or the network cannot be cut.
     """
     return [
         Tile(rows, columns)

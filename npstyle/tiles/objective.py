@@ -5,8 +5,8 @@ tiles give the loss and the gradient of the whole picture. This module runs them
 The sums are float64 and in a fixed order: the result depends on the size of the tiles by rounding
 only, and not on the number of threads.
 
-The peak memory is that of one tile (`npstyle.tiles.memory.tile_bytes`), plus the arrays of the whole
-picture's size: its pixels, its gradient, the content targets and the guides.
+The peak memory is that of one tile (`npstyle.tiles.memory.tile_bytes`), plus the arrays of the
+whole picture's size: its pixels, its gradient, the content targets and the guides.
 """
 
 import math
@@ -113,9 +113,9 @@ class TiledObjective:
         if cluster is None:
             self.content_targets = self._content_targets(photo, content)
         else:
-            from npstyle.tiles.cluster.tiles import ClusterTiles  # needs Dask, an extra
+            from npstyle.tiles.cluster import tiles as cluster_tiles  # needs Dask, an extra
 
-            self._elsewhere = ClusterTiles(cluster, bound, photo, content, memory)
+            self._elsewhere = cluster_tiles.ClusterTiles(cluster, bound, photo, content, memory)
         regions = regions_of(painting)
         self.style_targets = [blended(region, self._source_grams) for region in regions]
         self.guides = [_guide(bound, region.mask, style, size) for region in regions]

@@ -9,8 +9,8 @@ position needs the Gram matrix of all positions,
 where w_k is 1/M or a guide. Hence two passes:
 
 1. Each tile runs forward, as deep as the deepest style layer, and computes sum_k w_k F_k F_k^T over
-   its own positions (`tile_grams`). Nothing else of it is kept. The sum over the tiles (`add_grams`)
-   is G', from which every style term and D follow.
+   its own positions (`tile_grams`). Nothing else of it is kept. The sum over the tiles
+   (`add_grams`) is G', from which every style term and D follow.
 2. Each tile runs forward again, as deep as any loss, computes its own share of the content losses,
    and runs backward with the losses' derivatives at its own positions (`tile_gradient`). The
    gradient at its pixels, halo included, is added to the picture's gradient.

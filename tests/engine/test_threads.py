@@ -47,9 +47,7 @@ def test_every_item_is_worked_on_once_by_the_threads_asked_for(count):
 
 def test_outside_of_threads_the_work_is_done_by_the_caller():
     workers = []
-    parallel_for(
-        lambda queue: workers.extend(threading.get_ident() for _ in queue), range(3)
-    )
+    parallel_for(lambda queue: workers.extend(threading.get_ident() for _ in queue), range(3))
     assert workers == [threading.get_ident()] * 3
 
 

@@ -12,8 +12,8 @@ for each entry k of the transformed tile, with T tiles as rows:
 
     M_k = V_k U_k,     V_k: T x channels in,     U_k: channels in x channels out
 
-The part of the filters, U = G g G^T, does not depend on the picture. `transform_filters` computes it
-once.
+The part of the filters, U = G g G^T, does not depend on the picture. `transform_filters` computes
+it once.
 
 The transforms of the tiles are matrix products, too. Sums and differences would need fewer
 operations, but each would be a pass over the memory, and a product is one pass. B^T d B is two
@@ -29,8 +29,8 @@ Derivative
 ----------
 The derivative with respect to the image is a convolution with the kernel flipped by 180 degrees and
 its channels swapped (`npstyle.engine.cpu.conv`). Flipping the kernel is equivalent to flipping
-everything else: read the tile backwards, write the outputs backwards, and use U_k^T. So one U serves
-both passes.
+everything else: read the tile backwards, write the outputs backwards, and use U_k^T. So one U
+serves both passes.
 
 The tiles are processed in strips of rows that stay in the cache. The neighbouring operations of the
 network are fused with them: bias and ReLU are applied to the strip that is written, and the ReLU's
@@ -63,7 +63,8 @@ STRIP_BYTES = 3 << 20
 """Memory of a strip's transformed tiles, in bytes; it fits the cache together with the products."""
 
 STRIPS_PER_FILTERS = 3
-"""A strip takes at least the filters' memory divided by this, since each strip reads all filters."""
+"""A strip takes at least the filters' memory divided by this, since each strip reads all
+filters."""
 
 FEW_TILES = 1 / 2
 """A layer with fewer tiles than this times its channels is processed as a whole."""
@@ -176,8 +177,8 @@ def winograd_conv2d_backward(
     Parameters
     ----------
     upstream : array (height, width, channels out)
-        dL/dZ. With `relu_mask` it is dL/dF, where F = max(Z, 0); with `pooling` it is dL/dY, where Y
-        is the average pooling of F.
+        dL/dZ. With `relu_mask` it is dL/dF, where F = max(Z, 0); with `pooling` it is dL/dY, where
+        Y is the average pooling of F.
     filters : array (36, channels in, channels out)
         Those of the forward pass.
     relu_mask : array (height, width, channels out), optional

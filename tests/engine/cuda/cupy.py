@@ -3,8 +3,8 @@
 It takes its arguments as CuPy's RawModule does, so it detects a launcher that passes a number of
 the wrong type, a view, or a wrong null pointer. While a stream is recorded (CUDA's stream capture),
 nothing is computed: kernels and arithmetic run when the graph is launched. Copying a number to the
-host is then an error, and so is a matrix product, as in CuPy. The stand-in also counts the memory of the
-arrays that exist.
+host is then an error, and so is a matrix product, as in CuPy. The stand-in also counts the memory
+of the arrays that exist.
 
 It shows that launchers call the kernels correctly. It does not test CuPy itself.
 """
@@ -154,7 +154,7 @@ class RawModule:
             launch = kernels.Launch(kernel, grid, block)
             for given in arguments:
                 if isinstance(given, np.ndarray):
-                    assert isinstance(given, DeviceArray), f"{kernel} was given an array of the host"
+                    assert isinstance(given, DeviceArray), f"{kernel} was given a host array"
                     assert given.flags.c_contiguous
                 elif isinstance(given, np.uint64):
                     assert given == 0

@@ -156,5 +156,5 @@ def run(launch, *arguments, binary=None):
     first = run_once(binary, launch, arguments, reversed=False)
     second = run_once(binary, launch, arguments, reversed=True)
     for a, b in zip(first, second, strict=True):
-        assert a.tobytes() == b.tobytes(), f"{launch.kernel}: the order of threads changes the result"
+        assert a.tobytes() == b.tobytes(), f"{launch.kernel}: the order of threads matters"
     return first[0] if len(first) == 1 else first

@@ -121,7 +121,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("name", cuda.NAMES)
 def test_each_kernel_compiles_without_spills(name, architecture, folder):
     if architecture not in supported() and find_nvrtc() is None:
-        pytest.skip(f"nvcc makes no code for sm_{architecture}, and CUDA 12's NVRTC is not installed")
+        pytest.skip(f"nvcc makes no code for sm_{architecture}, and CUDA 12's NVRTC is missing")
     found = {k: v for (k, n), v in resources(name, folder).items() if n == architecture}
     assert sorted(found) == sorted(cuda.kernels(name))
     for kernel, (_, shared, spilled) in found.items():

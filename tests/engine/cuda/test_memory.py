@@ -22,7 +22,7 @@ from tests.engine.cuda.gpus import CUPY, needed, stand_in, to
 
 pytestmark = [
     *needed,
-    pytest.mark.skipif(CUPY is not None, reason="only the stand-in counts the memory of its arrays"),
+    pytest.mark.skipif(CUPY is not None, reason="only the stand-in counts its memory"),
 ]
 
 WANTED = ["conv1_1", "conv2_1"]

@@ -35,7 +35,8 @@ def test_a_replayed_evaluation_gives_the_same_numbers(rng, objective):
     objective.replays = False
     for picture, found in zip(pictures, replayed, strict=True):
         expected = objective(picture)
-        tolerance = 0 if CUPY is None else 1e-5  # cuBLAS may use another algorithm on another stream
+        # cuBLAS may use another algorithm on another stream.
+        tolerance = 0 if CUPY is None else 1e-5
         assert found.parts == pytest.approx(expected.parts, rel=tolerance, abs=0)
         assert relative_error(back(found.gradient), back(expected.gradient)) <= tolerance
 

@@ -1,8 +1,9 @@
 """The elementwise CUDA kernels and the sums, run on the CPU, agree with NumPy.
 
 The shim that runs them detects errors. The tolerance is 1e-12 in float64. In float32 it is 1e-6 of
-the largest value, where a kernel adds or multiplies a few numbers: a few roundings of 6e-8 each, in another order than NumPy's or contracted.
-Kernels that only move or compare numbers must give equal results.
+the largest value, where a kernel adds or multiplies a few numbers: a few roundings of 6e-8 each, in
+another order than NumPy's or contracted. Kernels that only move or compare numbers must give equal
+results.
 """
 
 import numpy as np

@@ -81,7 +81,8 @@ def test_a_run_reports_its_route_and_ends_near_the_cpus(rng, small_network, monk
     )
     assert "tensor cores in tf32 in 2 of 3 convolutions" in capsys.readouterr().out
     assert done.record["precision"] == "tf32"
-    on_cpu = transfer(*pictures, small_network, replace(settings, precision="float32"), device="cpu")
+    settings = replace(settings, precision="float32")
+    on_cpu = transfer(*pictures, small_network, settings, device="cpu")
     assert done.result.loss == pytest.approx(on_cpu.result.loss, rel=0.02)
 
 
