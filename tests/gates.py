@@ -23,7 +23,7 @@ from tests.numeric import relative_error
 
 
 class Errors(NamedTuple):
-    """Relative errors of loss and gradient, the latter also with float64's masks; masks that differ."""
+    """Relative errors of loss and gradient, without and with float64's masks; masks that differ."""
 
     loss: float
     gradient: float

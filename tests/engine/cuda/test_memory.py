@@ -81,9 +81,8 @@ def test_the_search_holds_no_more_pictures_than_predicted(rng, optimizer):
         difference = pixels - lowest
         return Evaluation(float((difference**4).sum()) / 1e4, difference**3 / 2500, {})
 
-    work = peak_bytes(
-        lambda: optimize(hill, start, iterations=15, optimizer=optimizer, engine=cuda)
-    )
+    options = {"iterations": 15, "optimizer": optimizer, "engine": cuda}
+    work = peak_bytes(lambda: optimize(hill, start, **options))
     held, counted = work / lowest.nbytes, vectors_held(optimizer, 15, on_gpu=True)
     assert 0.6 * counted <= held <= counted
 
