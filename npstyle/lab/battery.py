@@ -21,7 +21,7 @@ from npstyle.lab.kinks import kink_pattern
 from npstyle.maths.network import Conv, Layer, Pool, Relu
 from npstyle.networks.network import Network
 from npstyle.run.settings import Settings
-from npstyle.search import box
+from npstyle.maths import box
 from npstyle.tiles import cut as tiles
 from npstyle.tiles import passes as tile_passes
 from npstyle.tiles.objective import TiledObjective

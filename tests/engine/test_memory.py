@@ -15,7 +15,7 @@ from npstyle.errors import InputError
 from npstyle.networks.network import configure, load_network
 from npstyle.run.settings import Settings
 from npstyle.run.strategy import run_bytes
-from npstyle.search.optimize import vectors_held
+from npstyle.search.memory import vectors_held
 from npstyle.tiles.cut import cut
 from npstyle.tiles.memory import largest_tile, tile_bytes
 from tests.numeric import make_objective, make_tiled
