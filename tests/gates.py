@@ -11,14 +11,15 @@ from unittest import mock
 
 import numpy as np
 
+from npstyle.engine.bind import bind
 from npstyle.engine.cuda.arrays import to_device, to_host
 from npstyle.engine.machine import physical_cores
-from npstyle.engine.objective import build_objective
-from npstyle.engine.passes import forward, rectified
+from npstyle.engine.passes import rectified
 from npstyle.engine.threads import use_threads
-from npstyle.networks.network import Pool, Relu, accelerate, configure
+from npstyle.maths.network import Pool, Relu
+from npstyle.networks.network import configure
 from npstyle.tiles.passes import tile_forward
-from tests.numeric import relative_error
+from tests.numeric import make_objective, relative_error, run_forward
 
 
 class Errors(NamedTuple):
@@ -49,11 +50,11 @@ def beside_float64(network, photo, painting, pixels, settings, fast=True):
     exact = configure(network, settings.pooling, np.float64)
     network = configure(network, settings.pooling, np.float32)
     if fast:
-        network = accelerate(network, [*settings.content_layers, *settings.style_layers])
+        network = bind(network, [*settings.content_layers, *settings.style_layers], route="fast")
     with use_threads(physical_cores()):
-        objective = build_objective(exact, photo, painting, settings)
+        objective = make_objective(exact, photo, painting, settings)
         reference, right = objective(pixels), gates(objective, pixels)
-        objective = build_objective(network, photo, painting, settings)
+        objective = make_objective(network, photo, painting, settings)
         return errors(objective, pixels, reference, right)
 
 
@@ -61,9 +62,9 @@ def gates(objective, pixels):
     """Where the units of each ReLU are active, by the ReLU's index."""
     _, cache = objective.value(pixels)
     return {
-        index: to_host(rectified(objective.network, cache, index)) > 0
+        index: to_host(rectified(objective.bound, cache, index)) > 0
         for index in range(len(cache.entries))
-        if isinstance(objective.network.layers[index], Relu)
+        if isinstance(objective.bound.layers[index], Relu)
     }
 
 
@@ -73,7 +74,7 @@ def evaluate_with_gates(objective, pixels, imposed):
 
     def forward_with_gates(network, image, wanted):
         nonlocal others
-        taken, cache = forward(network, image, wanted)
+        taken, cache = run_forward(network, image, wanted)
         for index, gate in imposed.items():
             own = to_host(rectified(network, cache, index))
             others += np.count_nonzero((own > 0) != gate)
@@ -91,7 +92,7 @@ def evaluate_with_gates(objective, pixels, imposed):
 
 def evaluate_tiles_with_gates(objective, pixels, imposed):
     """A `TiledObjective`'s evaluation with these gates of the whole picture."""
-    layers = objective.network.layers
+    layers = objective.bound.layers
     strides = np.cumprod([layer.stride if isinstance(layer, Pool) else 1 for layer in layers])
 
     def forward_with_gates(network, image, tile, *rest):

@@ -14,7 +14,7 @@ from npstyle.engine.cpu.losses import total_variation_backward
 from npstyle.engine.cpu.winograd import transform_filters
 from npstyle.engine.cuda import launch as cuda
 from npstyle.engine.objective import StyleObjective
-from npstyle.networks.network import Conv
+from npstyle.maths.network import Conv
 from tests.engine.cuda import shim
 from tests.engine.cuda.routes import tensor_conv, winograd
 from tests.engine.cuda.shim import Out, run

@@ -8,16 +8,8 @@ import pytest
 from npstyle.engine.memory import evaluation_bytes
 from npstyle.engine.objective import Evaluation, StyleObjective
 from npstyle.errors import InputError
-from npstyle.networks.network import (
-    Conv,
-    Network,
-    Pool,
-    Relu,
-    accelerate,
-    configure,
-    to_device,
-    to_tensor_cores,
-)
+from npstyle.maths.network import Conv, Pool, Relu
+from npstyle.networks.network import Network, accelerate, configure, to_device, to_tensor_cores
 from npstyle.run import plan as planning
 from npstyle.run import transfer as style_transfer
 from npstyle.run.settings import Settings
