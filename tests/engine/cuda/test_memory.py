@@ -17,7 +17,8 @@ from npstyle.run import plan as planning
 from npstyle.run import transfer as style_transfer
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer
-from npstyle.search.optimize import optimize, vectors_held
+from npstyle.search.memory import vectors_held
+from npstyle.search.optimize import optimize
 from tests.engine.cuda.gpus import CUPY, needed, stand_in, to
 
 pytestmark = [
@@ -83,7 +84,7 @@ def test_the_search_holds_no_more_pictures_than_predicted(rng, optimizer):
 
     options = {"iterations": 15, "optimizer": optimizer, "engine": cuda}
     work = peak_bytes(lambda: optimize(hill, start, **options))
-    held, counted = work / lowest.nbytes, vectors_held(optimizer, 15, on_gpu=True)
+    held, counted = work / lowest.nbytes, vectors_held(optimizer, 15, engine=cuda)
     assert 0.6 * counted <= held <= counted
 
 
