@@ -10,7 +10,8 @@ for library in ("OPENBLAS", "MKL", "OMP"):
 import numpy as np
 import pytest
 
-from npstyle.networks.network import Conv, Network, Pool, Relu
+from npstyle.maths.network import Conv, Pool, Relu
+from npstyle.networks.network import Network
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -32,9 +32,10 @@ from npstyle.images.write import check_output, save_image
 from npstyle.maths.network import PaddingMode, Pooling
 from npstyle.networks.network import Network, load_network
 from npstyle.run.pictures import Pictures
-from npstyle.run.settings import PRESETS, Optimizer, Precision, Settings, parse_layers
+from npstyle.run.settings import PRESETS, Precision, Settings, parse_layers
 from npstyle.run.strategy import MemoryLimits
 from npstyle.run.transfer import transfer_pictures
+from npstyle.search import Optimizer
 
 PICTURES = ("photo", "painting", "content_mask", "style_mask")
 LISTS = ("painting", "content_mask", "style_mask", "blend", "scales")

@@ -26,7 +26,7 @@ from npstyle.run.strategy import (
     choose_strategy,
     whole_bytes,
 )
-from npstyle.search.optimize import vectors_held
+from npstyle.search.memory import vectors_held
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _on_gpu(
     bound: BoundNetwork, settings: Settings, photo: Size, paintings: Sequence[Size], threads: int
 ) -> Strategy:
     """The only strategy on a GPU: the whole picture at once."""
-    vectors = vectors_held(settings.optimizer, settings.iterations, on_gpu=True)
+    vectors = vectors_held(settings.optimizer, settings.iterations, engine=bound.engine)
     return Strategy(None, None, whole_bytes(bound, settings, photo, paintings, threads, vectors))
 
 

@@ -44,6 +44,8 @@ from npstyle.engine.losses import Losses, Scaling
 from npstyle.errors import InputError
 from npstyle.images.color import Color
 from npstyle.maths.network import PaddingMode, Pooling
+from npstyle.search import Optimizer
+from npstyle.search.adam import ADAM_STEP
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 """The five style layers of the paper's Figure 2."""
@@ -51,16 +53,12 @@ STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 NORMALIZED_STYLE_FACTOR = 250.0
 """Factor on the style weight of a preset in means, on a network of mean activation 1."""
 
-ADAM_STEP = 5.0
-"""Of Adam, in 0..255."""
-
 SINGLE_SCALE = 512
 """Results up to this size are made at once, larger ones from coarse to fine."""
 
 SMALLEST_SCALE = 256
 """The coarsest of the scales that are chosen for the user."""
 
-Optimizer = Literal["lbfgs", "adam"]
 Precision = Literal["float32", "tf32", "fp16"]
 
 

@@ -9,7 +9,7 @@ from npstyle.images.color import with_statistics
 from npstyle.images.read import load_image
 from npstyle.images.resize import resize
 from npstyle.run.settings import Settings
-from npstyle.search.box import PIXEL_MAX
+from npstyle.maths.box import PIXEL_MAX
 
 Array = NDArray[Any]
 

@@ -298,6 +298,7 @@ def _search(
         adam_step=settings.adam_step,
         history=None if strategy.history is None else History(strategy.history, allocate),
         callback=report,
+        engine=plan.bound.engine,
     )
     shown = replace(
         found,
