@@ -207,8 +207,8 @@ __device__ __forceinline__ void store_piece(unsigned* patch, const Piece<HALF>& 
 
 // One tap of one chunk: 4 x 4 mma, two deep. `patch` begins at the warp's first row, `filters` at
 // its first column. Each lane gives the address of one of the 4 x 8 rows of four words that an
-// ldmatrix loads: for A 8 positions, the next 8, and both again four words later; for B 8 columns, the
-// same four words later, and both again for the next 8 columns.
+// ldmatrix loads: for A 8 positions, the next 8, and both again four words later; for B 8 columns,
+// the same four words later, and both again for the next 8 columns.
 template <bool HALF>
 __device__ __forceinline__ void multiply(float (&sums)[4][4][4], const unsigned* patch,
                                          const unsigned* filters, int tap) {

@@ -1,4 +1,4 @@
-// The part of CUDA that this project's kernels use, on a CPU, to compare their arithmetic with NumPy.
+// The part of CUDA that this project's kernels use, on a CPU, to compare their results with NumPy.
 //
 // g++ compiles the source of a kernel unchanged. Each thread of a block is a fiber with its own
 // stack. Blocks run one after another. Within a block one warp runs after another, each as far as
@@ -375,10 +375,10 @@ const char* signature(void (*)(A...)) {
 }  // namespace shim
 
 // Symbols for ctypes, for each kernel: a function that runs it, and its parameter types.
-#define LAUNCHER(kernel)                                                                       \
+#define LAUNCHER(kernel)                                                                           \
     extern "C" int launch_##kernel(const int* grid, const int* block, int reversed, void** args) { \
-        return shim::launch(&kernel, grid, block, reversed, args);                               \
-    }                                                                                          \
-    extern "C" {                                                                               \
-    const char* signature_##kernel = shim::signature(&kernel);                                 \
+        return shim::launch(&kernel, grid, block, reversed, args);                                 \
+    }                                                                                              \
+    extern "C" {                                                                                   \
+    const char* signature_##kernel = shim::signature(&kernel);                                     \
     }
