@@ -19,11 +19,12 @@ from npstyle.errors import InputError
 from npstyle.images.color import put_back_chroma
 from npstyle.images.image import resize
 from npstyle.networks.network import Network
+from npstyle.run.machine import TileChoice, parse_memory
 from npstyle.run.pictures import Picture, Pictures, check_pictures, load_scale
 from npstyle.run.plan import Plan, check_memory, make_plan, out_of_memory, prepared
 from npstyle.run.settings import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.run.start import starting_picture
-from npstyle.run.strategy import MemoryLimits, TileChoice, choose_device, parse_memory
+from npstyle.run.strategy import MemoryLimits, choose_device
 from npstyle.search.optimize import History, Objective, Progress, Result, optimize
 from npstyle.tiles.objective import TiledObjective
 from npstyle.version import __version__
@@ -149,7 +150,10 @@ def transfer(
         threads=threads,
         device=device,
         limits=MemoryLimits(
-            tile, parse_memory(memory) if isinstance(memory, str) else memory, scratch, cluster
+            tile=tile,
+            memory=parse_memory("--memory", memory) if isinstance(memory, str) else memory,
+            scratch=scratch,
+            cluster=cluster,
         ),
         state=state,
         announce=announce,
