@@ -275,12 +275,12 @@ class Settings:
         from npstyle.engine.losses import Losses
 
         return Losses(
-            self.content_layers,
-            self.style_layers,
-            self.content_weight,
-            self.style_weight,
-            self.tv_weight,
-            self.scaling,
+            content_layers=self.content_layers,
+            style_layers=self.style_layers,
+            content_weight=self.content_weight,
+            style_weight=self.style_weight,
+            tv_weight=self.tv_weight,
+            scaling=self.scaling,
         )
 
 
