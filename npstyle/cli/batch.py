@@ -61,7 +61,7 @@ def batch(file: Path, jobs: int, **entries: Any) -> None:
     file names are relative to the list. A CSV file has the names in its first line.
     """
     from npstyle.cli.console import print_device
-    from npstyle.engine.threads import thread_count
+    from npstyle.engine.machine import thread_count
     from npstyle.run.batch import read_jobs
     from npstyle.run.machine import Machine
     from npstyle.run.recording import Outputs

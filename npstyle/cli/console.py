@@ -200,12 +200,9 @@ def print_device(device: "Device", threads: int = 0) -> None:
 
 def _route(plan: "Plan") -> str:
     """Which convolutions take a fast route, or why none does."""
-    from npstyle.networks.network import Convolution, FastConv, TensorConv
+    from npstyle.engine.bind import count_convolutions
 
-    every, fast, tensor = (
-        sum(isinstance(layer, kind) for layer in plan.network.layers)
-        for kind in (Convolution, FastConv, TensorConv)
-    )
+    every, fast, tensor = count_convolutions(plan.bound)
     if fast:
         return f"Winograd in {fast} of {every} convolutions, plain sums in the others"
     if tensor:
@@ -244,7 +241,8 @@ def print_table(entries: Mapping[str, Any]) -> None:
 
 def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None:
     """Draw a network as a table, for a picture of this (height, width); say where it comes from."""
-    from npstyle.networks.network import Conv, Pool, network_from_weights, shapes
+    from npstyle.maths.network import Conv, Pool
+    from npstyle.networks.network import network_from_weights, shapes
 
     network = network_from_weights(weights)
     table = Table("layer", "what", "weight (out, in, height, width)")
@@ -369,7 +367,7 @@ def print_source(source: str) -> None:
 
 
 def _terms(loss: float, parts: Mapping[str, float]) -> str:
-    from npstyle.engine.objective import term
+    from npstyle.engine.losses import term
 
     kinds = dict.fromkeys(name.split()[0] for name in parts)
     return " ".join([f"loss {loss:.2e}", *(f"{kind} {term(parts, kind):.2e}" for kind in kinds)])

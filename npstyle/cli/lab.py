@@ -117,7 +117,8 @@ def gradcheck(
     """
     from npstyle.cli import console
     from npstyle.engine.device import find_device, on_device
-    from npstyle.engine.threads import physical_cores, threads
+    from npstyle.engine.machine import physical_cores
+    from npstyle.engine.threads import use_threads
     from npstyle.run.plots import check_plot
 
     if plot is not None:
@@ -134,7 +135,7 @@ def gradcheck(
         console.print_device(place)
     display = console.ReportTable(silent=as_json)
     reports: list[Report] = []
-    with on_device(place), threads(physical_cores()):
+    with on_device(place), use_threads(physical_cores()):
         for report in _reports(wanted, place.is_gpu):
             reports.append(report)
             display.add(report)

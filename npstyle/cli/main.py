@@ -59,7 +59,7 @@ def demo(folder: Path, network: str | None, **entries: Any) -> None:
     """Draw a landscape and a painting by formula, and render one in the style of the other."""
     from npstyle.cli.run import run_and_save
     from npstyle.images.formula import draw_painting, draw_photo
-    from npstyle.images.image import save_image
+    from npstyle.images.write import save_image
     from npstyle.run.machine import Machine
     from npstyle.run.pictures import Pictures
     from npstyle.run.recording import Outputs
@@ -88,7 +88,7 @@ def demo(folder: Path, network: str | None, **entries: Any) -> None:
 def info(picture: Path) -> None:
     """Print the settings and the final loss that are recorded in a picture."""
     from npstyle.cli.console import print_table
-    from npstyle.images.image import read_settings
+    from npstyle.images.read import read_settings
 
     print_table(read_settings(picture))
 

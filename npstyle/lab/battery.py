@@ -16,7 +16,6 @@ from npstyle.engine.cpu import conv, gram, losses, relu, winograd
 from npstyle.engine.cpu import padding as pad
 from npstyle.engine.cpu import pooling as pool
 from npstyle.engine.guides import Region, Source
-from npstyle.engine.objective import build_objective
 from npstyle.images import image
 from npstyle.lab.kinks import kink_pattern
 from npstyle.networks.network import Conv, Layer, Network, Pool, Relu

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.engine.objective import Evaluation
+from npstyle.engine.losses import Evaluation
 from npstyle.lab.probes import SLOPE_TOLERANCE, Difference, Line, difference, taylor
 from npstyle.lab.trial import Trial, checked_gradients, copies
 

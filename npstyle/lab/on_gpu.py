@@ -20,7 +20,6 @@ from npstyle.engine.cpu import padding as pad
 from npstyle.engine.cpu import pooling as pool
 from npstyle.engine.cuda import arrays as card
 from npstyle.engine.cuda import kernels as gpu
-from npstyle.engine.objective import build_objective
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.lab.battery import Subject
 from npstyle.networks.network import Network, configure, to_device

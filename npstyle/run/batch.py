@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from npstyle.errors import InputError
-from npstyle.images.image import check_output, save_image
+from npstyle.images.write import check_output, save_image
 from npstyle.networks.network import Network, load_network
 from npstyle.run.machine import Machine
 from npstyle.run.pictures import Pictures

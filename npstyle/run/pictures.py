@@ -8,7 +8,8 @@ import numpy as np
 from npstyle.engine.guides import Region, Source
 from npstyle.errors import InputError
 from npstyle.images.color import grey, luminance, match_colors, match_luminance
-from npstyle.images.image import fit_size, image_size, load_image, resize
+from npstyle.images.read import image_size, load_image
+from npstyle.images.resize import fit_size, resize
 from npstyle.maths.array import Array
 from npstyle.run.settings import Settings
 from npstyle.run.table import PAINTINGS, parse_paths, setting

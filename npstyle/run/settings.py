@@ -38,8 +38,9 @@ second, so E falls behind L by a factor 46^4 / 130^2. `NORMALIZED_STYLE_FACTOR` 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from npstyle.engine.losses import Losses, Scaling
 from npstyle.errors import InputError
 from npstyle.images.color import Color
 from npstyle.maths.network import PaddingMode, Pooling
@@ -55,9 +56,6 @@ from npstyle.run.table import (
     setting,
     weighted,
 )
-
-if TYPE_CHECKING:
-    from npstyle.engine.losses import Losses
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 """The five style layers of the paper's Figure 2."""
@@ -75,7 +73,6 @@ SMALLEST_SCALE = 256
 """Longest side in pixels of the coarsest scale that "auto" chooses."""
 
 PresetName = Literal["gatys", "paper", "neural-style"]
-Scaling = Literal["means", "sums"]
 Optimizer = Literal["lbfgs", "adam"]
 Precision = Literal["float32", "tf32", "fp16"]
 Dtype = Literal["float32", "float64"]
@@ -270,10 +267,8 @@ class Settings:
         later = max(1, self.iterations // 2)
         return (self.iterations, *[later] * (len(self.scale_sizes()) - 1))
 
-    def losses(self) -> "Losses":
-        """Return the part of the settings that the objective depends on."""
-        from npstyle.engine.losses import Losses
-
+    def losses(self) -> Losses:
+        """Return where the losses sit, and how much each counts."""
         return Losses(
             content_layers=self.content_layers,
             style_layers=self.style_layers,

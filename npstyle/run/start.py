@@ -3,7 +3,8 @@
 import numpy as np
 
 from npstyle.images.color import with_statistics
-from npstyle.images.image import load_image, resize
+from npstyle.images.read import load_image
+from npstyle.images.resize import resize
 from npstyle.maths.array import Array
 from npstyle.run.settings import Settings
 from npstyle.search.box import PIXEL_MAX

@@ -12,25 +12,26 @@ With a scratch folder, the history and the targets of the content loss are files
 memory. Adam has no history: it goes from the whole picture to tiles.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from npstyle.engine import cpu
+from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.device import Device, find_device
 from npstyle.engine.memory import (
-    largest_tile,
-    run_bytes,
+    content_bytes,
+    evaluation_bytes,
+    forward_bytes,
+    guides_bytes,
     strips_bytes,
-    targets_bytes,
-    tile_bytes,
     with_gaps,
 )
 from npstyle.errors import InputError
-from npstyle.networks.network import Network, shapes
 from npstyle.run.machine import Machine
 from npstyle.run.settings import Settings
 from npstyle.search.optimize import CORRECTIONS, history_bytes, vectors_held
 from npstyle.tiles.cut import cell
+from npstyle.tiles.memory import largest_tile, tile_bytes
 from npstyle.tiles.passes import tile_cost
 
 Size = tuple[int, int]
@@ -86,7 +87,7 @@ def choose_device(device: str, machine: Machine) -> Device:
 
 
 def choose_strategy(
-    network: Network,
+    bound: BoundNetwork,
     settings: Settings,
     photo: Size,
     paintings: Sequence[Size],
@@ -98,7 +99,7 @@ def choose_strategy(
 
     Parameters
     ----------
-    network : Network
+    bound : BoundNetwork
         On the CPU.
     settings : Settings
     photo : (height, width)
@@ -121,7 +122,7 @@ def choose_strategy(
     InputError
         If the requested tile is too small, or the network cannot be computed in tiles.
     """
-    needs = _Needs(network, settings, photo, paintings, threads, machine)
+    needs = _Needs(bound, settings, photo, paintings, threads, machine)
     candidates = needs.strategies(memory)
     found = next(candidates)
     for other in candidates:
@@ -131,7 +132,7 @@ def choose_strategy(
     if found.tile is None or found.memory > memory:
         return found
     content, style = settings.content_layers, settings.style_layers
-    return replace(found, cost=tile_cost(network, content, style, photo, found.tile))
+    return replace(found, cost=tile_cost(bound, content, style, photo, found.tile))
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class _Needs:
     The attributes are the arguments of `choose_strategy`.
     """
 
-    network: Network
+    bound: BoundNetwork
     settings: Settings
     photo: Size
     paintings: Sequence[Size]
@@ -188,7 +189,7 @@ class _Needs:
         """Return the strategy of the whole picture at once."""
         vectors = self._vectors(history)
         needed = whole_bytes(
-            self.network, self.settings, self.photo, self.paintings, self.threads, vectors
+            self.bound, self.settings, self.photo, self.paintings, self.threads, vectors
         )
         return Strategy(None, history, *self._placed(needed, self._history_bytes(history)))
 
@@ -196,17 +197,17 @@ class _Needs:
         """Return the strategy of tiles of this longest side."""
         needed, disk = self._search(history)
         needed += self._strips() + max(
-            with_gaps(tile_bytes(self.network, layers, size, tile)) for layers, size in self._cuts()
+            with_gaps(tile_bytes(self.bound, layers, size, tile)) for layers, size in self._cuts()
         )
         return Strategy(tile, history, needed, disk)
 
     def _largest_tile(self, history: int | None, memory: int) -> int:
         """Return the largest tile that fits, or the smallest that may be chosen."""
         left = memory - self._search(history)[0] - self._strips()
-        smallest = max(SMALLEST_TILE, cell(self.network, self._layers()))
+        smallest = max(SMALLEST_TILE, cell(self.bound.network, self._layers()))
         try:
             found = min(
-                largest_tile(self.network, layers, size, left) for layers, size in self._cuts()
+                largest_tile(self.bound, layers, size, left) for layers, size in self._cuts()
             )
         except InputError:
             return smallest
@@ -216,10 +217,9 @@ class _Needs:
         """Return the memory and disk space of the search's arrays, targets and guides."""
         picture = self.photo[0] * self.photo[1] * 3 * 8
         # On a cluster the workers keep the targets.
-        targets = (
-            0 if self.machine.cluster else targets_bytes(self.network, self.settings, self.photo)
-        )
-        guides = len(self.paintings) * _guide_bytes(self.network, self.settings, self.photo)
+        content, style = self.settings.content_layers, self.settings.style_layers
+        targets = 0 if self.machine.cluster else content_bytes(self.bound, content, self.photo)
+        guides = len(self.paintings) * guides_bytes(self.bound, style, self.photo)
         return self._placed(
             self._vectors(history) * picture + guides, self._history_bytes(history) + targets
         )
@@ -238,7 +238,7 @@ class _Needs:
         return [*self.settings.content_layers, *self.settings.style_layers]
 
     def _strips(self) -> int:
-        return self.threads * strips_bytes(self.network, self._layers(), self.photo)
+        return self.threads * strips_bytes(self.bound, self._layers(), self.photo)
 
     def _cuts(self) -> list[tuple[list[str], Size]]:
         """Return what is cut into tiles: the photo for all layers, the paintings for style's."""
@@ -247,7 +247,7 @@ class _Needs:
 
 
 def whole_bytes(
-    network: Network,
+    bound: BoundNetwork,
     settings: Settings,
     photo: Size,
     paintings: Sequence[Size],
@@ -256,13 +256,43 @@ def whole_bytes(
 ) -> int:
     """Return the memory of a run on the whole picture: `run_bytes` for the largest painting."""
     return max(
-        run_bytes(network, settings, photo, painting, threads, vectors)
+        run_bytes(bound, settings, photo, painting, threads, vectors)
         for painting in paintings or ((0, 0),)
     )
 
 
-def _guide_bytes(network: Network, settings: Settings, photo: Size) -> int:
-    """Return the memory of one region's guides at all style layers."""
-    outputs = shapes(network, settings.style_layers, *photo)
-    values = (math.prod(outputs[network.depth(name)][1][:2]) for name in settings.style_layers)
-    return sum(values) * network.dtype.itemsize
+def run_bytes(
+    bound: BoundNetwork,
+    settings: Settings,
+    photo: Size,
+    painting: Size,
+    threads: int,
+    vectors: int,
+) -> int:
+    """Predict the memory that a run on the whole picture adds to what the process holds, in bytes.
+
+    On a GPU this is the GPU's memory. CuPy's pool cannot use every gap between arrays; a quarter is
+    added for that.
+
+    Parameters
+    ----------
+    bound : BoundNetwork
+        The network and the pictures are already loaded and are not counted.
+    settings : Settings
+    photo, painting : (height, width)
+        Sizes after scaling.
+    threads : int
+        Worker threads, each with a workspace.
+    vectors : int
+        float64 pictures that the search holds; see `npstyle.search.optimize.vectors_held`.
+    """
+    style = settings.style_layers
+    wanted = [*settings.content_layers, *style]
+    targets = content_bytes(bound, settings.content_layers, photo)
+    search = vectors * photo[0] * photo[1] * 3 * 8
+    evaluation = evaluation_bytes(bound, wanted, photo)
+    painted = forward_bytes(bound, style, painting)
+    if bound.engine is not cpu:
+        return targets + search + with_gaps(max(painted, evaluation))
+    peak = max(painted, targets + search + evaluation)
+    return peak + threads * strips_bytes(bound, wanted, photo)

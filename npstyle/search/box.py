@@ -15,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.engine.cuda import vectors as gpu_search
-from npstyle.engine.threads import on_gpu
+
+
+def on_gpu(a: Any) -> bool:
+    return hasattr(a, "__cuda_array_interface__")
+
 
 Array = NDArray[Any]
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from npstyle.cli.main import spread_lists
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import load_image, read_settings, save_image
+from npstyle.images.read import load_image, read_settings
+from npstyle.images.write import save_image
 
 
 def npstyle(*arguments, cwd=None):
@@ -481,7 +482,7 @@ def test_help_teaches_every_command():
 
 
 def test_version_is_printed():
-    from npstyle.version import __version__
+    from npstyle import __version__
 
     assert npstyle("--version").stdout == f"npstyle {__version__}\n"
 

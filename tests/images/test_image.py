@@ -6,18 +6,11 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
+from npstyle.engine.cpu.preprocessing import preprocess, preprocess_backward
 from npstyle.errors import InputError
-from npstyle.images.image import (
-    check_output,
-    fit_size,
-    image_size,
-    load_image,
-    preprocess,
-    preprocess_backward,
-    read_settings,
-    resize,
-    save_image,
-)
+from npstyle.images.read import image_size, load_image, read_settings
+from npstyle.images.resize import fit_size, resize
+from npstyle.images.write import check_output, save_image
 from tests.numeric import central_difference
 
 COLORS = np.array(
