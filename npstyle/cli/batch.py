@@ -71,7 +71,7 @@ def batch(file: Path, jobs: int, **entries: Any) -> None:
     machine = Machine(**read_given(Machine, entries))
     quiet = Outputs(**read_given(Outputs, entries)).quiet
     found = read_jobs(file)
-    device = choose_device(machine.device, machine)
+    device = choose_device(machine)
     if not quiet:
         print_device(device)
     share = max(1, thread_count(machine.threads) // jobs)

@@ -166,7 +166,7 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
 
 def _pairs(plan: "Plan") -> str:
     """How the search saves memory at its largest scale, if it does."""
-    pairs, scratch = plan.strategies[-1].history, plan.limits.scratch
+    pairs, scratch = plan.strategies[-1].history, plan.machine.scratch
     if pairs is None:
         return ""
     place = f"files in {scratch}" if scratch is not None else "memory"
@@ -181,11 +181,11 @@ def _print_tiles(plan: "Plan") -> None:
                 f"tiles     {width}x{height} in tiles of {strategy.tile} pixels: exact, "
                 f"{strategy.cost:.2f} times the work of one piece"
             )
-    if plan.limits.cluster is not None:
-        print(f"cluster   {plan.limits.cluster}")
+    if plan.machine.cluster is not None:
+        print(f"cluster   {plan.machine.cluster}")
     disk = max(strategy.disk for strategy in plan.strategies)
     if disk:
-        print(f"scratch   {disk / 1e9:.2f} GB in {plan.limits.scratch}")
+        print(f"scratch   {disk / 1e9:.2f} GB in {plan.machine.scratch}")
 
 
 def print_device(device: "Device", threads: int = 0) -> None:

@@ -240,7 +240,7 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
     _check_cells(flat, network)
     if folder.is_file() or not folder.absolute().parent.is_dir():
         raise InputError(f"{folder}: the folder cannot be made; name another")
-    device = choose_device(machine.device, machine)
+    device = choose_device(machine)
     folder.mkdir(exist_ok=True)
     if not quiet:
         console.print_device(device)

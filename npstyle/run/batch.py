@@ -145,9 +145,7 @@ def run_job(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outco
             job.pictures,
             _load(job.network),
             job.settings,
-            threads=machine.threads,
-            device=machine.device,
-            limits=machine,
+            machine,
         )
         result = done.result
         if not result.parts:

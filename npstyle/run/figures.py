@@ -143,20 +143,13 @@ def run_cell(
     InputError
         For bad input, or if the loss became infinite or NaN.
     """
-    machine = machine or Machine()
     path = folder / f"{cell.name}.png"
     own = json.dumps(identity(cell.settings, network, cell.pictures), sort_keys=True)
     mark = hashlib.sha256(own.encode()).hexdigest()
     if path.is_file() and _mark(path) == mark:
         return False
     done = transfer_pictures(
-        cell.pictures,
-        network,
-        cell.settings,
-        threads=machine.threads,
-        device=machine.device,
-        limits=machine,
-        callback=callback,
+        cell.pictures, network, cell.settings, machine or Machine(), callback=callback
     )
     if done.result.stopped == "interrupted":
         raise KeyboardInterrupt

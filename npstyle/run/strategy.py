@@ -36,8 +36,6 @@ from npstyle.tiles.passes import tile_cost
 
 Size = tuple[int, int]
 
-MemoryLimits = Machine
-
 SHARE = 0.8
 """Share of the free memory that a run may use by default."""
 
@@ -81,9 +79,9 @@ class Strategy:
     cost: float = 1.0
 
 
-def choose_device(device: str, machine: Machine) -> Device:
+def choose_device(machine: Machine) -> Device:
     """Find the requested device; with a cluster, "auto" is the CPU, since tiles need NumPy."""
-    return find_device("cpu" if device == "auto" and machine.cluster else device)
+    return find_device("cpu" if machine.device == "auto" and machine.cluster else machine.device)
 
 
 def choose_strategy(
