@@ -97,6 +97,15 @@ for command in (transfer, batch, reconstruct, texture, figure, gradcheck, explai
     app.add_command(command)
 
 
+def _sentence(error: click.ClickException) -> str:
+    """Return one sentence about a command line that cannot be understood."""
+    # NoSuchOption adds suggestions in a second sentence.
+    text = error.message if isinstance(error, click.NoSuchOption) else error.format_message()
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "npstyle"
+    return f"{text.rstrip('.')}; see {command} --help"
+
+
 def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2."""
     try:
@@ -105,14 +114,9 @@ def main() -> None:
         print(f"npstyle: {error}", file=sys.stderr)
         code = 2
     except click.ClickException as error:
-        sentence = error.format_message().rstrip(".")
-        print(f"npstyle: {sentence}; --help explains the options", file=sys.stderr)
+        print(f"npstyle: {_sentence(error)}", file=sys.stderr)
         code = 2
     except click.Abort:
         print("npstyle: interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -15,6 +15,7 @@ from npstyle.errors import InputError
 
 HELP = {
     "text_markup": "rich",
+    "text_paragraph_linebreaks": "\n\n",
     "show_arguments": True,
     "options_table_column_types": ["opt_long", "opt_short", "metavar", "help"],
 }
