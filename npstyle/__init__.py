@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from npstyle.engine.objective import Evaluation, StyleObjective
     from npstyle.engine.passes import backward, forward
     from npstyle.errors import InputError
-    from npstyle.images.image import load_image, save_image
+    from npstyle.images.read import load_image
+    from npstyle.images.write import save_image
     from npstyle.networks.network import Network, configure, load_network
     from npstyle.run.plan import Plan
     from npstyle.run.settings import PRESETS, Settings
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "errors": ["InputError"],
     "engine.guides": ["Region", "Source"],
-    "images.image": ["load_image", "save_image"],
+    "images.read": ["load_image"],
+    "images.write": ["save_image"],
     "engine.cpu.losses": [
         "content_loss",
         "content_loss_backward",

@@ -11,10 +11,11 @@ from unittest import mock
 
 import numpy as np
 
-from npstyle.engine import threads as backend
 from npstyle.engine.cuda.arrays import to_device, to_host
+from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import build_objective
 from npstyle.engine.passes import forward, rectified
+from npstyle.engine.threads import use_threads
 from npstyle.networks.network import Pool, Relu, accelerate, configure
 from npstyle.tiles.passes import tile_forward
 from tests.numeric import relative_error
@@ -49,7 +50,7 @@ def beside_float64(network, photo, painting, pixels, settings, fast=True):
     network = configure(network, settings.pooling, np.float32)
     if fast:
         network = accelerate(network, [*settings.content_layers, *settings.style_layers])
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         objective = build_objective(exact, photo, painting, settings)
         reference, right = objective(pixels), gates(objective, pixels)
         objective = build_objective(network, photo, painting, settings)

@@ -29,7 +29,8 @@ def as_they_are(names):
 
 
 def adding(gradients):
-    """Losses for `npstyle.engine.passes.backward`, each with a fixed derivative at its activation."""
+    """Losses for `npstyle.engine.passes.backward`, each with a fixed derivative at its
+    activation."""
 
     def loss(values):
         return lambda _, upstream: values.copy() if upstream is None else values + upstream

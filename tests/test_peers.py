@@ -9,10 +9,11 @@ torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed; pip install -e '.[peers]' to compare with it"
 )
 
-from npstyle.engine import threads as backend
+from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import build_objective
+from npstyle.engine.threads import use_threads
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import load_image
+from npstyle.images.read import load_image
 from npstyle.networks.network import accelerate, configure, load_network
 from npstyle.run.settings import PRESETS
 from tests.numeric import relative_error
@@ -34,7 +35,7 @@ def compare(network, settings, photo, painting, picture, dtype, fast=False):
         painting,
         settings,
     )
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         evaluation = ours(picture)
     loss, gradient = theirs(picture)
     return abs(evaluation.loss - loss) / loss, relative_error(evaluation.gradient, gradient)

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
+from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import build_objective, term
-from npstyle.images.image import load_image
+from npstyle.engine.threads import use_threads
+from npstyle.images.read import load_image
 from npstyle.networks.network import accelerate, load_network
 from npstyle.run.settings import PRESETS, Settings
 from npstyle.run.transfer import transfer
@@ -74,7 +75,7 @@ def test_tiles_in_float32_are_the_whole_picture_between_the_jumps_that_rounded_g
     network = accelerate(load_network(vgg19), names)
     photo, painting = (load_image(picture, 256) for picture in pictures)
     pixels = np.clip(photo + rng.normal(0, noise, photo.shape), 0, 255)
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         whole = build_objective(network, photo, painting, settings)
         tiled = TiledObjective(network, photo, painting, settings, tile=96)
         assert len(tiled.tiles) == 6

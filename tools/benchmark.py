@@ -33,11 +33,12 @@ from typing import Any
 import numpy as np
 from common import SETTINGS, WANTED, argument_parser, load_pictures, run, sizes
 
-from npstyle.engine import threads as backend
 from npstyle.engine.cpu.conv import conv2d, conv2d_backward
 from npstyle.engine.cpu.winograd import WINDOW, winograd_conv2d, winograd_conv2d_backward
+from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import Evaluation, build_objective
 from npstyle.engine.sizes import tile_count
+from npstyle.engine.threads import parallel_for, use_threads
 from npstyle.networks.network import Conv, FastConv, Network, accelerate, load_network, shapes
 from npstyle.search.optimize import optimize
 
@@ -90,7 +91,7 @@ def sgemm_rate(threads: int) -> float:
             square @ square
 
     def products() -> None:
-        backend.parallel_for(multiply, range(threads))
+        parallel_for(multiply, range(threads))
 
     return threads * 2 * 2048**3 / min(seconds(products) for _ in range(5))
 
@@ -123,7 +124,7 @@ def evaluations(
             theirs.loss(theirs.tensor(picture))
 
     def on_one_thread() -> None:
-        with backend.threads(1):
+        with use_threads(1):
             ours(picture)
 
     on_one_thread()
@@ -236,7 +237,7 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
 
     network = load_network(arguments.network)
     fast = accelerate(network, WANTED)
-    with backend.threads(arguments.threads):
+    with use_threads(arguments.threads):
         rate = sgemm_rate(arguments.threads)
         found: dict[str, Any] = {
             "machine": processor(),
@@ -304,7 +305,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cuda or cuda:N: see benchmark_gpu.py")
     parser.add_argument("--sizes", type=sizes, help="longest sides")
     parser.add_argument("--pairs", type=int, default=7, help="pairs of calls for each figure")
-    parser.add_argument("--threads", type=int, default=backend.physical_cores())
+    parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--layers", action="store_true", help="each convolution, too")
     parser.add_argument("--whole", action="store_true", help="memory and job of whole processes")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")

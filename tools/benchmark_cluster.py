@@ -12,7 +12,7 @@ import time
 import numpy as np
 from common import SETTINGS, argument_parser, load_fast, load_pictures, run
 
-from npstyle.engine import threads as backend
+from npstyle.engine.threads import use_threads
 from npstyle.tiles.cluster.cluster import connect
 from npstyle.tiles.objective import TiledObjective
 
@@ -31,7 +31,7 @@ def main() -> None:
     names = "no cluster", "1 worker", "2 workers"
     seconds: dict[str, list[float]] = {name: [] for name in names}
     gradients = {}
-    with connect("local:1") as one, connect("local:2") as two, backend.threads(1):
+    with connect("local:1") as one, connect("local:2") as two, use_threads(1):
         objectives = {
             name: TiledObjective(*given, cluster=cluster)
             for name, cluster in zip(names, (None, one, two), strict=True)

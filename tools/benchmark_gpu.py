@@ -31,11 +31,12 @@ import torch
 from common import SETTINGS, WANTED, load_pictures
 from torch_objective import Loss, evaluate, search, set_tf32, torch_objective
 
-from npstyle.engine import threads as backend
 from npstyle.engine.cuda import arrays as card
 from npstyle.engine.device import Device, find_device, on_device
+from npstyle.engine.machine import physical_cores
 from npstyle.engine.memory import run_bytes
 from npstyle.engine.objective import StyleObjective, build_objective
+from npstyle.engine.threads import use_threads
 from npstyle.networks.network import (
     Conv,
     Network,
@@ -245,7 +246,7 @@ def accuracy(network: Network, arguments: argparse.Namespace, size: int) -> dict
     """Errors of every route against plain float64 on the host, without and with its gates."""
     photo, painting = load_pictures(arguments, size)
     pixels = np.clip(photo + np.random.default_rng(0).normal(0, 20, photo.shape), 0, 255)
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         exact = build_objective(configure(network, "avg", np.float64), photo, painting, SETTINGS)
         reference, right = exact(pixels), gates(exact, pixels)
         found = {}

@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 from common import SETTINGS, WANTED, argument_parser, load_fast, run
 
-from npstyle.engine import threads as backend
 from npstyle.engine.disk import in_memory, on_disk
+from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import Evaluation, build_objective
-from npstyle.images.image import image_size, load_image
+from npstyle.engine.threads import use_threads
+from npstyle.images.read import image_size, load_image
 from npstyle.tiles.objective import TiledObjective
 from npstyle.tiles.passes import tile_cost
 
@@ -48,7 +49,7 @@ def measure(arguments: argparse.Namespace, size: int) -> dict[str, float]:
     painting = load_image(arguments.painting, arguments.painting_size)
     photo = load_image(arguments.photo, size)
     allocate = in_memory if arguments.scratch is None else on_disk(arguments.scratch)
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         objective = TiledObjective(network, photo, painting, SETTINGS, arguments.tile, allocate)
         pixels = photo
         seconds, found = timed(objective, pixels)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from npstyle.errors import InputError
-from npstyle.images.image import load_image
+from npstyle.images.read import load_image
 from npstyle.networks.network import Network, accelerate, load_network
 from npstyle.run.settings import Settings
 

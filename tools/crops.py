@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from npstyle.images.image import Pixels, image_size, load_image, resize
+from npstyle.images.pixels import Pixels
+from npstyle.images.read import image_size, load_image
+from npstyle.images.resize import resize
 
 LONGEST_SIDES = (224, 640)
 """The scales: a picture's longest side, in pixels, is drawn from these, all octaves alike."""

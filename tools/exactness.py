@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from common import SETTINGS, WANTED, argument_parser, load_pictures, run, sizes
 
-from npstyle.engine import threads as backend
+from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import build_objective
-from npstyle.images.image import resize
+from npstyle.engine.threads import use_threads
+from npstyle.images.resize import resize
 from npstyle.networks.network import Network, accelerate, configure, load_network
 
 try:
@@ -67,7 +68,7 @@ def main() -> None:
     arguments = parser.parse_args()
     network = load_network(arguments.network)
     print("               loss, worst   gradient, median and worst   with gates, worst   gates")
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         for size in arguments.sizes:
             photo, painting = load_pictures(arguments, size)
             print(f"{photo.shape[1]} x {photo.shape[0]}", flush=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import save_image
+from npstyle.images.write import save_image
 from npstyle.networks.architecture import ConvSpec, vgg_architecture
 from npstyle.networks.weights import Weights, save_weights
 

@@ -16,9 +16,11 @@ from statistics import mean, median
 
 from common import SETTINGS, WANTED, run
 
-from npstyle.engine import threads as backend
+from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import StyleObjective, build_objective, term
-from npstyle.images.image import load_image, save_image
+from npstyle.engine.threads import use_threads
+from npstyle.images.read import load_image
+from npstyle.images.write import save_image
 from npstyle.networks.network import Network, accelerate, load_network
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer
@@ -38,7 +40,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a folder to keep the pictures in")
     arguments = parser.parse_args()
     judge = accelerate(load_network(arguments.judge), WANTED)
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         own_time = seconds(judge, arguments)
         for name in arguments.networks:
             network = load_network(name)

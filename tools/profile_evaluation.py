@@ -2,8 +2,9 @@
 
     python tools/profile_evaluation.py PHOTO PAINTING --network vgg19.npz [--size 512]
 
-Each function of the engine is timed as `npstyle.engine.passes` and `npstyle.engine.objective` call it. The matrix
-products inside Winograd's convolution are not seen apart; `tools/benchmark.py` prints their floor.
+Each function of the engine is timed as `npstyle.engine.passes` and `npstyle.engine.objective` call
+it. The matrix products inside Winograd's convolution are not seen apart; `tools/benchmark.py`
+prints their floor.
 """
 
 import time
@@ -17,8 +18,9 @@ from common import SETTINGS, argument_parser, load_fast, load_pictures, run
 
 from npstyle.engine import objective as objectives
 from npstyle.engine import passes
-from npstyle.engine import threads as backend
+from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import StyleObjective, build_objective
+from npstyle.engine.threads import use_threads
 
 TIMED = {
     passes: [
@@ -76,11 +78,11 @@ def main() -> None:
     """Read the options, measure, print a table."""
     parser = argument_parser(__doc__)
     parser.add_argument("--size", type=int, default=512, help="longest side")
-    parser.add_argument("--threads", type=int, default=backend.physical_cores())
+    parser.add_argument("--threads", type=int, default=physical_cores())
     arguments = parser.parse_args()
     photo, painting = load_pictures(arguments, arguments.size)
     network = load_fast(arguments)
-    with backend.threads(arguments.threads):
+    with use_threads(arguments.threads):
         objective = build_objective(network, photo, painting, SETTINGS)
         whole, spent = profile(objective, photo, times=5)
     print(f"{photo.shape[1]} x {photo.shape[0]}: one evaluation takes {whole * 1e3:.0f} ms")

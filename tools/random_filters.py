@@ -22,12 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-from npstyle.engine import threads as backend
 from npstyle.engine.cpu.conv import conv2d
 from npstyle.engine.cpu.pooling import avg_pool2d
 from npstyle.engine.cpu.relu import relu
+from npstyle.engine.machine import physical_cores
+from npstyle.engine.threads import use_threads
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import preprocess
+from npstyle.engine.cpu.preprocessing import preprocess
 from npstyle.networks.architecture import ConvSpec, PoolSpec, vgg_architecture
 from npstyle.networks.weights import Weights, save_weights
 
@@ -46,7 +47,7 @@ def main(destination: Path) -> None:
     images = [preprocess(picture, "RGB", MEAN, SCALE, np.float64) for picture in pictures]
     tensors = {}
     channels = 3
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         for layer in vgg_architecture(BLOCKS):
             if isinstance(layer, ConvSpec):
                 filters = WIDTHS[layer.name.split("_")[0]]

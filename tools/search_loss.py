@@ -15,8 +15,9 @@ import numpy as np
 from common import SETTINGS, argument_parser, load_fast, load_pictures, run
 from scipy.optimize import Bounds, minimize
 
-from npstyle.engine import threads as backend
+from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import Evaluation, StyleObjective, build_objective
+from npstyle.engine.threads import use_threads
 from npstyle.search.box import PIXEL_MAX
 from npstyle.search.optimize import CORRECTIONS, optimize
 
@@ -69,7 +70,7 @@ def main() -> None:
         f"mirrored, {CORRECTIONS} corrections": mirrored,
     }
     print(f"{'loss after evaluations':<26}" + "".join(f"{mark:>11}" for mark in MARKS))
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         objective = build_objective(network, photo, painting, SETTINGS)
         for name, search in searches.items():
             watched = Watched(objective)

@@ -42,10 +42,11 @@ from student import (
 )
 from training_state import State, fresh_state, load_state, save_state
 
-from npstyle.engine import threads as backend
+from npstyle.engine.machine import physical_cores
 from npstyle.engine.passes import forward
+from npstyle.engine.threads import use_threads
 from npstyle.files import written_whole
-from npstyle.images.image import Pixels
+from npstyle.images.pixels import Pixels
 from npstyle.networks.network import Network, accelerate, configure, load_network
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer
@@ -113,7 +114,7 @@ def main() -> None:
     rng = np.random.default_rng(SEED)
     validation = [draw_crop(rng, left_out, CROP) for _ in range(VALIDATION_CROPS)]
     crops = [draw_crop(rng, pictures, CROP) for _ in range(START_CROPS)]
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         if arguments.state.exists():
             state = load_state(arguments.state)
             print(f"goes on from {arguments.state}, step {state.step}")

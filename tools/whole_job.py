@@ -21,7 +21,8 @@ import numpy as np
 from common import run
 
 from npstyle.engine.objective import Evaluation
-from npstyle.images.image import load_image, save_image
+from npstyle.images.read import load_image
+from npstyle.images.write import save_image
 from npstyle.networks.network import load_network
 from npstyle.run.settings import Precision, Settings
 from npstyle.run.transfer import transfer

@@ -51,7 +51,7 @@ def batch(
     and file names are relative to the list. A CSV file has the names in its first line.
     """
     from npstyle.cli.console import print_device
-    from npstyle.engine.threads import thread_count
+    from npstyle.engine.machine import thread_count
     from npstyle.run.batch import read_jobs
     from npstyle.run.strategy import choose_device, parse_limits
 

@@ -75,7 +75,8 @@ def gradcheck(
     """
     from npstyle.cli import console
     from npstyle.engine.device import find_device, on_device
-    from npstyle.engine.threads import physical_cores, threads
+    from npstyle.engine.machine import physical_cores
+    from npstyle.engine.threads import use_threads
     from npstyle.run import plots
 
     if plot is not None:
@@ -95,7 +96,7 @@ def gradcheck(
         console.print_device(place)
     display = console.ReportTable(silent=as_json)
     reports: list[Report] = []
-    with on_device(place), threads(physical_cores()):
+    with on_device(place), use_threads(physical_cores()):
         numbers = (size, samples, directions)
         for report in _reports(target, network, numbers, shape, seed, place.is_gpu):
             reports.append(report)

@@ -69,7 +69,7 @@ def demo(
     """Draw a landscape and a painting by formula, and render one in the style of the other."""
     from npstyle.cli.run import run_and_save
     from npstyle.images.formula import draw_painting, draw_photo
-    from npstyle.images.image import save_image
+    from npstyle.images.write import save_image
     from npstyle.run.pictures import Pictures
     from npstyle.run.settings import Settings
 
@@ -88,7 +88,7 @@ def demo(
 @app.command()
 def info(picture: Annotated[Path, typer.Argument(help="A picture that npstyle wrote.")]) -> None:
     """Print the settings and the final loss that a picture was made with."""
-    from npstyle.images.image import read_settings
+    from npstyle.images.read import read_settings
 
     console.print_table(read_settings(picture))
 

@@ -11,7 +11,7 @@ import typer
 
 from npstyle.cli import console
 from npstyle.files import check_destination
-from npstyle.images.image import check_output, save_image
+from npstyle.images.write import check_output, save_image
 from npstyle.networks.network import load_network
 from npstyle.run.checkpoint import identity, load_checkpoint, save_checkpoint
 from npstyle.run.pictures import Pictures, check_pictures

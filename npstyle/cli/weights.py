@@ -120,11 +120,9 @@ def weights_normalize(
 
     [bold]npstyle weights normalize vgg19 weights/vgg19_normalized.npz pictures/*.jpg[/bold]
     """
-    from npstyle.engine import threads as backend
     from npstyle.files import check_destination
-    from npstyle.images.image import image_size, load_image
-    from npstyle.networks.network import network_from_weights
-    from npstyle.networks.normalize import check_normalized, mean_activations, normalize
+    from npstyle.images.read import image_size, load_image
+    from npstyle.networks.normalize import check_normalized, filter_means, normalize
     from npstyle.networks.verify import with_check
     from npstyle.networks.weights import SUFFIXES, find_weights, load_weights, save_weights
 
@@ -143,10 +141,9 @@ def weights_normalize(
                 print(f"{k}/{len(images)}  {path}", flush=True)
             yield pixels
 
-    with backend.threads(backend.physical_cores()):
-        means = mean_activations(network_from_weights(weights), pictures())
-        normalized = normalize(weights, means)
-        worst = check_normalized(weights, normalized, means, load(images[0]))
+    means = filter_means(weights, pictures())
+    normalized = normalize(weights, means)
+    worst = check_normalized(weights, normalized, means, load(images[0]))
     save_weights(destination, with_check(normalized) if weights.check else normalized)
     if not quiet:
         silent = sum(int((mean == 0).sum()) for mean in means.values())

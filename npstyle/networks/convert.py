@@ -1,9 +1,9 @@
 """Other programs' files of weights, brought to npstyle's `.npz`.
 
 The format is recognised by a file's first bytes, not by its name, and read by a chapter of
-`npstyle.networks.formats`. Here the convolutions that it found are checked against VGG's architectures. The
-order of the colours, mean and scale go into the `.npz` with them, so that a picture gives the same
-activations as it does in the program that the file comes from.
+`npstyle.networks.formats`. Here the convolutions that it found are checked against VGG's
+architectures. The order of the colours, mean and scale go into the `.npz` with them, so that a
+picture gives the same activations as it does in the program that the file comes from.
 """
 
 import hashlib

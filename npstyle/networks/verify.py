@@ -1,36 +1,35 @@
-"""Whether a file of weights still gives the activations that it gave when it was made.
+"""Check that a file of weights still gives the activations that it gave when it was made.
 
-When a file is made, the mean activation of every convolution of one generated picture goes into its
-`meta`, computed in float64. `verify` computes them again: equal figures mean that the numbers, the
-architecture and the preparation of pictures are those of that day, and that the kernels compute the
-same on this machine.
+The `meta` of a file stores the mean activation of every convolution for one generated picture,
+computed in float64 when the file was made. `npstyle weights verify` computes these figures again.
+If they agree, the numbers, the architecture and the preprocessing are the original ones, and
+this machine computes the same results.
 
-The picture is three plane waves per colour, drawn by a formula, so that it is the same everywhere.
+A formula gives the picture, three plane waves per colour, so it is the same on every machine.
 """
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npstyle.errors import InputError
-from npstyle.networks.network import Conv, configure, network_from_weights
-from npstyle.networks.normalize import look
+from npstyle.images.pixels import Pixels
+from npstyle.networks.activations import activations
+from npstyle.networks.architecture import ConvSpec
+from npstyle.networks.network import configure, network_from_weights
 from npstyle.networks.weights import Weights
 
-Array = NDArray[Any]
-
 SIZE = (48, 64)
-"""Height and width of the picture."""
+"""Height and width of the picture in pixels."""
 
 TOLERANCE = 1e-6
-"""Relative difference that rounding may make; in float64 it makes far less."""
+"""Largest relative difference between a stored and a recomputed figure. Rounding in float64 causes
+much smaller ones."""
 
 
-def draw_picture() -> Array:
-    """The picture (height, width, 3), float64, 0..255."""
+def draw_picture() -> Pixels:
+    """Draw the picture: float64 array (height, width, 3), RGB, 0..255."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float64)
     colors = [
         np.sin(x / (2 + k) + y / 7) + np.sin(x / 9 - y / (3 + k)) + np.sin((x + y) / (1.5 + k) + k)
@@ -39,8 +38,10 @@ def draw_picture() -> Array:
     return 127.5 + 42.5 * np.stack(colors, axis=2)
 
 
-def mean_activations(weights: Weights) -> dict[str, float]:
-    """Mean activation of the picture at every convolution, in float64 with average pooling.
+def layer_means(weights: Weights) -> dict[str, float]:
+    """Mean activation of every convolution for the picture, in float64 with average pooling.
+
+    A convolution without a ReLU behind it is left out.
 
     Returns
     -------
@@ -49,26 +50,27 @@ def mean_activations(weights: Weights) -> dict[str, float]:
     Raises
     ------
     InputError
-        If the network makes nothing of a picture of this size.
+        If the picture is too small for the network.
     """
     network = configure(network_from_weights(weights), "avg", np.float64)
-    names = [layer.name for layer in network.layers if isinstance(layer, Conv)]
-    wanted = [name for name in names if name in network.activations().values()]
-    return look(network, draw_picture(), wanted, lambda F: float(F.mean()))
+    known = network.activations().values()
+    convolutions = [spec.name for spec in weights.layers if isinstance(spec, ConvSpec)]
+    names = [name for name in convolutions if name in known]
+    return {name: float(F.mean()) for name, F in activations(network, draw_picture(), names)}
 
 
 def with_check(weights: Weights) -> Weights:
-    """The same weights, with the figures that `check_activations` compares."""
-    return replace(weights, check=mean_activations(weights))
+    """Add the figures that `check_activations` compares."""
+    return replace(weights, check=layer_means(weights))
 
 
 def check_activations(path: Path, weights: Weights) -> dict[str, tuple[float, float]]:
-    """Compute the figures again.
+    """Compute the figures again and compare them with the stored ones.
 
     Parameters
     ----------
     path : Path
-        For messages.
+        The file, for messages.
     weights : Weights
 
     Returns
@@ -78,19 +80,19 @@ def check_activations(path: Path, weights: Weights) -> dict[str, tuple[float, fl
     Raises
     ------
     InputError
-        If the file stores no figures, or one of them is another now.
+        If the file stores no figures, or one of them differs by more than `TOLERANCE`.
     """
     if not weights.check:
         raise InputError(
-            f"{path}: stores no activations to compare with (it was made by an older version or "
-            "another program); convert it anew to have them"
+            f"{path}: stores no activations to compare with, because an older version or another "
+            "program made it; convert it again to add them"
         )
-    found = mean_activations(weights)
+    found = layer_means(weights)
     pairs = {name: (stored, found.get(name, np.nan)) for name, stored in weights.check.items()}
     for name, (stored, now) in pairs.items():
         if not abs(now - stored) <= TOLERANCE * abs(stored):
             raise InputError(
-                f"{path}: the mean activation of {name} is {now:.9g} and was {stored:.9g} when the "
-                "file was made: its numbers have been changed; convert or fetch it anew"
+                f"{path}: the mean activation of {name} is {now:.9g}, but it was {stored:.9g} when "
+                "the file was made, so its numbers have changed; convert or fetch it again"
             )
     return pairs

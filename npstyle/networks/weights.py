@@ -1,6 +1,6 @@
 """Files of weights: one `.npz` per network, read without trusting it.
 
-The archive holds, per convolution, `conv1_1.kernel` (out, in, kernel height, kernel width) and
+The archive holds, per convolution, `conv1_1.weight` (out, in, kernel height, kernel width) and
 `conv1_1.bias` (out,), in float16, float32 or float64, and `meta`, a JSON text as a 0-d array:
 
     format          1
@@ -64,7 +64,7 @@ class Weights:
     layers : tuple of LayerSpec
         The architecture, in order.
     tensors : dict of arrays
-        "conv1_1.kernel" (out, in, kernel height, kernel width) and "conv1_1.bias" (out,), ...
+        "conv1_1.weight" (out, in, kernel height, kernel width) and "conv1_1.bias" (out,), ...
     channel_order : "RGB" or "BGR"
     mean, scale : three floats
         Network input = (pixels 0..255 in `channel_order` - mean) * scale.

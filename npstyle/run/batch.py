@@ -25,12 +25,14 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, get_args
 
+from npstyle.engine.losses import Scaling
 from npstyle.errors import InputError
 from npstyle.images.color import Color
-from npstyle.images.image import check_output, save_image
-from npstyle.networks.network import Network, PaddingMode, Pooling, load_network
+from npstyle.images.write import check_output, save_image
+from npstyle.maths.network import PaddingMode, Pooling
+from npstyle.networks.network import Network, load_network
 from npstyle.run.pictures import Pictures
-from npstyle.run.settings import PRESETS, Optimizer, Precision, Scaling, Settings, parse_layers
+from npstyle.run.settings import PRESETS, Optimizer, Precision, Settings, parse_layers
 from npstyle.run.strategy import MemoryLimits
 from npstyle.run.transfer import transfer_pictures
 

@@ -18,7 +18,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from npstyle.errors import InputError
 from npstyle.files import written_whole
-from npstyle.images.image import fit_size, image_size, load_image, read_settings, save_image
+from npstyle.images.read import image_size, load_image, read_settings
+from npstyle.images.resize import fit_size
+from npstyle.images.write import save_image
 from npstyle.networks.network import Network
 from npstyle.run.checkpoint import identity
 from npstyle.run.experiments import CONTENT_ROW, STYLE_ROW, reconstruction, texture

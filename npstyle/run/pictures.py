@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from npstyle.engine.guides import Region, Source
 from npstyle.errors import InputError
 from npstyle.images.color import grey, luminance, match_colors, match_luminance
-from npstyle.images.image import fit_size, image_size, load_image, resize
+from npstyle.images.read import image_size, load_image
+from npstyle.images.resize import fit_size, resize
 from npstyle.run.settings import Settings
 
 Array = NDArray[Any]

@@ -1,22 +1,22 @@
-"""What a run is about to do: where, how large, with how much memory, and whether that is there."""
+"""What a run is about to do: on which device, at which sizes, and with how much memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from npstyle.engine import threads as backend
-from npstyle.engine.device import CPU, TENSOR_CORES, Device, free_memory, held_memory
-from npstyle.errors import InputError
-from npstyle.images.image import fit_size
-from npstyle.networks.network import (
-    Network,
-    accelerate,
-    configure,
-    load_network,
-    shapes,
-    to_device,
-    to_tensor_cores,
+from npstyle.engine.bind import BoundNetwork, Route, bind
+from npstyle.engine.device import (
+    CPU,
+    TENSOR_CORES,
+    Device,
+    engine_of,
+    free_memory,
+    held_memory,
 )
+from npstyle.engine.machine import thread_count
+from npstyle.errors import InputError
+from npstyle.images.resize import fit_size
+from npstyle.networks.network import Network, configure, load_network, shapes
 from npstyle.run.pictures import Size, painting_size
 from npstyle.run.settings import Settings
 from npstyle.run.strategy import (
@@ -35,20 +35,20 @@ class Plan:
 
     Attributes
     ----------
-    network : Network
+    bound : BoundNetwork
     settings : Settings
     photo_sizes : tuple of (height, width)
         At each scale; the last is the result's.
     painting_sizes : tuple of (height, width)
-        Each painting's at the last scale.
+        Of each painting at the last scale.
     threads : int
     strategies : tuple of Strategy
-        How each scale is worked on.
+        How each scale is computed.
     device : Device
     limits : MemoryLimits
     """
 
-    network: Network
+    bound: BoundNetwork
     settings: Settings
     photo_sizes: tuple[Size, ...]
     painting_sizes: tuple[Size, ...]
@@ -58,8 +58,13 @@ class Plan:
     limits: MemoryLimits = field(default_factory=MemoryLimits)
 
     @property
+    def network(self) -> Network:
+        """The network's name and shapes."""
+        return self.bound.network
+
+    @property
     def memory(self) -> int:
-        """Bytes, of the device's, that the run will take on top of what the process holds now."""
+        """Memory of the device that the run takes beyond what the process holds now, in bytes."""
         return max(strategy.memory for strategy in self.strategies)
 
     @property
@@ -68,24 +73,32 @@ class Plan:
         return self.memory + held_memory(self.device)
 
 
-def prepared(network: Network | str | Path | None, settings: Settings, device: Device) -> Network:
-    """Load a network if it is not loaded yet, and set it up as the settings ask for."""
+def prepared(
+    network: Network | str | Path | None, settings: Settings, device: Device
+) -> BoundNetwork:
+    """Load a network if it is not loaded yet, and bind it as the settings ask.
+
+    Raises
+    ------
+    InputError
+        If the network cannot be loaded, or the device lacks the precision that is asked for.
+    """
     if not isinstance(network, Network):
         network = load_network(network)
     network = configure(network, settings.pooling, settings.dtype, settings.padding)
     wanted = [*settings.content_layers, *settings.style_layers]
+    route: Route = "plain"
     if settings.precision != "float32":
         _check_tensor_cores(settings.precision, device)
-        network = to_tensor_cores(network, wanted, settings.precision)
-    if device.is_gpu:
-        network = to_device(network)
-    if settings.dtype == settings.precision == "float32" and not settings.exact:
-        network = accelerate(network, wanted)
-    return network
+        route = settings.precision
+    elif settings.dtype == "float32" and not settings.exact:
+        route = "fast"
+    depth = wanted if route != "plain" else None
+    return bind(network, depth, engine=engine_of(device), route=route)
 
 
 def _check_tensor_cores(precision: str, device: Device) -> None:
-    """Raise InputError if the device has none that the kernels know."""
+    """Raise InputError if the device has no tensor cores that the kernels can use."""
     if not device.is_gpu:
         reason = f", and there is none: {device.missing}" if device.missing else ""
         raise InputError(
@@ -99,7 +112,7 @@ def _check_tensor_cores(precision: str, device: Device) -> None:
 
 
 def make_plan(
-    network: Network,
+    bound: BoundNetwork,
     settings: Settings,
     photo: Size,
     paintings: Sequence[Size],
@@ -107,19 +120,19 @@ def make_plan(
     device: Device = CPU,
     limits: MemoryLimits | None = None,
 ) -> Plan:
-    """Count sizes and memory of a run; check that the pictures reach every layer.
+    """Predict the sizes and the memory of a run; check that the pictures reach every layer.
 
     Parameters
     ----------
-    network : Network
+    bound : BoundNetwork
     settings : Settings
     photo : (height, width)
         Before scaling.
     paintings : sequence of (height, width)
     threads : int, optional
-        One per physical core if not given.
+        One per physical core by default.
     device : Device
-        Where the network is.
+        The network's.
     limits : MemoryLimits, optional
 
     Raises
@@ -127,58 +140,61 @@ def make_plan(
     InputError
         If a layer is unknown or a picture too small for it, or no tile fits.
     """
-    threads, limits = backend.thread_count(threads), limits or MemoryLimits()
+    threads, limits = thread_count(threads), limits or MemoryLimits()
     photo_sizes = tuple(fit_size(*photo, size) for size in settings.scale_sizes())
     painting_sizes = [
         tuple(painting_size(painting, size, settings) for painting in paintings)
         for size in settings.scale_sizes()
     ]
     for photo_size, own_sizes in zip(photo_sizes, painting_sizes, strict=True):
-        shapes(network, [*settings.content_layers, *settings.style_layers], *photo_size)
+        shapes(bound.network, [*settings.content_layers, *settings.style_layers], *photo_size)
         for own_size in own_sizes:
-            shapes(network, settings.style_layers, *own_size)
+            shapes(bound.network, settings.style_layers, *own_size)
+    scales = list(zip(photo_sizes, painting_sizes, strict=True))
     if device.is_gpu:
         if isinstance(limits.tile, int) or limits.cluster is not None:
-            raise InputError(
-                "--tile: tiles are run by NumPy only; use --device cpu, or leave it out"
-            )
-        strategies = tuple(
-            _on_gpu(network, settings, *sizes, threads)
-            for sizes in zip(photo_sizes, painting_sizes, strict=True)
-        )
+            raise InputError("--tile: tiles run on the CPU only; use --device cpu, or leave it out")
+        strategies = tuple(_on_gpu(bound, settings, *sizes, threads) for sizes in scales)
     else:
         memory = _allowed(device, limits, SHARE)
         strategies = tuple(
-            choose_strategy(network, settings, *sizes, threads, limits, memory)
-            for sizes in zip(photo_sizes, painting_sizes, strict=True)
+            choose_strategy(bound, settings, *sizes, threads, limits, memory) for sizes in scales
         )
     return Plan(
-        network, settings, photo_sizes, painting_sizes[-1], threads, strategies, device, limits
+        bound, settings, photo_sizes, painting_sizes[-1], threads, strategies, device, limits
     )
 
 
 def _on_gpu(
-    network: Network, settings: Settings, photo: Size, paintings: Sequence[Size], threads: int
+    bound: BoundNetwork, settings: Settings, photo: Size, paintings: Sequence[Size], threads: int
 ) -> Strategy:
-    """The one way that a card knows."""
+    """The only strategy on a GPU: the whole picture at once."""
     vectors = vectors_held(settings.optimizer, settings.iterations, on_gpu=True)
-    return Strategy(None, None, whole_bytes(network, settings, photo, paintings, threads, vectors))
+    return Strategy(None, None, whole_bytes(bound, settings, photo, paintings, threads, vectors))
 
 
 def _allowed(device: Device, limits: MemoryLimits, share: float = 1.0) -> int:
-    """Bytes that a run may take on top of what the process holds; a share of what is free."""
+    """Bytes that a run may take beyond what the process holds: the limit, or a share of the free.
+
+    Parameters
+    ----------
+    device : Device
+    limits : MemoryLimits
+    share : float
+        Of the free memory, where no limit is set.
+    """
     if limits.memory is not None:
         return limits.memory - held_memory(device)
     return int(share * free_memory(device))
 
 
 def check_memory(plan: Plan) -> None:
-    """Raise InputError, naming a size that strategies, if the plan needs more memory than there is."""
+    """Raise InputError, naming a size that fits, if the plan needs more memory than there is."""
     free = _allowed(plan.device, plan.limits)
     if plan.memory <= free:
         return
     needs = (
-        f"the run needs {plan.memory / 1e9:.2f} GB of {_whose_memory(plan.device)} "
+        f"the run needs {plan.memory / 1e9:.2f} GB of {_memory_of(plan.device)} "
         f"and {max(0, free) / 1e9:.2f} GB are"
     )
     if plan.limits.memory is not None:
@@ -196,28 +212,28 @@ def check_memory(plan: Plan) -> None:
 
 
 def out_of_memory(plan: Plan | None, device: Device) -> str:
-    """What to say where memory ran out all the same."""
+    """Return the sentence for a run whose memory ran out although it should have sufficed."""
     if plan is None:
-        return f"--device {device}: {_whose_memory(device)} does not hold the network; free some"
+        return f"--device {device}: {_memory_of(device)} does not hold the network; free some"
     return (
-        f"--size {plan.settings.scale_sizes()[-1]}: {_whose_memory(device)} ran out, though the "
+        f"--size {plan.settings.scale_sizes()[-1]}: {_memory_of(device)} ran out, though the "
         f"run was to need {plan.memory / 1e9:.2f} GB; {_mend(plan, plan.memory * 3 // 4)}"
     )
 
 
-def _whose_memory(device: Device) -> str:
+def _memory_of(device: Device) -> str:
     return "the GPU's memory" if device.is_gpu else "memory"
 
 
 def _mend(plan: Plan, free: int) -> str:
-    """What to do about a plan that needs more memory than this."""
+    """Advice for a plan that needs more memory than this."""
     size, smaller = plan.settings.scale_sizes()[-1], plan
     try:
         while smaller.memory > free:
             size = size * 31 // 32
             settings = replace(plan.settings, size=size, scales=(size,))
             smaller = make_plan(
-                plan.network,
+                plan.bound,
                 settings,
                 plan.photo_sizes[-1],
                 plan.painting_sizes,

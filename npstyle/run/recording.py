@@ -10,7 +10,8 @@ from PIL import Image
 
 from npstyle.errors import InputError
 from npstyle.files import check_destination, written_whole
-from npstyle.images.image import resize, save_image
+from npstyle.images.resize import resize
+from npstyle.images.write import save_image
 from npstyle.search.optimize import Progress
 
 FRAMES = 50

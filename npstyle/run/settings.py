@@ -40,9 +40,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
+from npstyle.engine.losses import Losses, Scaling
 from npstyle.errors import InputError
 from npstyle.images.color import Color
-from npstyle.networks.network import PaddingMode, Pooling
+from npstyle.maths.network import PaddingMode, Pooling
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 """The five style layers of the paper's Figure 2."""
@@ -59,7 +60,6 @@ SINGLE_SCALE = 512
 SMALLEST_SCALE = 256
 """The coarsest of the scales that are chosen for the user."""
 
-Scaling = Literal["means", "sums"]
 Optimizer = Literal["lbfgs", "adam"]
 Precision = Literal["float32", "tf32", "fp16"]
 
@@ -180,6 +180,17 @@ class Settings:
             if not self.scales or not rises:
                 listed = ",".join(map(str, self.scales))
                 raise InputError(f"--scales {listed}: give rising sizes, such as 256,512,1024")
+
+    def losses(self) -> Losses:
+        """Return where the losses sit, and how much each counts."""
+        return Losses(
+            content_layers=self.content_layers,
+            style_layers=self.style_layers,
+            content_weight=self.content_weight,
+            style_weight=self.style_weight,
+            tv_weight=self.tv_weight,
+            scaling=self.scaling,
+        )
 
     def scale_sizes(self) -> tuple[int, ...]:
         """The longest side at each scale, from coarse to fine."""

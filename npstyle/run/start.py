@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.images.color import with_statistics
-from npstyle.images.image import load_image, resize
+from npstyle.images.read import load_image
+from npstyle.images.resize import resize
 from npstyle.run.settings import Settings
 from npstyle.search.box import PIXEL_MAX
 

@@ -8,8 +8,8 @@ rounding (tiles, float32 history) or to what a search with fewer history finds:
 3. tiles of 512 pixels or more, as large as can be, with ten, five or three history in float32,
 4. smaller tiles and three history.
 
-With a folder for scratch, the history and the content's targets are files there, and take no memory.
-Adam, which nobody is given who did not ask for it, goes from the whole picture to tiles.
+With a folder for scratch, the history and the content's targets are files there, and take no
+memory. Adam, which nobody is given who did not ask for it, goes from the whole picture to tiles.
 """
 
 import math
@@ -19,21 +19,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from npstyle.engine import cpu
+from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.device import Device, find_device
 from npstyle.engine.disk import on_disk
 from npstyle.engine.memory import (
-    largest_tile,
-    run_bytes,
+    content_bytes,
+    evaluation_bytes,
+    forward_bytes,
+    guides_bytes,
     strips_bytes,
-    targets_bytes,
-    tile_bytes,
     with_gaps,
 )
 from npstyle.errors import InputError
-from npstyle.networks.network import Network, shapes
 from npstyle.run.settings import Settings
 from npstyle.search.optimize import CORRECTIONS, history_bytes, vectors_held
 from npstyle.tiles.cut import cell
+from npstyle.tiles.memory import largest_tile, tile_bytes
 from npstyle.tiles.passes import tile_cost
 
 Size = tuple[int, int]
@@ -70,7 +72,8 @@ class MemoryLimits:
     scratch : Path, optional
         A folder for arrays that are as large as the picture.
     cluster : str, optional
-        Address of a cluster that the tiles are given to; see `npstyle.tiles.cluster.cluster.connect`.
+        Address of a cluster that the tiles are given to; see
+        `npstyle.tiles.cluster.cluster.connect`.
     """
 
     tile: TileChoice = "auto"
@@ -141,7 +144,7 @@ def choose_device(device: str, limits: MemoryLimits) -> Device:
 
 
 def choose_strategy(
-    network: Network,
+    bound: BoundNetwork,
     settings: Settings,
     photo: Size,
     paintings: Sequence[Size],
@@ -153,7 +156,7 @@ def choose_strategy(
 
     Parameters
     ----------
-    network : Network
+    bound : BoundNetwork
         On the CPU.
     settings : Settings
     photo : (height, width)
@@ -175,7 +178,7 @@ def choose_strategy(
     InputError
         If a tile is asked for that is too small, or a network that cannot be cut.
     """
-    ways = _ways(network, settings, photo, paintings, threads, limits, memory)
+    ways = _ways(bound, settings, photo, paintings, threads, limits, memory)
     found = next(ways)
     for other in ways:
         if found.memory <= memory:
@@ -184,11 +187,11 @@ def choose_strategy(
     if found.tile is None or found.memory > memory:
         return found
     content, style = settings.content_layers, settings.style_layers
-    return replace(found, cost=tile_cost(network, content, style, photo, found.tile))
+    return replace(found, cost=tile_cost(bound, content, style, photo, found.tile))
 
 
 def _ways(
-    network: Network,
+    bound: BoundNetwork,
     settings: Settings,
     photo: Size,
     paintings: Sequence[Size],
@@ -198,11 +201,11 @@ def _ways(
 ) -> Iterator[Strategy]:
     """All ways, the best first."""
     wanted = [*settings.content_layers, *settings.style_layers]
-    strips = threads * strips_bytes(network, wanted, photo)
+    strips = threads * strips_bytes(bound, wanted, photo)
     lean = settings.optimizer == "lbfgs"
     picture = photo[0] * photo[1] * 3 * 8
-    targets = 0 if limits.cluster else targets_bytes(network, settings, photo)
-    guides = _guides_bytes(network, settings, photo) * len(paintings)
+    targets = 0 if limits.cluster else content_bytes(bound, settings.content_layers, photo)
+    guides = guides_bytes(bound, settings.style_layers, photo) * len(paintings)
 
     def held(history: int | None) -> tuple[int, int]:
         """Vectors that the search holds, and bytes of its float32 history."""
@@ -220,13 +223,13 @@ def _ways(
 
     def whole(history: int | None) -> Strategy:
         vectors, kept = held(history)
-        needed = whole_bytes(network, settings, photo, paintings, threads, vectors)
+        needed = whole_bytes(bound, settings, photo, paintings, threads, vectors)
         return Strategy(None, history, *placed(needed, kept))
 
     def tiled(history: int | None, tile: int) -> Strategy:
         needed, disk = search(history)
         needed += strips + max(
-            with_gaps(tile_bytes(network, layers, size, tile))
+            with_gaps(tile_bytes(bound, layers, size, tile))
             for layers, size in _cuts(settings, photo, paintings)
         )
         return Strategy(tile, history, needed, disk)
@@ -234,10 +237,10 @@ def _ways(
     def largest(history: int | None) -> int:
         """The largest tile that fits; the smallest that is chosen if none does."""
         left = memory - search(history)[0] - strips
-        smallest = max(SMALLEST_TILE, cell(network, wanted))
+        smallest = max(SMALLEST_TILE, cell(bound.network, wanted))
         try:
             found = min(
-                largest_tile(network, layers, size, left)
+                largest_tile(bound, layers, size, left)
                 for layers, size in _cuts(settings, photo, paintings)
             )
         except InputError:
@@ -269,7 +272,7 @@ def _ways(
 
 
 def whole_bytes(
-    network: Network,
+    bound: BoundNetwork,
     settings: Settings,
     photo: Size,
     paintings: Sequence[Size],
@@ -278,9 +281,46 @@ def whole_bytes(
 ) -> int:
     """Memory of a run in one piece, the largest painting's: `run_bytes` for all of them."""
     return max(
-        run_bytes(network, settings, photo, painting, threads, vectors)
+        run_bytes(bound, settings, photo, painting, threads, vectors)
         for painting in paintings or ((0, 0),)
     )
+
+
+def run_bytes(
+    bound: BoundNetwork,
+    settings: Settings,
+    photo: Size,
+    painting: Size,
+    threads: int,
+    vectors: int,
+) -> int:
+    """Predict the memory that a run in one piece adds to what the process holds, in bytes.
+
+    On a GPU it is the GPU's memory. CuPy's pool cannot use every gap between arrays; a quarter is
+    added for that.
+
+    Parameters
+    ----------
+    bound : BoundNetwork
+        Network and pictures are loaded already; they are not counted.
+    settings : Settings
+    photo, painting : (height, width)
+        Sizes after scaling.
+    threads : int
+        Worker threads, each with a workspace.
+    vectors : int
+        float64 pictures that the search holds, `npstyle.search.optimize.vectors_held`.
+    """
+    style = settings.style_layers
+    wanted = [*settings.content_layers, *style]
+    targets = content_bytes(bound, settings.content_layers, photo)
+    search = vectors * photo[0] * photo[1] * 3 * 8
+    evaluation = evaluation_bytes(bound, wanted, photo)
+    painted = forward_bytes(bound, style, painting)
+    if bound.engine is not cpu:
+        return targets + search + with_gaps(max(painted, evaluation))
+    peak = max(painted, targets + search + evaluation)
+    return peak + threads * strips_bytes(bound, wanted, photo)
 
 
 def _cuts(
@@ -289,10 +329,3 @@ def _cuts(
     """What is cut into tiles: the photo for all layers, the paintings for those of style."""
     style = list(settings.style_layers)
     return [([*settings.content_layers, *style], photo), *((style, size) for size in paintings)]
-
-
-def _guides_bytes(network: Network, settings: Settings, photo: Size) -> int:
-    """Memory of one region's weights of the positions."""
-    outputs = shapes(network, settings.style_layers, *photo)
-    values = (math.prod(outputs[network.depth(name)][1][:2]) for name in settings.style_layers)
-    return sum(values) * network.dtype.itemsize

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.engine import threads as backend
-from npstyle.engine.cuda import arrays as card
 from npstyle.engine.device import on_device
 from npstyle.engine.disk import in_memory, on_disk
-from npstyle.engine.objective import build_objective
+from npstyle.engine.losses import Losses
+from npstyle.engine.machine import release_memory
+from npstyle.engine.objective import StyleObjective
+from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.images.color import put_back_chroma
-from npstyle.images.image import resize
+from npstyle.images.resize import resize
 from npstyle.networks.network import Network
 from npstyle.run.pictures import Picture, Pictures, check_pictures, load_scale
 from npstyle.run.plan import Plan, check_memory, make_plan, out_of_memory, prepared
@@ -45,17 +46,20 @@ class State:
     iteration : int
         Steps taken at this scale.
     current : array (height, width, 3), 0..255
-        The picture that is being moved, where the search has it: maybe on a GPU.
+        The current image, on the device of the search.
+    to_host : callable
+        Copies it to the host.
     """
 
     scale: int
     iteration: int
     current: Array
+    to_host: Callable[[Array], Array] = np.asarray
 
     @property
     def image(self) -> Array:
-        """The picture that is being moved, on the host."""
-        return card.to_host(self.current)
+        """The current image on the host."""
+        return self.to_host(self.current)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Transfer:
         how the search ended.
     record : dict
         Every setting, the network's name and hash, the version and the figures of the run, ready
-        for `npstyle.images.image.save_image`.
+        for `npstyle.images.write.save_image`.
     """
 
     result: Result
@@ -104,17 +108,20 @@ def transfer(
     content_masks, style_masks : sequences of the same, optional
         See `Pictures`. All are scaled as `settings` says.
     network : Network, path or name, optional
-        See `npstyle.networks.network.load_network`. Its pooling and precision are set by `settings`.
+        See `npstyle.networks.network.load_network`. Its pooling and precision are set by
+        `settings`.
     settings : Settings, optional
         The preset `gatys` if not given; see `npstyle.run.settings`.
     threads : int, optional
         Worker threads; one per physical core if not given.
     device : "auto", "cpu", "cuda" or "cuda:N"
-        Where to compute; see `npstyle.engine.device.find_device`. What the search moves stays there.
+        Where to compute; see `npstyle.engine.device.find_device`. What the search moves stays
+        there.
     tile : "auto", "off" or int
         Longest side of a tile in pixels; "auto": tiles where the whole picture does not fit.
     memory : int or str, optional
-        Peak memory that the process may reach, in bytes or such as "4GB"; see `npstyle.run.strategy`.
+        Peak memory that the process may reach, in bytes or such as "4GB"; see
+        `npstyle.run.strategy`.
     scratch : Path, optional
         A folder for arrays that are as large as the picture.
     cluster : str, optional
@@ -175,7 +182,7 @@ def transfer_pictures(
     keep: Callable[[State], None] | None = None,
 ) -> Transfer:
     """As `transfer`, with everything that it looks at in one."""
-    backend.give_memory_back()
+    release_memory()
     sizes = check_pictures(pictures, settings)
     limits = limits or MemoryLimits()
     found = choose_device(device, limits)
@@ -187,7 +194,7 @@ def transfer_pictures(
             if announce is not None:
                 announce(plan)
             check_memory(plan)
-            with _connected(limits.cluster) as cluster, backend.threads(plan.threads):
+            with _connected(limits.cluster) as cluster, use_threads(plan.threads):
                 result = _run_scales(plan, pictures, cluster, state, callback, keep)
     except MemoryError as error:
         raise InputError(out_of_memory(plan, found)) from error
@@ -218,7 +225,7 @@ def _run_scales(
     steps = plan.settings.scale_steps()
     now = state or State(0, 0, np.empty(0))  # an empty picture: there is none yet
     if now.iteration >= steps[now.scale] and now.scale + 1 < len(steps):
-        now = State(now.scale + 1, 0, now.current)
+        now = State(now.scale + 1, 0, now.current, now.to_host)
     counted = sum(steps[: now.scale]) + now.iteration, 0
     result: Result | None = None
     try:
@@ -258,7 +265,7 @@ def _search(
     def report(progress: Progress) -> None:
         if keep is not None:
             taken = start.iteration + progress.iteration
-            keep(State(start.scale, taken, progress.current))
+            keep(State(start.scale, taken, progress.current, plan.bound.engine.to_host))
         if callback is not None:
             whole = replace(
                 progress,
@@ -276,13 +283,12 @@ def _search(
     allocate = in_memory if plan.limits.scratch is None else on_disk(plan.limits.scratch)
     objective: Objective
     if strategy.tile is None:
-        objective = build_objective(plan.network, photo, regions, _weighed(plan))
+        objective = StyleObjective(plan.bound, photo, regions, _losses(plan))
     else:
         objective = TiledObjective(
-            plan.network, photo, regions, _weighed(plan), strategy.tile, allocate, cluster
+            plan.bound, photo, regions, _losses(plan), strategy.tile, allocate, cluster
         )
-    if plan.device.is_gpu:
-        image = card.to_device(image, np.float64)
+    image = plan.bound.engine.place(image, np.float64)
     del photo, color_photo, regions  # the objective has taken what it needs
     found = optimize(
         objective,
@@ -302,12 +308,12 @@ def _search(
     return shown, found.image
 
 
-def _weighed(plan: Plan) -> Settings:
-    """The settings, with the style weight brought to a network of mean activation 1."""
-    settings = plan.settings
-    if plan.network.normalized and settings.scaling == "means":
-        return replace(settings, style_weight=settings.style_weight * NORMALIZED_STYLE_FACTOR)
-    return settings
+def _losses(plan: Plan) -> Losses:
+    """The losses, with the style weight adapted to a network of mean activation 1."""
+    losses = plan.settings.losses()
+    if plan.network.normalized and losses.scaling == "means":
+        return replace(losses, style_weight=losses.style_weight * NORMALIZED_STYLE_FACTOR)
+    return losses
 
 
 def _record(pictures: Pictures, plan: Plan, result: Result) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npstyle.engine.cuda import vectors as gpu_search
-from npstyle.engine.threads import on_gpu
 
 Array = NDArray[Any]
 

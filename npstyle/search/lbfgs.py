@@ -20,9 +20,9 @@ step the products with its s, y and g are new: one pass over B, and one more for
 Wang and Zhou, "Large-scale L-BFGS using MapReduce", NIPS 2014.) A device would have to be asked for
 4 m inner products one after another otherwise, and waited for each time.
 
-Along d the step is found by `npstyle.search.line_search`. SciPy's L-BFGS-B without bounds computes the
-same steps in another order of operations, and is the reference; this one moves no picture between
-device and host.
+Along d the step is found by `npstyle.search.line_search`. SciPy's L-BFGS-B without bounds computes
+the same steps in another order of operations, and is the reference; this one moves no picture
+between device and host.
 
 Source: Nocedal and Wright, "Numerical Optimization" (2006), algorithm 7.4.
 """
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from npstyle.engine.cuda import vectors as gpu_search
 from npstyle.engine.disk import let_go
-from npstyle.engine.threads import on_gpu, strips
+from npstyle.engine.strips import strips
 from npstyle.search.line_search import search
 
 Array = Any

@@ -10,9 +10,10 @@ another way: a number that leaves it is reflected at its walls (`npstyle.search.
 objective has a kink then; should the search find no way down there, it goes on with the box as
 bounds.
 
-Where the picture is, the search takes place. A picture on a GPU stays there, and `npstyle.search.lbfgs`
-takes the steps that SciPy's would take, which would have to be sent every picture and gradient.
-(With the box as bounds it is SciPy's all the same: that is rare, and near the end.)
+Where the picture is, the search takes place. A picture on a GPU stays there, and
+`npstyle.search.lbfgs` takes the steps that SciPy's would take, which would have to be sent every
+picture and gradient. (With the box as bounds it is SciPy's all the same: that is rare, and near the
+end.)
 
 Adam (Kingma and Ba 2015, Algorithm 1) needs less memory:
 
@@ -36,8 +37,8 @@ from scipy.optimize import Bounds, minimize
 
 from npstyle.engine.cuda.arrays import to_host
 from npstyle.engine.disk import Allocate, in_memory
+from npstyle.engine.interrupts import raise_if_interrupted
 from npstyle.engine.objective import Evaluation
-from npstyle.engine.threads import on_gpu, raise_if_interrupted
 from npstyle.run.settings import ADAM_STEP, Optimizer
 from npstyle.search.box import PIXEL_MAX, mirror, mirror_backward
 from npstyle.search.lbfgs import minimize_lbfgs
@@ -284,7 +285,8 @@ def vectors_held(
 
 
 def history_bytes(history: int, size: tuple[int, int]) -> int:
-    """Memory of float32 history of pictures of this height and width, and of what goes with them."""
+    """Memory of float32 history of pictures of this height and width, and of what goes with
+    them."""
     return 4 * math.prod(_basis_shape(history, 3 * size[0] * size[1]))
 
 

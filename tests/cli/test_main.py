@@ -17,7 +17,8 @@ from PIL import Image
 
 from npstyle.cli.main import spread_lists
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import load_image, read_settings, save_image
+from npstyle.images.read import load_image, read_settings
+from npstyle.images.write import save_image
 
 
 def npstyle(*arguments, cwd=None):

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 
 from npstyle.cli import console
-from npstyle.engine import threads as backend
 from npstyle.engine.device import CPU, Device, find_device, free_memory, on_device
 from npstyle.errors import InputError
 from tests.engine.cuda import cupy as stand_in

@@ -115,7 +115,7 @@ def test_a_run_grows_with_the_pixels_and_shrinks_with_adam():
 RUN = """
 import sys
 from pathlib import Path
-from npstyle.engine.threads import held_memory
+from npstyle.engine.machine import held_memory
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer

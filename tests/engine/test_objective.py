@@ -7,7 +7,7 @@ from npstyle.engine.cpu.losses import content_loss, mean_gram, style_loss, total
 from npstyle.engine.objective import StyleObjective, term
 from npstyle.engine.passes import forward
 from npstyle.errors import InputError
-from npstyle.images.image import preprocess
+from npstyle.engine.cpu.preprocessing import preprocess
 from npstyle.networks.network import Pool, configure
 from tests.numeric import as_they_are, central_difference
 

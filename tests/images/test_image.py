@@ -7,17 +7,10 @@ import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
 from npstyle.errors import InputError
-from npstyle.images.image import (
-    check_output,
-    fit_size,
-    image_size,
-    load_image,
-    preprocess,
-    preprocess_backward,
-    read_settings,
-    resize,
-    save_image,
-)
+from npstyle.engine.cpu.preprocessing import preprocess, preprocess_backward
+from npstyle.images.read import image_size, load_image, read_settings
+from npstyle.images.resize import fit_size, resize
+from npstyle.images.write import check_output, save_image
 from tests.numeric import central_difference
 
 COLORS = np.array(

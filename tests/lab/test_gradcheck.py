@@ -225,11 +225,12 @@ def test_tiles_that_see_too_little_are_called_wrong(monkeypatch):
 @pytest.mark.slow
 def test_the_objective_on_the_real_vgg19_at_200_pixels_and_20_directions(vgg19):
     """In float64 at 64x64: worst relative error 1e-6 or less away from kinks."""
-    from npstyle.engine import threads as backend
+    from npstyle.engine.machine import physical_cores
+    from npstyle.engine.threads import use_threads
     from npstyle.lab.whole import objective_subjects
 
     network = load_network(vgg19)
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         subject = next(objective_subjects(network, 64, np.random.default_rng(0)))
         report = check_subject(subject, samples=200, directions=20)
     assert report.passed, report

@@ -20,7 +20,7 @@ from npstyle.engine.cpu.relu import relu
 from npstyle.engine.objective import StyleObjective
 from npstyle.engine.passes import backward as network_backward
 from npstyle.engine.passes import forward
-from npstyle.images.image import preprocess_backward
+from npstyle.engine.cpu.preprocessing import preprocess_backward
 from npstyle.lab.battery import CHAPTERS, Subject
 from npstyle.lab.gradcheck import check_subject
 from npstyle.lab.kinks import kink_pattern

@@ -62,7 +62,7 @@ def torch_names(values, head=()):
 
 
 def caffe_names(values):
-    """The same, called conv1_1.kernel as in Gatys' file."""
+    """The same, called conv1_1.weight as in Gatys' file."""
     return {
         f"{layer}.{part}": array
         for layer, arrays in values.items()

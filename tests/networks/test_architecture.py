@@ -49,7 +49,7 @@ def test_the_architecture_is_read_from_the_file(file):
     convolutions = [layer for layer in weights.layers if isinstance(layer, ConvSpec)]
     assert len(convolutions) == CONVOLUTIONS[letter]
     narrow = [name for name in weights.tensors if weights.tensors[name].shape[2:] == (1, 1)]
-    expected = ["conv3_3.kernel", "conv4_3.kernel", "conv5_3.kernel"] if letter == "C" else []
+    expected = ["conv3_3.weight", "conv4_3.weight", "conv5_3.weight"] if letter == "C" else []
     assert sorted(narrow) == expected
 
 

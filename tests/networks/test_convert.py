@@ -6,7 +6,7 @@ from npstyle.engine.cpu.conv import conv2d
 from npstyle.engine.cpu.pooling import avg_pool2d
 from npstyle.engine.passes import forward
 from npstyle.errors import InputError
-from npstyle.images.image import preprocess
+from npstyle.engine.cpu.preprocessing import preprocess
 from npstyle.networks.convert import NAMES, convert
 from npstyle.networks.formats.found import CAFFE, TORCHVISION
 from npstyle.networks.network import configure, network_from_weights
@@ -158,12 +158,12 @@ def test_other_files_and_bad_destinations_are_named(rng, tmp_path):
 
 def test_the_real_vgg19_converts_with_its_shapes_and_values(shared, vgg19):
     weights = load_weights(vgg19)
-    assert weights.tensors["conv1_1.kernel"].shape == (64, 3, 3, 3)
-    assert weights.tensors["conv5_4.kernel"].shape == (512, 512, 3, 3)
+    assert weights.tensors["conv1_1.weight"].shape == (64, 3, 3, 3)
+    assert weights.tensors["conv5_4.weight"].shape == (512, 512, 3, 3)
     assert sum(tensor.size for tensor in weights.tensors.values()) == 20_024_384
     with h5py.File(shared / "weights" / "vgg19_keras_notop.h5") as file:
         kernel = file["block3_conv2/block3_conv2_W_1:0"][()]
-    assert np.array_equal(weights.tensors["conv3_2.kernel"], kernel.transpose(3, 2, 0, 1))
+    assert np.array_equal(weights.tensors["conv3_2.weight"], kernel.transpose(3, 2, 0, 1))
 
 
 @pytest.mark.slow
@@ -181,7 +181,7 @@ def test_the_real_values_come_through_every_format_unchanged(vgg19, tmp_path, wr
     source = ALL[writer](tmp_path / "source.dat", values)
     weights = convert(source, tmp_path / "out.npz")
     for name, tensor in real.tensors.items():
-        turned = writer.startswith("matconvnet") and name == "conv1_1.kernel"
+        turned = writer.startswith("matconvnet") and name == "conv1_1.weight"
         assert np.array_equal(weights.tensors[name], tensor[:, ::-1] if turned else tensor)
     # Under torchvision's names, too, Caffe's VGG-19 is known by its biases.
     assert (weights.channel_order, weights.mean) == (

@@ -3,20 +3,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine.passes import forward
 from npstyle.errors import InputError
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import preprocess
-from npstyle.networks.network import find_weights, network_from_weights
-from npstyle.networks.normalize import TOLERANCE, check_normalized, mean_activations, normalize
-from npstyle.networks.weights import load_weights
+from npstyle.networks.activations import activations
+from npstyle.networks.network import network_from_weights
+from npstyle.networks.normalize import TOLERANCE, check_normalized, filter_means, normalize
+from npstyle.networks.weights import find_weights, load_weights
 
 IMAGES = [draw_photo(48, 64), draw_painting(40, 40), draw_photo(33, 57, 3)]
 
 
 @pytest.fixture(scope="module")
 def weights():
-    """The built-in network, which is normalised, with its scales spoilt."""
+    """The built-in network, which is normalised, with its filters scaled at random."""
     rng = np.random.default_rng(0)
     found = load_weights(find_weights("builtin"))
     tensors = {}
@@ -31,49 +30,45 @@ def weights():
     return replace(found, tensors=tensors, normalized=False)
 
 
-def activations(weights, image, names):
-    network = network_from_weights(weights)
-    x = preprocess(image, network.channel_order, network.mean, network.scale, network.dtype)
-    return forward(network, x, dict.fromkeys(names, lambda F: F))[0]
+def activation(weights, image, name):
+    return dict(activations(network_from_weights(weights), image, [name]))[name]
 
 
 def test_means_are_over_all_positions_of_all_images(weights):
-    means = mean_activations(network_from_weights(weights), iter(IMAGES))
+    means = filter_means(weights, iter(IMAGES))
     for name in ("conv1_1", "conv3_2", "conv5_4"):
-        flat = [activations(weights, image, [name])[name] for image in IMAGES]
-        flat = np.concatenate([a.reshape(-1, a.shape[2]) for a in flat])
+        flat = [activation(weights, image, name) for image in IMAGES]
+        flat = np.concatenate([F.reshape(-1, F.shape[2]) for F in flat])
         assert means[name] == pytest.approx(flat.mean(axis=0), rel=1e-3, abs=1e-5)
 
 
 def test_the_normalised_network_has_mean_activation_1(weights):
-    means = mean_activations(network_from_weights(weights), IMAGES)
+    means = filter_means(weights, IMAGES)
     result = normalize(weights, means)
-    again = mean_activations(network_from_weights(result), IMAGES)
+    again = filter_means(result, IMAGES)
     assert result.normalized
     assert "normalised" in result.source
     for name, mean in again.items():
-        # A filter that is active almost nowhere is scaled up with all its rounding.
+        # Scaling up a filter that is active almost nowhere scales up its rounding errors.
         alive = means[name] > 1e-3 * means[name].mean()
         assert mean[alive] == pytest.approx(1, rel=1e-3)
 
 
-def test_its_activations_are_the_scaled_originals(weights):
-    means = mean_activations(network_from_weights(weights), IMAGES)
+def test_the_activations_of_the_normalised_network_are_the_scaled_originals(weights):
+    means = filter_means(weights, IMAGES)
     result = normalize(weights, means)
     assert check_normalized(weights, result, means, IMAGES[1]) < TOLERANCE
     name = "conv4_2"
-    scaled = activations(weights, IMAGES[0], [name])[name] / np.where(
-        means[name] > 0, means[name], 1
-    )
-    assert activations(result, IMAGES[0], [name])[name] == pytest.approx(scaled, rel=1e-3, abs=1e-4)
+    scaled = activation(weights, IMAGES[0], name) / np.where(means[name] > 0, means[name], 1)
+    assert activation(result, IMAGES[0], name) == pytest.approx(scaled, rel=1e-3, abs=1e-4)
 
 
-def test_the_check_refuses_a_network_that_is_not_the_same(weights):
-    means = mean_activations(network_from_weights(weights), IMAGES)
+def test_the_check_refuses_a_network_with_other_activations(weights):
+    means = filter_means(weights, IMAGES)
     result = normalize(weights, means)
     spoilt = dict(result.tensors)
-    spoilt["conv2_1.kernel"] = 1.1 * spoilt["conv2_1.kernel"]
-    with pytest.raises(InputError, match="off by"):
+    spoilt["conv2_1.weight"] = 1.1 * spoilt["conv2_1.weight"]
+    with pytest.raises(InputError, match="cannot be normalised"):
         check_normalized(weights, replace(result, tensors=spoilt), means, IMAGES[0])
 
 
@@ -82,16 +77,16 @@ def test_a_filter_that_is_never_active_keeps_its_scale(weights):
     dead["conv1_1.bias"] = dead["conv1_1.bias"].copy()
     dead["conv1_1.bias"][2] = -1e6
     dead = replace(weights, tensors=dead)
-    means = mean_activations(network_from_weights(dead), IMAGES)
+    means = filter_means(dead, IMAGES)
     result = normalize(dead, means)
     assert means["conv1_1"][2] == 0
-    assert np.array_equal(result.tensors["conv1_1.kernel"][2], dead.tensors["conv1_1.kernel"][2])
+    assert np.array_equal(result.tensors["conv1_1.weight"][2], dead.tensors["conv1_1.weight"][2])
     assert check_normalized(dead, result, means, IMAGES[0]) < TOLERANCE
 
 
 @pytest.mark.slow
 def test_the_real_vgg19_is_normalised(vgg19):
     weights = load_weights(vgg19)
-    means = mean_activations(network_from_weights(weights), IMAGES[:2])
+    means = filter_means(weights, IMAGES[:2])
     result = normalize(weights, means)
     assert check_normalized(weights, result, means, IMAGES[2]) < 1e-4

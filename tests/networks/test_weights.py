@@ -31,9 +31,9 @@ def small(rng):
             ReluSpec("relu2_1"),
         ),
         tensors={
-            "conv1_1.kernel": rng.standard_normal((4, 3, 3, 3)).astype(np.float32),
+            "conv1_1.weight": rng.standard_normal((4, 3, 3, 3)).astype(np.float32),
             "conv1_1.bias": rng.standard_normal(4).astype(np.float32),
-            "conv2_1.kernel": rng.standard_normal((5, 4, 1, 1)).astype(np.float16),
+            "conv2_1.weight": rng.standard_normal((5, 4, 1, 1)).astype(np.float16),
             "conv2_1.bias": rng.standard_normal(5),
         },
         channel_order="RGB",
@@ -103,7 +103,7 @@ def test_the_same_weights_make_the_same_bytes(small, tmp_path):
 def test_a_network_is_built_with_channels_last_kernels(small, saved):
     network = load_network(saved)
     assert [layer.name for layer in network.layers] == [layer.name for layer in small.layers]
-    expected = small.tensors["conv1_1.kernel"].transpose(2, 3, 1, 0)
+    expected = small.tensors["conv1_1.weight"].transpose(2, 3, 1, 0)
     assert np.array_equal(network.layers[0].kernel, expected)
 
 
@@ -119,16 +119,16 @@ def conv(name="conv1_1", **changes):
 
 
 DAMAGES = {
-    "missing weight": (lambda p: {"conv2_1.kernel.npy": None}, r"conv2_1\.weight.*missing"),
+    "missing weight": (lambda p: {"conv2_1.weight.npy": None}, r"conv2_1\.weight.*missing"),
     "missing bias": (lambda p: {"conv1_1.bias.npy": None}, r"conv1_1\.bias.*missing"),
     "missing meta": (lambda p: {"meta.npy": None}, "no `meta`"),
     "extra array": (lambda p: {"conv9_1.bias.npy": npy(np.zeros(3))}, "conv9_1.bias belongs"),
-    "wrong rank": (lambda p: {"conv2_1.kernel.npy": npy(np.zeros((5, 4)))}, r"conv2_1\.weight"),
+    "wrong rank": (lambda p: {"conv2_1.weight.npy": npy(np.zeros((5, 4)))}, r"conv2_1\.weight"),
     "wrong channels": (
-        lambda p: {"conv2_1.kernel.npy": npy(np.zeros((5, 3, 1, 1)))},
+        lambda p: {"conv2_1.weight.npy": npy(np.zeros((5, 3, 1, 1)))},
         r"conv2_1\.weight.*\(out, 4",
     ),
-    "no filters": (lambda p: {"conv2_1.kernel.npy": npy(np.zeros((0, 4, 1, 1)))}, "shape"),
+    "no filters": (lambda p: {"conv2_1.weight.npy": npy(np.zeros((0, 4, 1, 1)))}, "shape"),
     "wrong bias": (lambda p: {"conv1_1.bias.npy": npy(np.zeros(5))}, r"conv1_1\.bias.*\(4,\)"),
     "integers": (lambda p: {"conv1_1.bias.npy": npy(np.zeros(4, int))}, "float16, 32 or 64"),
     "NaN": (lambda p: {"conv1_1.bias.npy": npy(np.full(4, np.nan))}, r"conv1_1\.bias holds NaN"),
@@ -202,7 +202,7 @@ def test_every_flipped_byte_is_refused_or_harmless(saved, rng):
 def test_a_compressed_bomb_is_refused_before_it_is_unpacked(saved, monkeypatch):
     monkeypatch.setattr(chapter, "MAX_BYTES", 1 << 20)
     bomb = npy(np.zeros((1 << 18, 4, 1, 1)))
-    contents = members(saved) | {"conv2_1.kernel.npy": bomb}
+    contents = members(saved) | {"conv2_1.weight.npy": bomb}
     with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in contents.items():
             archive.writestr(name, data)

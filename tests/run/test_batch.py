@@ -4,7 +4,8 @@ import pytest
 
 from npstyle.errors import InputError
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import read_settings, save_image
+from npstyle.images.read import read_settings
+from npstyle.images.write import save_image
 from npstyle.run import batch
 from npstyle.run.batch import parse_job, read_jobs, run_job
 

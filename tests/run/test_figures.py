@@ -6,7 +6,8 @@ from PIL import Image
 
 from npstyle.errors import InputError
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import load_image, read_settings, save_image
+from npstyle.images.read import load_image, read_settings
+from npstyle.images.write import save_image
 from npstyle.networks.network import load_network
 from npstyle.run.figures import (
     RATIOS,

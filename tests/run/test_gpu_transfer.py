@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine.threads import on_gpu
 from npstyle.networks.network import FastConv
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer

@@ -6,7 +6,7 @@ from PIL import Image
 
 from npstyle.errors import InputError
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import load_image
+from npstyle.images.read import load_image
 from npstyle.run.recording import Recording
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer

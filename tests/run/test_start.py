@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import save_image
+from npstyle.images.write import save_image
 from npstyle.run.settings import Settings
 from npstyle.run.start import starting_picture
 

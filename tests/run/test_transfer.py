@@ -3,11 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
 from npstyle.errors import InputError
 from npstyle.images.color import luminance
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import load_image, resize, save_image
+from npstyle.images.read import load_image
+from npstyle.images.resize import resize
+from npstyle.images.write import save_image
 from npstyle.networks.network import load_network
 from npstyle.run import transfer as style_transfer
 from npstyle.run.settings import PRESETS, Settings

@@ -7,7 +7,7 @@ from scipy.optimize import minimize, rosen, rosen_der
 from npstyle.engine.disk import in_memory, on_disk
 from npstyle.engine.objective import build_objective
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import load_image
+from npstyle.images.read import load_image
 from npstyle.networks.network import accelerate, load_network
 from npstyle.run.settings import Settings
 from npstyle.search.box import mirror, mirror_backward

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
 from npstyle.engine.guides import Region, Source
 from npstyle.engine.objective import build_objective
+from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.networks.network import Network, accelerate, configure
 from npstyle.run.settings import PRESETS, Settings
@@ -158,7 +158,7 @@ def test_the_result_does_not_depend_on_the_threads_nor_on_what_was_evaluated_bef
     first = objective(pixels)
     objective(photo)
     for count in (1, 2, 3):
-        with backend.threads(count):
+        with use_threads(count):
             again = objective(pixels)
         assert again.parts == first.parts
         assert np.array_equal(again.gradient, first.gradient)

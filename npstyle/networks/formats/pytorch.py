@@ -1,7 +1,7 @@
 """PyTorch's files of tensors, read without PyTorch.
 
-Both layouts hold one pickle (`npstyle.networks.formats.unpickle`) that describes the tensors, and beside it
-the bare numbers of each storage:
+Both layouts hold one pickle (`npstyle.networks.formats.unpickle`) that describes the tensors, and
+beside it the bare numbers of each storage:
 
 zip (since PyTorch 1.6)
     an archive with `NAME/data.pkl` and one uncompressed member `NAME/data/KEY` per storage.

@@ -3,7 +3,7 @@
 `features.N.weight` (torchvision, timm)
     N counts convolutions, ReLUs and pooling layers: within a block the convolutions are 2 apart,
     across a pooling layer 3. The input is RGB, 0..1, less ImageNet's mean, by its deviation.
-`conv1_1.kernel` (Gatys' and others' copies of the Caffe network)
+`conv1_1.weight` (Gatys' and others' copies of the Caffe network)
     The input is BGR, 0..255, less ImageNet's mean.
 
 Johnson's copies (vgg19-d01eb7cb.pth, vgg16-00b39a1b.pth) are called like torchvision's and hold
@@ -98,7 +98,7 @@ def _by_number(source: Path, tensors: Mapping[str, Any]) -> dict[str, str]:
     if not numbers:
         shown = ", ".join(list(tensors)[:3])[:100] or "none at all"
         raise InputError(
-            f"{source}: holds no VGG's tensors (features.0.weight or conv1_1.kernel); found {shown}"
+            f"{source}: holds no VGG's tensors (features.0.weight or conv1_1.weight); found {shown}"
         )
     prefixes, block, count, before = {}, 1, 0, -2
     for number in numbers:

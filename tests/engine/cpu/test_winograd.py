@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
 from npstyle.engine.cpu import winograd
 from npstyle.engine.cpu.conv import conv2d, conv2d_backward
 from npstyle.engine.cpu.pooling import avg_pool2d, avg_pool2d_backward
@@ -15,6 +14,7 @@ from npstyle.engine.cpu.winograd import (
     winograd_conv2d,
     winograd_conv2d_backward,
 )
+from npstyle.engine.threads import use_threads
 from npstyle.lab.gradcheck import check_gradient
 from npstyle.networks.network import load_network
 from npstyle.run.settings import PRESETS
@@ -50,7 +50,7 @@ def test_forward_and_backward_equal_the_plain_route_in_float64(rng, shape, threa
     exact_backward = conv2d_backward(
         upstream.astype(float), weight.astype(float), image.shape, 1, 1
     )
-    with backend.threads(threads):
+    with use_threads(threads):
         out = winograd_conv2d(image, filters, bias)
         rectified = winograd_conv2d(image, filters, bias, rectify=True)
         backward = winograd_conv2d_backward(upstream, filters)

@@ -1,7 +1,7 @@
 """The launchers, against the NumPy functions of the same names.
 
-Where CuPy finds a card, on the card; elsewhere with tests/engine/cuda/cupy.py in CuPy's place, which runs
-the same kernels on the CPU.
+Where CuPy finds a card, on the card; elsewhere with tests/engine/cuda/cupy.py in CuPy's place,
+which runs the same kernels on the CPU.
 """
 
 from dataclasses import replace

@@ -15,7 +15,7 @@ from npstyle.engine.cpu import padding as pad
 from npstyle.engine.cpu import pooling as pool
 from npstyle.engine.cuda import launch as cuda
 from npstyle.engine.cuda.launch import Launch
-from npstyle.images.image import preprocess, preprocess_backward
+from npstyle.engine.cpu.preprocessing import preprocess, preprocess_backward
 from tests.engine.cuda import shim
 from tests.engine.cuda.shim import Out, run
 

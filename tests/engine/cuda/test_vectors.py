@@ -5,7 +5,6 @@ import pytest
 
 from npstyle.engine.cuda import vectors as gpu_search
 from npstyle.engine.objective import Evaluation
-from npstyle.engine.threads import on_gpu
 from npstyle.search import optimize as optimizers
 from npstyle.search.box import mirror, mirror_backward
 from npstyle.search.optimize import optimize
