@@ -1,10 +1,11 @@
 """The battery: every derivative of npstyle, by chapter, ready for `check_subject`.
 
 Most chapters are pages of the textbook, `npstyle.maths` (see `npstyle.lab.pages`). Two belong to
-the engine and have no page of their own: Winograd's convolution, and the objective by tiles. For
-subjects that need a network see `npstyle.lab.whole`.
+the engine and are checked numerically there: Winograd's convolution, and the objective by tiles.
+Subjects that need a whole network are in `npstyle.lab.whole`.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -13,12 +14,189 @@ from typing import Any
 import numpy as np
 
 from npstyle import maths
+from npstyle.engine.bind import bind
 from npstyle.engine.cpu import winograd
+from npstyle.engine.guides import Region, Source
+from npstyle.engine.losses import Losses
+from npstyle.engine.objective import StyleObjective
 from npstyle.lab import pages
+from npstyle.lab.kinks import sides_of_bound
 from npstyle.lab.subjects import Subject
-from npstyle.maths import box, content, conv, network, objective, padding, pooling, preprocessing
-from npstyle.maths import gram as gram_page
-from npstyle.maths import relu as relu_page
-from npstyle.maths import style, variation
-from npstyle.maths import windows as windows_page
 from npstyle.maths.array import Array
+from npstyle.maths.network import run_layer, run_layer_backward
+from npstyle.networks.network import Network
+from npstyle.tiles.cut import receptive_field
+from npstyle.tiles.objective import TiledObjective
+from npstyle.tiles.passes import tile_backward, tile_forward
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A page of the textbook, or a module of the engine that derives something.
+
+    Attributes
+    ----------
+    functions : tuple of callables
+        In reading order.
+    subjects : callable
+        From a random generator to the derivatives to check.
+    engine : tuple of str
+        Functions of the engine that compute what the page describes.
+    """
+
+    functions: tuple[Callable[..., Any], ...]
+    subjects: Callable[[np.random.Generator], Iterator[Subject]]
+    engine: tuple[str, ...]
+
+    @property
+    def module(self) -> ModuleType:
+        """The module of the first function; its docstring has the derivation."""
+        return sys.modules[self.functions[0].__module__]
+
+
+def winograd_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """Yield Winograd's convolution, alone and with its ReLU, at sizes no tile divides."""
+    x, b = rng.standard_normal((9, 6, 3)), rng.standard_normal(4)
+    filters = winograd.transform_filters(rng.standard_normal((3, 3, 3, 4)))
+
+    def rectified(x: Array) -> Array:
+        return winograd.winograd_conv2d(x, filters, b, rectify=True)
+
+    yield Subject(
+        "winograd_conv2d",
+        lambda x: winograd.winograd_conv2d(x, filters, b),
+        lambda g, x: winograd.winograd_conv2d_backward(g, filters),
+        (x,),
+        linear=(0,),
+        smooth=(0,),
+    )
+    yield Subject(
+        "winograd_conv2d with ReLU",
+        rectified,
+        lambda g, x: winograd.winograd_conv2d_backward(g, filters, rectified(x)),
+        (x,),
+        pattern=lambda x: (rectified(x), rectified(x) > 0),
+    )
+
+
+def tile_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """Yield the value of the whole picture's objective with the gradient by tiles.
+
+    The objective has two regions and total variation.
+    """
+    layers = tuple(pages.small_layers(rng))
+    network = Network("small", layers, "BGR", (120.0,) * 3, (0.02,) * 3, False, "")
+    losses = Losses(
+        content_layers={"conv2_1": 3.0},
+        style_layers={"conv1_1": 1.0, "conv2_1": 1.0},
+        tv_weight=0.1,
+    )
+    photo, painting, x = (rng.uniform(0, 255, (7, 11, 3)) for _ in range(3))
+    left = rng.uniform(0, 1, (7, 11))
+    regions = [Region((Source(painting),), left), Region((Source(photo),), 1 - left)]
+    bound = bind(network, losses.layers)
+    whole = StyleObjective(bound, photo, regions, losses)
+    tiled = TiledObjective(bound, photo, regions, losses, tile=2)
+
+    def traced(x: Array) -> tuple[float, Array]:
+        loss, cache = whole.value(x)
+        return loss, sides_of_bound(bound, cache)
+
+    yield Subject(
+        "objective by tiles",
+        lambda x: whole.value(x)[0],
+        lambda g, x: g * tiled(x).gradient,
+        (x,),
+        pattern=traced,
+    )
+
+
+CHAPTERS = {
+    "preprocess": Chapter(
+        (maths.preprocess, maths.preprocess_backward),
+        pages.preprocess_subjects,
+        ("preprocess", "preprocess_backward"),
+    ),
+    "zero": Chapter(
+        (maths.zero_pad, maths.zero_pad_backward),
+        pages.zero_subjects,
+        ("conv2d", "conv2d_backward"),
+    ),
+    "replicate": Chapter(
+        (maths.replicate_pad, maths.replicate_pad_backward),
+        pages.replicate_subjects,
+        ("replicate_pad", "replicate_pad_backward"),
+    ),
+    "windows": Chapter(
+        (maths.windows, maths.output_size), pages.window_subjects, ("conv2d", "max_pool2d")
+    ),
+    "conv2d": Chapter(
+        (maths.conv2d, maths.conv2d_backward, maths.conv2d_backward_weights),
+        pages.conv_subjects,
+        (
+            "conv2d",
+            "conv2d_backward",
+            "conv2d_backward_weights",
+            "tensor_conv2d",
+            "tensor_conv2d_backward",
+        ),
+    ),
+    "relu": Chapter(
+        (maths.relu, maths.relu_backward),
+        pages.relu_subjects,
+        ("relu", "relu_mask", "relu_backward"),
+    ),
+    "avg_pool2d": Chapter(
+        (maths.avg_pool2d, maths.avg_pool2d_backward),
+        pages.avg_pool_subjects,
+        ("avg_pool2d", "avg_pool2d_backward"),
+    ),
+    "max_pool2d": Chapter(
+        (maths.max_pool2d, maths.max_pool2d_winners, maths.max_pool2d_backward),
+        pages.max_pool_subjects,
+        ("max_pool2d", "max_pool2d_backward"),
+    ),
+    "l2_pool2d": Chapter(
+        (maths.l2_pool2d, maths.l2_pool2d_backward),
+        pages.l2_pool_subjects,
+        ("l2_pool2d", "l2_pool2d_backward"),
+    ),
+    "network": Chapter(
+        (maths.forward, maths.backward, run_layer, run_layer_backward),
+        pages.network_subjects,
+        (),
+    ),
+    "content": Chapter(
+        (maths.content_loss, maths.content_loss_backward),
+        pages.content_subjects,
+        ("content_loss", "content_loss_backward"),
+    ),
+    "gram": Chapter(
+        (maths.gram, maths.gram_backward, maths.mean_gram, maths.mean_gram_backward),
+        pages.gram_subjects,
+        ("gram", "gram_backward", "mean_gram"),
+    ),
+    "style": Chapter(
+        (maths.style_loss, maths.style_loss_backward),
+        pages.style_subjects,
+        ("gram_loss", "gram_loss_backward", "style_loss", "style_loss_backward"),
+    ),
+    "tv": Chapter(
+        (maths.total_variation, maths.total_variation_backward),
+        pages.tv_subjects,
+        ("total_variation", "total_variation_backward"),
+    ),
+    "objective": Chapter((maths.objective,), pages.objective_subjects, ()),
+    "mirror": Chapter(
+        (maths.mirror, maths.mirror_backward),
+        pages.mirror_subjects,
+        ("mirror", "mirror_backward"),
+    ),
+    "winograd": Chapter(
+        (winograd.winograd_conv2d, winograd.winograd_conv2d_backward),
+        winograd_subjects,
+        ("transform_filters", "winograd_conv2d", "winograd_conv2d_backward"),
+    ),
+    "tiles": Chapter((receptive_field, tile_forward, tile_backward), tile_subjects, ()),
+}
+"""All chapters by name: those of the textbook in reading order, then the engine's own."""

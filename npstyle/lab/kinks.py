@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from npstyle import maths
+from npstyle.engine.bind import BoundNetwork
+from npstyle.engine.passes import Cache, rectified
 from npstyle.maths.array import Array
 from npstyle.maths.network import Layer, Pool, Relu
 
@@ -33,4 +35,26 @@ def sides_of_layers(layers: Sequence[Layer], outputs: Mapping[str, Array]) -> Ar
         elif isinstance(layer, Relu) or (isinstance(layer, Pool) and layer.mode == "l2"):
             sides.append((Y > 0).ravel().view(np.uint8))
         X = Y
+    return np.concatenate(sides)
+
+
+def sides_of_bound(bound: BoundNetwork, cache: Cache) -> Array:
+    """Return the same for a forward pass of the engine.
+
+    Parameters
+    ----------
+    bound : BoundNetwork
+        On the CPU.
+    cache : Cache
+        From an exhausted `npstyle.engine.passes.forward`, before any backward pass.
+    """
+    sides = [np.zeros(0, np.uint8)]
+    for index, kept in enumerate(cache.entries):
+        layer = bound.layers[index]
+        if isinstance(layer, Pool) and layer.mode == "max":
+            sides.append(maths.max_pool2d_winners(kept[0], layer.size, layer.stride).ravel())
+        elif isinstance(layer, Pool) and layer.mode == "l2":
+            sides.append((kept[1] > 0).ravel().view(np.uint8))
+        elif isinstance(layer, Relu):
+            sides.append((rectified(bound, cache, index) > 0).ravel().view(np.uint8))
     return np.concatenate(sides)
