@@ -120,11 +120,11 @@ def _reports(
     on_gpu: bool,
 ) -> "Iterator[Report]":
     """Reports; `numbers` are the objective's size, samples and directions."""
-    from npstyle.lab.gradcheck import check_card, check_file, check_network
+    from npstyle.lab.suite import check_file, check_gpu, check_network
     from npstyle.networks.network import load_network
 
     if target is None:
-        check = check_card if on_gpu else check_network
+        check = check_gpu if on_gpu else check_network
         return check(load_network(network), *numbers, seed)
     try:
         sides = tuple(int(side) for side in shape.split(","))

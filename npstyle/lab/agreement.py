@@ -26,6 +26,7 @@ TOLERANCES = {"float64": 1e-13, "float32": 1e-5}
 TENSOR_TOLERANCE = 2e-3
 """The same for tensor cores, which round the operands to 11 bits."""
 
+
 @dataclass(frozen=True)
 class Entry:
     """How to compare one function.
@@ -93,12 +94,11 @@ def agreement(name: str, engine: ModuleType, dtype: DTypeLike, seed: int = 0) ->
     error = float(np.max(errors))
     tolerance = entry.tolerance or TOLERANCES[precision.name]
     passed = error <= tolerance
-    says = "agrees with" if passed else "differs from"
-    note = f"{says} {entry.title} {'to' if passed else 'by'} {error:.0e}"
+    note = f"agrees with {entry.title} to {error:.0e}" if error else f"equals {entry.title}"
+    if not passed:
+        note = f"differs from {entry.title} by {error:.0e}"
     seconds = time.perf_counter() - start
-    return Outcome(
-        "textbook", 0, passed, error, tolerance, len(errors), note=note, seconds=seconds
-    )
+    return Outcome("textbook", 0, passed, error, tolerance, len(errors), note=note, seconds=seconds)
 
 
 def relative_error(found: Any, expected: Any) -> float:
@@ -108,6 +108,7 @@ def relative_error(found: Any, expected: Any) -> float:
         return np.inf
     size = float(np.linalg.norm(expected))
     return float(np.linalg.norm(found - expected)) / (size or 1.0)
+
 
 F64 = np.float64
 F32 = np.float32
