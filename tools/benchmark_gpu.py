@@ -39,7 +39,15 @@ from npstyle.engine.memory import run_bytes
 from npstyle.engine.objective import StyleObjective, build_objective
 from npstyle.engine.threads import use_threads
 from npstyle.maths.network import Conv
-from npstyle.networks.network import Network, accelerate, configure, load_network, shapes, to_device, to_tensor_cores
+from npstyle.networks.network import (
+    Network,
+    accelerate,
+    configure,
+    load_network,
+    shapes,
+    to_device,
+    to_tensor_cores,
+)
 from npstyle.search.lbfgs import CORRECTIONS
 from npstyle.search.memory import vectors_held
 from npstyle.search.optimize import optimize

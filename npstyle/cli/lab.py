@@ -153,11 +153,11 @@ def gradcheck(
 
 def _reports(wanted: Checks, on_gpu: bool) -> "Iterator[Report]":
     """Return the reports, each as soon as its derivative has been checked."""
-    from npstyle.lab.gradcheck import check_card, check_file, check_network
+    from npstyle.lab.suite import check_file, check_gpu, check_network
     from npstyle.networks.network import load_network
 
     if wanted.target is None:
-        check = check_card if on_gpu else check_network
+        check = check_gpu if on_gpu else check_network
         numbers = (wanted.size, wanted.samples, wanted.directions)
         return check(load_network(wanted.network), *numbers, wanted.seed)
     shape = wanted.shape
@@ -182,31 +182,24 @@ def _explain_parameters() -> list[click.Parameter]:
 def explain(chapter: str | None) -> None:
     """Show a derivation, its code and its numerical check on one screen.
 
-    Prints the formula and the derivative as in the module's docstring, the source of the
-    functions, and a live check of one against the other on small random inputs.
+    Prints the textbook's page: the formula with its derivation, and the source of the functions.
+    Then the derivative is checked numerically, and the engine's functions are compared with the
+    page.
 
     [bold]npstyle explain conv2d[/bold]
     """
-    import inspect
-
-    import numpy as np
-
     from npstyle.cli import console
-    from npstyle.lab.battery import CHAPTERS
-    from npstyle.lab.gradcheck import check_subject
+    from npstyle.lab import explain as laboratory
 
     if chapter is None:
-        print(f"chapters: {', '.join(CHAPTERS)}")
+        print(f"chapters: {', '.join(laboratory.chapters())}")
         return
-    if chapter not in CHAPTERS:
-        raise InputError(f"explain {chapter}: no such chapter; there are {', '.join(CHAPTERS)}")
-    found = CHAPTERS[chapter]
-    print(inspect.getdoc(found.module))
-    console.print_source("\n\n".join(inspect.getsource(function) for function in found.functions))
+    found = laboratory.explain(chapter)
+    print(found.text)
+    console.print_source(found.source)
     display = console.ReportTable()
-    reports = [check_subject(subject) for subject in found.subjects(np.random.default_rng(0))]
-    for report in reports:
+    for report in (*found.reports, *found.agreements):
         display.add(report)
-    display.finish(reports)
-    if not all(report.passed for report in reports):
+    display.finish([*found.reports, *found.agreements])
+    if not found.passed:
         raise Exit(1)
