@@ -96,14 +96,14 @@ def test_one_tile_in_exact_arithmetic_is_the_plain_sum():
     assert np.allclose(Y, expected, atol=1e-9)
 
 
-def test_the_laboratory_finds_it_right_and_a_lost_turn_wrong(rng):
+def test_the_laboratory_accepts_it_and_rejects_a_missing_flip(rng):
     image, weight, _ = draw(rng, (9, 7, 6, 6))
     filters = transform_filters(weight)
 
-    def run_backward(g, x):
+    def right(g, x):
         return winograd_conv2d_backward(g.astype(np.float32), filters)
 
-    def not_turned(g, x):
+    def not_flipped(g, x):
         return winograd_conv2d(g.astype(np.float32), filters.transpose(0, 2, 1))
 
     def check(derivative):
@@ -111,14 +111,14 @@ def test_the_laboratory_finds_it_right_and_a_lost_turn_wrong(rng):
             lambda x: winograd_conv2d(x, filters), derivative, [image], linear=(0,), samples=40
         )
 
-    assert check(backward).passed, check(backward)
-    assert not check(not_turned).passed
+    assert check(right).passed, check(right)
+    assert not check(not_flipped).passed
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_objective_with_every_layer_fast_at_an_odd_size(rng, monkeypatch, preset, pooling):
-    monkeypatch.setattr("npstyle.networks.network.WIDE", 0)
+    monkeypatch.setattr("npstyle.engine.bind.WIDE", 0)
     photo, painting, pixels = (rng.uniform(0, 255, (45, 61, 3)) for _ in range(3))
     settings = replace(PRESETS[preset], pooling=pooling)
     found = beside_float64(load_network("builtin"), photo, painting, pixels, settings)

@@ -186,7 +186,7 @@ PRESETS = [("gatys", "avg"), ("paper", "max"), ("neural-style", "l2")]
 def test_the_objective_on_the_card_is_that_of_numpy(
     rng, small_network, monkeypatch, route, preset, pooling, edges
 ):
-    monkeypatch.setattr("npstyle.networks.network.WIDE", 1)
+    monkeypatch.setattr("npstyle.engine.bind.WIDE", 1)
     network = configure(small_network, pooling, np.float32, edges)
     settings = replace(
         PRESETS_BY_NAME[preset], content_layers={"conv2_1": 1.0}, style_layers={"conv1_1": 1.0}
