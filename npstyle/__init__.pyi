@@ -12,6 +12,7 @@ from .lab.gradcheck import check_gradient as check_gradient
 from .networks.network import Network as Network
 from .networks.network import configure as configure
 from .networks.network import load_network as load_network
+from .run.machine import Machine as Machine
 from .run.plan import Plan as Plan
 from .run.settings import PRESETS as PRESETS
 from .run.settings import Settings as Settings

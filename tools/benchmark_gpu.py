@@ -38,8 +38,8 @@ from npstyle.engine.machine import physical_cores
 from npstyle.engine.memory import run_bytes
 from npstyle.engine.objective import StyleObjective, build_objective
 from npstyle.engine.threads import use_threads
+from npstyle.maths.network import Conv
 from npstyle.networks.network import (
-    Conv,
     Network,
     accelerate,
     configure,

@@ -8,7 +8,7 @@ import sys
 from common import run
 
 from npstyle.engine.device import find_device, on_device
-from npstyle.lab.gradcheck import check_card
+from npstyle.lab.suite import check_gpu
 from npstyle.networks.network import load_network
 
 SIZE, SAMPLES, DIRECTIONS = 32, 8, 2
@@ -19,7 +19,7 @@ def main() -> None:
     network = load_network(sys.argv[1] if len(sys.argv) > 1 else "builtin")
     names, wrong = [], []
     with on_device(find_device("cuda")):
-        for report in check_card(network, SIZE, SAMPLES, DIRECTIONS):
+        for report in check_gpu(network, SIZE, SAMPLES, DIRECTIONS):
             names.append(report.name)
             print(f"{'ok   ' if report.passed else 'WRONG'} {report.name}", flush=True)
             if not report.passed:

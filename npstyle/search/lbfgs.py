@@ -43,8 +43,8 @@ CORRECTIONS = 10
 """Default m: the number of steps s and gradient changes y in the history. SciPy's default too."""
 
 EPSILON = 2.2e-16
-"""A correction is left out of the history if y^T s is at most this fraction of -d^T g times the
-step. SciPy has the same rule."""
+"""Smallest y^T s of a correction, as a fraction of -s^T g at the start of the step. A correction
+with less curvature is left out of the history, as in SciPy."""
 
 Function = Callable[[Array], tuple[float, Array]]
 """Returns (value, gradient) at a point."""

@@ -91,7 +91,7 @@ def propose_steps(
         if first_stage and trial.value <= enough and trial.slope >= 0:
             first_stage = False
         if first_stage and enough < trial.value <= best.value:
-            # Work on phi(t) - DECREASE t phi'(0): it falls as long as the decrease is sufficient.
+            # Work on phi(t) - DECREASE t phi'(0): at most phi(0) where the decrease suffices.
             a, b, c = (_tilt(end, target) for end in (best, other, trial))
             step, bracketed = _next_step(a, b, c, bracketed, low, high)
             best, other = (_tilt(end, -target) for end in _narrow(a, b, c))
