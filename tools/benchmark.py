@@ -34,7 +34,8 @@ import numpy as np
 from common import SETTINGS, WANTED, argument_parser, load_pictures, run, sizes
 
 from npstyle.engine.cpu.conv import conv2d, conv2d_backward
-from npstyle.engine.cpu.winograd import WINDOW, winograd_conv2d, winograd_conv2d_backward
+from npstyle.engine.cpu.winograd import winograd_conv2d, winograd_conv2d_backward
+from npstyle.engine.sizes import WINDOW
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import Evaluation, build_objective
 from npstyle.engine.sizes import tile_count

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine.cpu import winograd
+from npstyle.engine.cpu import winograd, winograd_tiles
 from npstyle.engine.cpu.conv import conv2d, conv2d_backward
 from npstyle.engine.cpu.pooling import avg_pool2d, avg_pool2d_backward
 from npstyle.engine.cpu.relu import relu, relu_backward
@@ -82,7 +82,7 @@ def test_filters_transform_as_the_formula_says(rng):
     weight = rng.standard_normal((3, 3, 2, 3))
     U = transform_filters(weight).reshape(6, 6, 2, 3)
     for c, o in np.ndindex(2, 3):
-        expected = winograd.G @ weight[:, :, c, o] @ winograd.G.T
+        expected = winograd_tiles.G @ weight[:, :, c, o] @ winograd_tiles.G.T
         assert np.allclose(U[:, :, c, o], expected, atol=1e-6)
 
 
@@ -90,7 +90,7 @@ def test_one_tile_in_exact_arithmetic_is_the_plain_sum():
     """F(4x4, 3x3) itself is exact: in float64 hardly anything is lost."""
     rng = np.random.default_rng(1)
     d, g = rng.integers(-9, 9, (6, 6)).astype(float), rng.integers(-9, 9, (3, 3)).astype(float)
-    A, B, G = winograd.A, winograd.B, winograd.G
+    A, B, G = winograd_tiles.A, winograd_tiles.B, winograd_tiles.G
     Y = A.T @ ((G @ g @ G.T) * (B.T @ d @ B)) @ A
     expected = [[np.sum(d[y : y + 3, x : x + 3] * g) for x in range(4)] for y in range(4)]
     assert np.allclose(Y, expected, atol=1e-9)
