@@ -18,9 +18,10 @@ from npstyle.engine.cpu import pooling as pool
 from npstyle.engine.guides import Region, Source
 from npstyle.images import image
 from npstyle.lab.kinks import kink_pattern
-from npstyle.networks.network import Conv, Layer, Network, Pool, Relu
+from npstyle.maths.network import Conv, Layer, Pool, Relu
+from npstyle.networks.network import Network
 from npstyle.run.settings import Settings
-from npstyle.search import box
+from npstyle.maths import box
 from npstyle.tiles import cut as tiles
 from npstyle.tiles import passes as tile_passes
 from npstyle.tiles.objective import TiledObjective

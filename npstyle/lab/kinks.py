@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from npstyle.engine.cpu import pooling as pool
 from npstyle.engine.passes import Cache, rectified
-from npstyle.networks.network import Network, Pool, Relu
+from npstyle.maths.network import Pool, Relu
+from npstyle.networks.network import Network
 
 Array = NDArray[Any]
 

@@ -24,7 +24,7 @@ from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.lab.battery import Subject
 from npstyle.networks.network import Network, configure, to_device
 from npstyle.run.settings import PRESETS, Settings
-from npstyle.search import box
+from npstyle.maths import box
 
 Array = NDArray[Any]
 Function = Callable[..., Any]

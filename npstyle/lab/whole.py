@@ -27,7 +27,8 @@ from npstyle.lab.battery import (
 )
 from npstyle.lab.kinks import kink_pattern
 from npstyle.lab.methods import Outcome, equality
-from npstyle.networks.network import Conv, Network, Pool, accelerate, configure, shapes
+from npstyle.maths.network import Conv, Pool
+from npstyle.networks.network import Network, accelerate, configure, shapes
 from npstyle.run.settings import PRESETS, Settings
 from npstyle.tiles.cut import receptive_field
 from npstyle.tiles.objective import TiledObjective

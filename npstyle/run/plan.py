@@ -21,7 +21,7 @@ from npstyle.run.machine import Machine
 from npstyle.run.pictures import Size, painting_size
 from npstyle.run.settings import Settings
 from npstyle.run.strategy import SHARE, Strategy, choose_strategy, whole_bytes
-from npstyle.search.optimize import vectors_held
+from npstyle.search.memory import vectors_held
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _on_gpu(
     bound: BoundNetwork, settings: Settings, photo: Size, paintings: Sequence[Size], threads: int
 ) -> Strategy:
     """The only strategy on a GPU: the whole picture at once."""
-    vectors = vectors_held(settings.optimizer, settings.iterations, on_gpu=True)
+    vectors = vectors_held(settings.optimizer, settings.iterations, engine=bound.engine)
     return Strategy(None, None, whole_bytes(bound, settings, photo, paintings, threads, vectors))
 
 

@@ -56,15 +56,14 @@ from npstyle.run.table import (
     setting,
     weighted,
 )
+from npstyle.search import Optimizer
+from npstyle.search.adam import ADAM_STEP
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 """The five style layers of the paper's Figure 2."""
 
 NORMALIZED_STYLE_FACTOR = 250.0
 """Factor on a preset's style weight, with `scaling` "means", for a network of mean activation 1."""
-
-ADAM_STEP = 5.0
-"""Default step of Adam, in pixel values 0..255."""
 
 SINGLE_SCALE = 512
 """Longest side in pixels up to which the default is one scale; larger results use several."""
@@ -73,7 +72,6 @@ SMALLEST_SCALE = 256
 """Longest side in pixels of the coarsest scale that "auto" chooses."""
 
 PresetName = Literal["gatys", "paper", "neural-style"]
-Optimizer = Literal["lbfgs", "adam"]
 Precision = Literal["float32", "tf32", "fp16"]
 Dtype = Literal["float32", "float64"]
 

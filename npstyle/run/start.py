@@ -7,7 +7,7 @@ from npstyle.images.read import load_image
 from npstyle.images.resize import resize
 from npstyle.maths.array import Array
 from npstyle.run.settings import Settings
-from npstyle.search.box import PIXEL_MAX
+from npstyle.maths.box import PIXEL_MAX
 
 NOISE_DEVIATION = 10.0
 """Standard deviation of the white noise around middle grey, in pixel values 0..255. Stronger noise

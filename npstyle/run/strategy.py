@@ -29,7 +29,8 @@ from npstyle.engine.memory import (
 from npstyle.errors import InputError
 from npstyle.run.machine import Machine
 from npstyle.run.settings import Settings
-from npstyle.search.optimize import CORRECTIONS, history_bytes, vectors_held
+from npstyle.search.lbfgs import CORRECTIONS
+from npstyle.search.memory import history_bytes, vectors_held
 from npstyle.tiles.cut import cell
 from npstyle.tiles.memory import largest_tile, tile_bytes
 from npstyle.tiles.passes import tile_cost
@@ -282,7 +283,7 @@ def run_bytes(
     threads : int
         Worker threads, each with a workspace.
     vectors : int
-        float64 pictures that the search holds; see `npstyle.search.optimize.vectors_held`.
+        float64 pictures that the search holds, `npstyle.search.memory.vectors_held`.
     """
     style = settings.style_layers
     wanted = [*settings.content_layers, *style]

@@ -262,6 +262,7 @@ class _Run:
             adam_step=settings.adam_step,
             history=None if history is None else History(history, allocate),
             callback=self._report(start, counted, finished),
+            engine=plan.bound.engine,
         )
         shown = replace(
             found,

@@ -7,7 +7,7 @@ import numpy as np
 from npstyle.lab.gradcheck import check_subject
 from npstyle.lab.on_gpu import card_subjects, objective_on_card
 from npstyle.run.settings import Settings
-from tests.engine.cuda.cards import needed
+from tests.engine.cuda.gpus import needed
 
 pytestmark = needed
 
