@@ -24,8 +24,10 @@ from npstyle.engine.objective import Evaluation
 from npstyle.images.read import load_image
 from npstyle.images.write import save_image
 from npstyle.networks.network import load_network
+from npstyle.run.machine import Machine
+from npstyle.run.pictures import Pictures
 from npstyle.run.settings import Precision, Settings
-from npstyle.run.transfer import transfer
+from npstyle.run.transfer import transfer_pictures
 from npstyle.search.lbfgs import CORRECTIONS
 from npstyle.search.optimize import optimize
 
@@ -41,13 +43,11 @@ def run_npstyle(
 ) -> int:
     """Run npstyle; return its estimate of the peak, in bytes."""
     estimates: list[int] = []
-    done = transfer(
-        photo,
-        painting,
+    done = transfer_pictures(
+        Pictures(photo, (painting,)),
         network,
         settings,
-        threads=threads,
-        device=device,
+        Machine(threads=threads, device=device),
         announce=lambda plan: estimates.append(plan.peak_memory),
     )
     save_image(output, done.result.image)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from click.exceptions import Exit
 
-from npstyle.cli.options import Command, argument, count, option, options
+from npstyle.cli.options import FILE, Command, argument, count, option, options
 from npstyle.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _gradcheck_parameters() -> list[click.Parameter]:
             "--plot",
             "Draw Taylor remainders and errors (.png, .pdf or .svg). Needs npstyle[plots].",
             metavar="FILE.png",
-            type=click.Path(path_type=Path),
+            type=FILE,
         ),
     ]
 

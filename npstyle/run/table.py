@@ -22,7 +22,8 @@ from npstyle.errors import InputError
 
 PICTURE, PAINTINGS, LOSSES = "The picture", "Several paintings and colours", "The losses"
 SEARCH, RECORDS, MACHINE = "The search", "Records of the run", "The machine"
-"""Panels of the help text."""
+PANELS = (PICTURE, PAINTINGS, LOSSES, SEARCH, RECORDS, MACHINE)
+"""Panels of the help text, in their order."""
 
 Parse = Callable[[str, Any], Any]
 """From an option's name (for messages) and a value, text or TOML: the setting's value."""

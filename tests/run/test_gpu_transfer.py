@@ -76,8 +76,13 @@ def test_wide_convolutions_use_winograd_on_the_gpu_too(pictures, small_network, 
     plans, losses = [], []
     for device in ("cuda", "cpu"):
         photo, painting = pictures
-        given = Pictures(photo, (painting,)), small_network, settings, Machine(device=device)
-        done = transfer_pictures(*given, announce=plans.append)
+        done = transfer_pictures(
+            Pictures(photo, (painting,)),
+            small_network,
+            settings,
+            Machine(device=device),
+            announce=plans.append,
+        )
         losses.append(done.result.loss)
     for plan in plans:
         assert sum(isinstance(layer, FastConv) for layer in plan.bound.layers) == 2
@@ -90,11 +95,18 @@ def test_an_interrupted_run_resumes_where_it_stopped(pictures, small_network):
             raise KeyboardInterrupt
 
     states = []
-    given = *pictures, small_network, SETTINGS, Machine(device="cuda")
-    stopped = transfer(*given, callback=interrupt, keep=states.append)
+    options = {"machine": Machine(device="cuda"), "keep": states.append}
+    stopped = transfer(*pictures, small_network, SETTINGS, callback=interrupt, **options)
     assert stopped.result.stopped == "interrupted"
     assert type(states[-1].image) is np.ndarray
     losses = []
-    done = transfer(*given, state=states[-1], callback=lambda p: losses.append(p.loss))
+    done = transfer(
+        *pictures,
+        small_network,
+        SETTINGS,
+        state=states[-1],
+        callback=lambda p: losses.append(p.loss),
+        **options,
+    )
     assert done.result.iterations == SETTINGS.iterations
     assert losses[-1] < stopped.result.loss
