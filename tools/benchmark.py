@@ -39,7 +39,8 @@ from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import Evaluation, build_objective
 from npstyle.engine.sizes import tile_count
 from npstyle.engine.threads import parallel_for, use_threads
-from npstyle.networks.network import Conv, FastConv, Network, accelerate, load_network, shapes
+from npstyle.maths.network import Conv
+from npstyle.networks.network import FastConv, Network, accelerate, load_network, shapes
 from npstyle.search.optimize import optimize
 
 try:

@@ -1,9 +1,9 @@
-"""Measure a cluster of one and of two workers on this machine, beside the tiles run here.
+"""Measure tiles on local clusters of one and of two workers, and in this process.
 
     python tools/benchmark_cluster.py PHOTO PAINTING --network builtin --size 1024 --tile 256
 
-Each worker has one thread, and so has the loop without a cluster. A round is one evaluation of
-each, one after another; printed are the medians of the times, and of the rounds' ratios.
+Each worker has one thread, and so does this process. In each round, the three evaluate once, one
+after another. The tool prints the medians of the times and of the ratios within a round.
 """
 
 import statistics
@@ -25,9 +25,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--tile", type=int, default=256)
     arguments = parser.parse_args()
-    network = load_fast(arguments)
+    bound = load_fast(arguments)
     photo, painting = load_pictures(arguments, arguments.size)
-    given = network, photo, painting, SETTINGS, arguments.tile
+    given = bound, photo, painting, SETTINGS.losses(), arguments.tile
     names = "no cluster", "1 worker", "2 workers"
     seconds: dict[str, list[float]] = {name: [] for name in names}
     gradients = {}
@@ -40,7 +40,7 @@ def main() -> None:
             for name, objective in objectives.items():
                 start = time.perf_counter()
                 gradients[name] = objective(photo).gradient
-                if round_number:  # the first makes the content's targets
+                if round_number:  # the first round computes the content targets
                     seconds[name].append(time.perf_counter() - start)
         tiles = len(objectives[names[0]].tiles)
     print(f"{tiles} tiles, medians of {ROUNDS} rounds")

@@ -31,23 +31,18 @@ import torch
 from common import SETTINGS, WANTED, load_pictures
 from torch_objective import Loss, evaluate, search, set_tf32, torch_objective
 
+from npstyle.engine import cuda
 from npstyle.engine.cuda import arrays as card
 from npstyle.engine.device import Device, find_device, on_device
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.memory import run_bytes
 from npstyle.engine.objective import StyleObjective, build_objective
 from npstyle.engine.threads import use_threads
-from npstyle.networks.network import (
-    Conv,
-    Network,
-    accelerate,
-    configure,
-    load_network,
-    shapes,
-    to_device,
-    to_tensor_cores,
-)
-from npstyle.search.optimize import CORRECTIONS, optimize, vectors_held
+from npstyle.maths.network import Conv
+from npstyle.networks.network import Network, accelerate, configure, load_network, shapes, to_device, to_tensor_cores
+from npstyle.search.lbfgs import CORRECTIONS
+from npstyle.search.memory import vectors_held
+from npstyle.search.optimize import optimize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.gates import errors, gates
@@ -151,7 +146,7 @@ def contestants(
 
 
 def _search(objective: StyleObjective, pixels: Any, iterations: int) -> int:
-    return optimize(objective, pixels, iterations=iterations).evaluations
+    return optimize(objective, pixels, iterations=iterations, engine=cuda).evaluations
 
 
 def _their_evaluation(tf32: bool, loss: Loss, pixels: Any) -> Any:
@@ -232,9 +227,9 @@ def memory(network: Network, photo: Any, painting: Any) -> dict[str, int]:
     pool.free_all_blocks()
     before = pool.total_bytes()
     objective = build_objective(network, photo, painting, SETTINGS)
-    optimize(objective, card.to_device(photo, np.float64), iterations=CORRECTIONS + 2)
+    optimize(objective, photo, iterations=CORRECTIONS + 2, engine=cuda)
     recorded = objective._replay.memory if objective._replay is not None else 0
-    vectors = vectors_held("lbfgs", CORRECTIONS + 2, on_gpu=True)
+    vectors = vectors_held("lbfgs", CORRECTIONS + 2, engine=cuda)
     sizes = photo.shape[:2], painting.shape[:2]
     return {
         "npstyle": pool.total_bytes() - before + recorded,

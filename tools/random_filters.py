@@ -24,11 +24,11 @@ import numpy as np
 
 from npstyle.engine.cpu.conv import conv2d
 from npstyle.engine.cpu.pooling import avg_pool2d
+from npstyle.engine.cpu.preprocessing import preprocess
 from npstyle.engine.cpu.relu import relu
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.threads import use_threads
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.engine.cpu.preprocessing import preprocess
 from npstyle.networks.architecture import ConvSpec, PoolSpec, vgg_architecture
 from npstyle.networks.weights import Weights, save_weights
 

@@ -18,8 +18,9 @@ from scipy.optimize import Bounds, minimize
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import Evaluation, StyleObjective, build_objective
 from npstyle.engine.threads import use_threads
-from npstyle.search.box import PIXEL_MAX
-from npstyle.search.optimize import CORRECTIONS, optimize
+from npstyle.maths.box import PIXEL_MAX
+from npstyle.search.lbfgs import CORRECTIONS
+from npstyle.search.optimize import optimize
 
 MARKS = (25, 50, 100, 150)
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from npstyle.engine.cpu.conv import conv2d
 from npstyle.engine.cpu.losses import mean_gram
-from npstyle.engine.passes import forward
 from npstyle.engine.cpu.preprocessing import preprocess
+from npstyle.engine.passes import forward
 from npstyle.images.pixels import Pixels
 from npstyle.networks.architecture import ConvSpec, vgg_table
-from npstyle.networks.network import Conv, Network, accelerate
+from npstyle.maths.network import Conv
+from npstyle.networks.network import Network, accelerate
 from npstyle.networks.verify import with_check
 from npstyle.networks.weights import Weights, save_weights
 from npstyle.run.settings import STYLE_LAYERS

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 
-from npstyle.networks.network import Conv, Network, Pool
+from npstyle.maths.network import Conv, Pool
+from npstyle.networks.network import Network
 from npstyle.run.settings import Settings
 
 Loss = Callable[[Any], Any]

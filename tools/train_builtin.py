@@ -50,7 +50,7 @@ from npstyle.images.pixels import Pixels
 from npstyle.networks.network import Network, accelerate, configure, load_network
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer
-from npstyle.search.optimize import adam_direction
+from npstyle.search.adam import adam_direction
 
 Array = NDArray[Any]
 

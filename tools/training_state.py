@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from student import TAUGHT, WIDTHS, taught_layers
 
 from npstyle.files import written_whole
-from npstyle.networks.network import Conv, Network
+from npstyle.maths.network import Conv
+from npstyle.networks.network import Network
 
 Array = NDArray[Any]
 

@@ -26,7 +26,8 @@ from npstyle.images.write import save_image
 from npstyle.networks.network import load_network
 from npstyle.run.settings import Precision, Settings
 from npstyle.run.transfer import transfer
-from npstyle.search.optimize import CORRECTIONS, optimize
+from npstyle.search.lbfgs import CORRECTIONS
+from npstyle.search.optimize import optimize
 
 
 def run_npstyle(

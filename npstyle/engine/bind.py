@@ -7,6 +7,7 @@ convolutions for a fast route. From then on no function asks where an array lies
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from types import ModuleType
 from typing import Any, Literal
 
@@ -36,14 +37,19 @@ class BoundNetwork:
         The layers with their arrays, one for each layer of `network`.
     dtype : dtype
         Precision of activations and gradients.
-    engine : module
-        `npstyle.engine.cpu` or `npstyle.engine.cuda`.
+    engine_name : "cpu" or "cuda"
+        A name, because a module cannot be pickled.
     """
 
     network: Network
     layers: tuple[EngineLayer, ...]
     dtype: np.dtype[Any]
-    engine: ModuleType = cpu
+    engine_name: str = "cpu"
+
+    @property
+    def engine(self) -> ModuleType:
+        """`npstyle.engine.cpu` or `npstyle.engine.cuda`."""
+        return import_module(f"npstyle.engine.{self.engine_name}")
 
     def preprocess(self, pixels: Array) -> Array:
         """Return the network's input, (height, width, 3), from pixels on the engine's device."""
@@ -95,7 +101,7 @@ def bind(
         replace(network, layers=tuple(map(_outline, layers))),
         tuple(_placed(layer, engine, route) for layer in layers),
         network.dtype,
-        engine,
+        engine.__name__.rpartition(".")[2],
     )
 
 

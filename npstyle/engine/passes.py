@@ -143,7 +143,7 @@ def backward(bound: BoundNetwork, cache: Cache) -> Iterator[tuple[str, Array, Ar
         If the cache is empty.
     """
     if not cache.entries:
-        raise ValueError("backward: the cache is empty; each forward pass serves one backward pass")
+        raise ValueError("backward: the cache is empty; it can be used once")
     engine = bound.engine
     gradient: Any = None
     mask: Array | None = None

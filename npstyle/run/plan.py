@@ -17,16 +17,11 @@ from npstyle.engine.machine import thread_count
 from npstyle.errors import InputError
 from npstyle.images.resize import fit_size
 from npstyle.networks.network import Network, configure, load_network, shapes
+from npstyle.run.machine import Machine
 from npstyle.run.pictures import Size, painting_size
 from npstyle.run.settings import Settings
-from npstyle.run.strategy import (
-    SHARE,
-    MemoryLimits,
-    Strategy,
-    choose_strategy,
-    whole_bytes,
-)
-from npstyle.search.optimize import vectors_held
+from npstyle.run.strategy import SHARE, Strategy, choose_strategy, whole_bytes
+from npstyle.search.memory import vectors_held
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,8 @@ class Plan:
     strategies : tuple of Strategy
         How each scale is computed.
     device : Device
-    limits : MemoryLimits
+    machine : Machine
+        As given by the user.
     """
 
     bound: BoundNetwork
@@ -55,7 +51,7 @@ class Plan:
     threads: int
     strategies: tuple[Strategy, ...]
     device: Device = CPU
-    limits: MemoryLimits = field(default_factory=MemoryLimits)
+    machine: Machine = field(default_factory=Machine)
 
     @property
     def network(self) -> Network:
@@ -116,9 +112,8 @@ def make_plan(
     settings: Settings,
     photo: Size,
     paintings: Sequence[Size],
-    threads: int | None = None,
+    machine: Machine | None = None,
     device: Device = CPU,
-    limits: MemoryLimits | None = None,
 ) -> Plan:
     """Predict the sizes and the memory of a run; check that the pictures reach every layer.
 
@@ -129,18 +124,18 @@ def make_plan(
     photo : (height, width)
         Before scaling.
     paintings : sequence of (height, width)
-    threads : int, optional
-        One per physical core by default.
+    machine : Machine, optional
+        Its memory limits, tiles and threads.
     device : Device
         The network's.
-    limits : MemoryLimits, optional
 
     Raises
     ------
     InputError
         If a layer is unknown or a picture too small for it, or no tile fits.
     """
-    threads, limits = thread_count(threads), limits or MemoryLimits()
+    machine = machine or Machine()
+    threads = thread_count(machine.threads)
     photo_sizes = tuple(fit_size(*photo, size) for size in settings.scale_sizes())
     painting_sizes = [
         tuple(painting_size(painting, size, settings) for painting in paintings)
@@ -152,16 +147,16 @@ def make_plan(
             shapes(bound.network, settings.style_layers, *own_size)
     scales = list(zip(photo_sizes, painting_sizes, strict=True))
     if device.is_gpu:
-        if isinstance(limits.tile, int) or limits.cluster is not None:
+        if isinstance(machine.tile, int) or machine.cluster is not None:
             raise InputError("--tile: tiles run on the CPU only; use --device cpu, or leave it out")
         strategies = tuple(_on_gpu(bound, settings, *sizes, threads) for sizes in scales)
     else:
-        memory = _allowed(device, limits, SHARE)
+        memory = _allowed(device, machine, SHARE)
         strategies = tuple(
-            choose_strategy(bound, settings, *sizes, threads, limits, memory) for sizes in scales
+            choose_strategy(bound, settings, *sizes, threads, machine, memory) for sizes in scales
         )
     return Plan(
-        bound, settings, photo_sizes, painting_sizes[-1], threads, strategies, device, limits
+        bound, settings, photo_sizes, painting_sizes[-1], threads, strategies, device, machine
     )
 
 
@@ -169,43 +164,43 @@ def _on_gpu(
     bound: BoundNetwork, settings: Settings, photo: Size, paintings: Sequence[Size], threads: int
 ) -> Strategy:
     """The only strategy on a GPU: the whole picture at once."""
-    vectors = vectors_held(settings.optimizer, settings.iterations, on_gpu=True)
+    vectors = vectors_held(settings.optimizer, settings.iterations, engine=bound.engine)
     return Strategy(None, None, whole_bytes(bound, settings, photo, paintings, threads, vectors))
 
 
-def _allowed(device: Device, limits: MemoryLimits, share: float = 1.0) -> int:
-    """Bytes that a run may take beyond what the process holds: the limit, or a share of the free.
+def _allowed(device: Device, machine: Machine, share: float = 1.0) -> int:
+    """Return the bytes that a run may take beyond what the process holds.
 
     Parameters
     ----------
     device : Device
-    limits : MemoryLimits
+    machine : Machine
     share : float
-        Of the free memory, where no limit is set.
+        Share of the free memory that is allowed where no limit is set.
     """
-    if limits.memory is not None:
-        return limits.memory - held_memory(device)
+    if machine.memory is not None:
+        return machine.memory - held_memory(device)
     return int(share * free_memory(device))
 
 
 def check_memory(plan: Plan) -> None:
     """Raise InputError, naming a size that fits, if the plan needs more memory than there is."""
-    free = _allowed(plan.device, plan.limits)
+    free = _allowed(plan.device, plan.machine)
     if plan.memory <= free:
         return
     needs = (
         f"the run needs {plan.memory / 1e9:.2f} GB of {_memory_of(plan.device)} "
         f"and {max(0, free) / 1e9:.2f} GB are"
     )
-    if plan.limits.memory is not None:
-        given, needed = plan.limits.memory / 1e9, plan.peak_memory / 1e9
+    if plan.machine.memory is not None:
+        given, needed = plan.machine.memory / 1e9, plan.peak_memory / 1e9
         raise InputError(
             f"--memory {given:.2f}GB: the run needs {needed:.2f} GB in all; allow that much, or "
             f"{_mend(plan, free)}"
         )
-    if isinstance(plan.limits.tile, int):
+    if isinstance(plan.machine.tile, int):
         raise InputError(
-            f"--tile {plan.limits.tile}: {needs} left for it; use a smaller tile, or --tile auto"
+            f"--tile {plan.machine.tile}: {needs} left for it; use a smaller tile, or --tile auto"
         )
     size = plan.settings.scale_sizes()[-1]
     raise InputError(f"--size {size}: {needs} free; {_mend(plan, free)}")
@@ -237,9 +232,8 @@ def _mend(plan: Plan, free: int) -> str:
                 settings,
                 plan.photo_sizes[-1],
                 plan.painting_sizes,
-                plan.threads,
+                plan.machine,
                 plan.device,
-                plan.limits,
             )
         return f"use --size {size} or less"
     except InputError:  # too small for the network: no size is left

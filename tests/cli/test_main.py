@@ -482,7 +482,7 @@ def test_help_teaches_every_command():
 
 
 def test_version_is_printed():
-    from npstyle.version import __version__
+    from npstyle import __version__
 
     assert npstyle("--version").stdout == f"npstyle {__version__}\n"
 

@@ -4,9 +4,9 @@ import pytest
 
 from npstyle.engine.cpu.conv import conv2d
 from npstyle.engine.cpu.pooling import avg_pool2d
+from npstyle.engine.cpu.preprocessing import preprocess
 from npstyle.engine.passes import forward
 from npstyle.errors import InputError
-from npstyle.engine.cpu.preprocessing import preprocess
 from npstyle.networks.convert import NAMES, convert
 from npstyle.networks.formats.found import CAFFE, TORCHVISION
 from npstyle.networks.network import configure, network_from_weights

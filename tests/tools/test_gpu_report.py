@@ -103,7 +103,8 @@ def test_a_network_with_random_filters_is_one_that_npstyle_reads(tmp_path):
         from gpu_inputs import WIDTHS, describe, random_vgg19
     finally:
         sys.path.remove(str(TOOLS))
-    from npstyle.networks.network import Conv, load_network
+    from npstyle.maths.network import Conv
+    from npstyle.networks.network import load_network
 
     random_vgg19(tmp_path / "network.npz", dict.fromkeys(WIDTHS, 3))
     network = load_network(tmp_path / "network.npz")

@@ -31,7 +31,7 @@ def cupy() -> Any:
 
 
 def place(array: Array, dtype: Any = None) -> Array:
-    """Copy an array to the GPU; one that is there in this dtype and C order is returned as it is.
+    """Copy an array to the GPU. A contiguous GPU array of this dtype is returned as it is.
 
     Parameters
     ----------

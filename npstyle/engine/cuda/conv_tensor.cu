@@ -13,9 +13,9 @@
 // channels in chunks of 16 words (a word: one tf32 or two fp16, the only difference between the
 // two). For each chunk it keeps one copy of the 10 x 18 positions under its tile in shared memory,
 // the patch, for all nine taps. A stage is one tap of one chunk: its filters, 16 words x channels,
-// arrive by cp.async two stages ahead in a ring of three. During the nine stages of a chunk, each thread
-// fetches a few pieces of the next chunk's patch: it loads them before the products of a stage, and
-// rounds and stores them after.
+// arrive by cp.async two stages ahead in a ring of three. During the nine stages of a chunk, each
+// thread fetches a few pieces of the next chunk's patch: it loads them before the products of a
+// stage, and rounds and stores them after.
 //
 // A warp computes 4 rows of 16 positions times 32 channels by mma.m16n8k8 (tf32) or m16n8k16
 // (fp16). A row of 16 positions is the M of the mma, so a tap only shifts the address of A.
@@ -207,8 +207,8 @@ __device__ __forceinline__ void store_piece(unsigned* patch, const Piece<HALF>& 
 
 // One tap of one chunk: 4 x 4 mma, two deep. `patch` begins at the warp's first row, `filters` at
 // its first column. Each lane gives the address of one of the 4 x 8 rows of four words that an
-// ldmatrix loads: for A 8 positions, the next 8, and both again four words later; for B 8 columns, the same
-// four words later, and both again for the next 8 columns.
+// ldmatrix loads: for A 8 positions, the next 8, and both again four words later; for B 8 columns,
+// the same four words later, and both again for the next 8 columns.
 template <bool HALF>
 __device__ __forceinline__ void multiply(float (&sums)[4][4][4], const unsigned* patch,
                                          const unsigned* filters, int tap) {

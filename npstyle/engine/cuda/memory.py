@@ -33,5 +33,5 @@ def workspace_bytes(layer: EngineLayer, shape: tuple[int, int, int], channels: i
 
 
 def strip_bytes(layer: EngineLayer, shape: tuple[int, int, int]) -> int:
-    """Return 0: the threads of the host need no workspace (as the twin of the CPU engine's)."""
+    """Return 0: the host's threads need no workspace. The counterpart of the CPU engine's."""
     return 0

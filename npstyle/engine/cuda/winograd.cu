@@ -132,8 +132,10 @@ extern "C" __global__ void __launch_bounds__(128)
         // The pooling drops the rows and columns at the end that do not fill a window.
         if (pooling > 1) y /= pooling, x /= pooling;
         passes = passes && y < pooled_height && x < pooled_width;
-        long long from = ((long long)y * pooled_width + x) * channels + place.channel;
-        float value = passes ? factor * upstream[from] : 0.0f;
+        float value =
+            passes
+                ? factor * upstream[((long long)y * pooled_width + x) * channels + place.channel]
+                : 0.0f;
         d[POINTS - 1 - k] = value;
     }
     store_transformed(d, transformed, rows * tile_columns, channels, place);
@@ -313,12 +315,12 @@ __device__ __forceinline__ void multiply(Shared<Tile>& shared,
 }
 
 // `rows`: tiles, `columns`: channels of the result, `depth`: channels of the transformed array.
-#define PRODUCT(NAME, TILING, FLIPPED)                                                             \
+#define PRODUCT(NAME, TILING, FLIPPED)                                                            \
     extern "C" __global__ void __launch_bounds__(TILING::THREADS, 2)                              \
         NAME(const float* __restrict__ transformed, const float* __restrict__ filters,            \
              float* __restrict__ products, int rows, int columns, int depth) {                    \
         __shared__ Shared<TILING> shared;                                                         \
-        multiply<TILING, FLIPPED>(shared, transformed, filters, products, rows, columns, depth);   \
+        multiply<TILING, FLIPPED>(shared, transformed, filters, products, rows, columns, depth);  \
     }
 
 typedef Tiling<128, 128, 8, 8> Large;

@@ -84,7 +84,9 @@ def winograd_conv2d_backward(
     shape = upstream.shape if relu_mask is None else relu_mask.shape
     arrays = (upstream, *mask_pointers(relu_mask))
     to_tiles = "winograd_to_tiles_backward"
-    return _winograd(to_tiles, arrays, (pooling,), shape, filters, None, flipped=True, rectify=False)
+    return _winograd(
+        to_tiles, arrays, (pooling,), shape, filters, None, flipped=True, rectify=False
+    )
 
 
 def winograd_rows(shape: tuple[int, ...], outputs: int) -> int:

@@ -19,10 +19,10 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from npstyle import __version__
 from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.interrupts import raise_if_interrupted
 from npstyle.errors import InputError
-from npstyle.version import __version__
 
 if TYPE_CHECKING:
     from dask.typing import Key

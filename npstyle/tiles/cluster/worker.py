@@ -25,6 +25,7 @@ import numpy as np
 from dask.typing import Key
 from distributed import Scheduler, Worker, WorkerPlugin, get_worker
 
+from npstyle import __version__
 from npstyle.engine.arena import Arena
 from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.threads import use_threads
@@ -33,7 +34,6 @@ from npstyle.maths.network import Conv
 from npstyle.networks.network import Network
 from npstyle.tiles.cut import Tile
 from npstyle.tiles.passes import Guide, tile_activations, tile_gradient, tile_grams
-from npstyle.version import __version__
 
 _one_at_a_time = threading.Lock()
 
@@ -48,23 +48,14 @@ class LoadedNetwork(WorkerPlugin):
     """
 
     def __init__(self, bound: BoundNetwork) -> None:
-        # The kernels in `bound.network` take no memory, but pickle would write all their zeros.
-        self._shapes = [
-            layer.kernel.shape for layer in bound.network.layers if isinstance(layer, Conv)
-        ]
         self._network = replace(
-            _with_kernels(bound.network, lambda kernel: kernel[:1, :1, :1, :1]),
-            channel_order="RGB",
-            mean=(0.0, 0.0, 0.0),
-            scale=(1.0, 1.0, 1.0),
+            bound.network, channel_order="RGB", mean=(0.0,) * 3, scale=(1.0,) * 3
         )
         self._layers, self._dtype = bound.layers, bound.dtype
 
     def setup(self, worker: Worker) -> None:
         """Bind the network. Dask calls this on the worker."""
-        shapes = iter(self._shapes)
-        network = _with_kernels(self._network, lambda kernel: np.broadcast_to(kernel, next(shapes)))
-        self._bound = BoundNetwork(network, self._layers, self._dtype)
+        self._bound = BoundNetwork(self._network, self._layers, self._dtype)
         self._threads = worker.state.nthreads
         self._arena, self._memory = Arena(0), 0
 
@@ -79,17 +70,6 @@ class LoadedNetwork(WorkerPlugin):
                 self._arena, self._memory = Arena(memory), memory
             with self._arena.lent():
                 yield self._bound
-
-
-def _with_kernels(network: Network, change: Callable[[Array], Array]) -> Network:
-    """Return the network with changed kernels."""
-    return replace(
-        network,
-        layers=tuple(
-            replace(layer, kernel=change(layer.kernel)) if isinstance(layer, Conv) else layer
-            for layer in network.layers
-        ),
-    )
 
 
 class IgnoreInterrupts(WorkerPlugin):

@@ -100,7 +100,7 @@ def test_the_laboratory_finds_it_right_and_a_lost_turn_wrong(rng):
     image, weight, _ = draw(rng, (9, 7, 6, 6))
     filters = transform_filters(weight)
 
-    def backward(g, x):
+    def run_backward(g, x):
         return winograd_conv2d_backward(g.astype(np.float32), filters)
 
     def not_turned(g, x):

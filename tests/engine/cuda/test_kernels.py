@@ -16,7 +16,8 @@ from npstyle.engine.cpu import pooling as pool
 from npstyle.engine.cuda import kernels as gpu
 from npstyle.engine.objective import build_objective
 from npstyle.images import image as images
-from npstyle.networks.network import Pool, accelerate, configure, to_device
+from npstyle.maths.network import Pool
+from npstyle.networks.network import accelerate, configure, to_device
 from npstyle.run.settings import PRESETS as PRESETS_BY_NAME
 from npstyle.run.settings import Settings
 from tests.engine.cuda.cards import back, needed, to
