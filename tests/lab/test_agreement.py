@@ -10,7 +10,7 @@ from npstyle.lab.agreement import TABLE, agreement, agreement_outcomes, relative
 from npstyle.lab.battery import CHAPTERS
 from npstyle.lab.whole import cases, objective_outcome, whole_agreements
 from npstyle.networks.network import load_network
-from tests.engine.cuda.cards import needed
+from tests.engine.cuda.gpus import needed
 
 MEMORY = {"LOSS_ARRAYS", "strip_bytes", "workspace_bytes"}
 """Estimates of memory: they compute nothing that the textbook has."""
