@@ -106,5 +106,5 @@ def test_a_device_without_tensor_cores_is_refused(rng, small_network, monkeypatc
 
 @pytest.mark.parametrize("change", [{"exact": True}, {"dtype": "float64"}])
 def test_settings_that_contradict_the_precision_are_refused(change):
-    with pytest.raises(InputError, match="--precision tf32: is not what --"):
+    with pytest.raises(InputError, match="--precision tf32: contradicts --"):
         Settings(precision="tf32", **change)
