@@ -49,6 +49,7 @@ def test_a_declaration_holds_everything_about_a_setting():
         ({"loud": False}, {"loud": False}),
         ({"shares": "3;7"}, {"shares": (3.0, 7.0)}),
         ({"shares": [3, 7]}, {"shares": (3.0, 7.0)}),
+        ({"shares": []}, {"shares": ()}),
         ({"mode": None, "shares": (), "internal": 5, "other": 1}, {}),
     ],
 )
