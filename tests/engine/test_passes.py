@@ -83,9 +83,7 @@ def test_a_picture_too_small_for_a_layer_is_named(small_network):
 
 
 def test_a_cache_serves_one_backward_pass(rng, small_network):
-    activations, cache = run_forward(
-        small_network, rng.standard_normal((6, 6, 3)), ["conv1_1"]
-    )
+    activations, cache = run_forward(small_network, rng.standard_normal((6, 6, 3)), ["conv1_1"])
     run_backward(small_network, cache, activations)
     with pytest.raises(ValueError, match="once"):
         run_backward(small_network, cache, activations)

@@ -140,8 +140,7 @@ def test_a_picture_that_is_one_tile_runs_forward_once(rng, pictures, monkeypatch
 
     network, (photo, painting, pixels) = sequence(rng, VGG_LIKE), pictures
     one, two = (
-        make_tiled(network, photo, painting, at_small_layers("gatys"), tile)
-        for tile in (48, 24)
+        make_tiled(network, photo, painting, at_small_layers("gatys"), tile) for tile in (48, 24)
     )
     monkeypatch.setattr("npstyle.tiles.passes.forward", counted)
     one(pixels)
