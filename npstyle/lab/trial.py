@@ -96,7 +96,7 @@ class Trial:
     def rounding(
         self, argument: int, scale: Array, epsilon: float, rng: np.random.Generator
     ) -> float:
-        """Estimate the rounding error of a change of f, from changes by a few units in the last place."""
+        """Estimate the rounding error of a change of f, from changes in the last place."""
         line = self.line(argument, rng.standard_normal(scale.shape) * scale, 0.0)
         steps = [k * epsilon for k in (-3, -2, -1, 1, 2, 3)]
         left = [abs(line.change(t)[0] - t * line.slope) for t in steps]

@@ -1,9 +1,9 @@
 """A function and its derivative from a user's file.
 
-`FILE.py:NAME` names a function. `NAME_backward` in the same file returns its gradient. It is called
-with the inputs alone if the function returns a number, or with dL/dF before them. Without
-`NAME_backward`, the function itself returns (value, gradient). `NAME_inputs(rng)` returns the inputs
-as a tuple. Without it each parameter is a random array.
+`FILE.py:NAME` names a function. `NAME_backward` in the same file returns its gradient. It is
+called with the inputs alone if the function returns a number, or with dL/dF before them. Without
+`NAME_backward`, the function itself returns (value, gradient). `NAME_inputs(rng)` returns the
+inputs as a tuple. Without it each parameter is a random array.
 """
 
 import importlib.util
