@@ -20,15 +20,19 @@ ROUNDS = 5
 
 
 def main() -> None:
-    """Measure and print."""
+    """Read the options, measure, print a table."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--size", type=int, default=1024)
-    parser.add_argument("--tile", type=int, default=256)
+    parser.add_argument(
+        "--size", type=int, default=1024, help="longest side in pixels (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--tile", type=int, default=256, help="longest side of a tile (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     bound = load_fast(arguments)
     photo, painting = load_pictures(arguments, arguments.size)
     given = bound, photo, painting, SETTINGS.losses(), arguments.tile
-    names = "no cluster", "1 worker", "2 workers"
+    names = ["no cluster", "1 worker", "2 workers"]
     seconds: dict[str, list[float]] = {name: [] for name in names}
     gradients = {}
     with connect("local:1") as one, connect("local:2") as two, use_threads(1):
@@ -52,7 +56,7 @@ def main() -> None:
         off /= np.linalg.norm(gradients[names[0]])
         print(
             f"{name:10}  {statistics.median(seconds[name]):6.2f} s, {ratio:.2f} times as fast as "
-            f"one worker, gradient {off:.0e} off"
+            f"one worker, gradient differs by {off:.0e}"
         )
 
 

@@ -22,6 +22,10 @@ HELP = {
 """How help texts are laid out."""
 
 
+FILE = click.Path(path_type=Path)
+"""A parameter's type: the name of a file or folder."""
+
+
 class Command(click.RichCommand):
     """A command whose parameters are made when it is used for the first time.
 
@@ -38,9 +42,15 @@ class Command(click.RichCommand):
         self._parameters = parameters
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the arguments and options."""
+        """Return the arguments and options, in the order of the help text's panels."""
+        from npstyle.run.table import PANELS
+
+        def place(parameter: click.Parameter) -> int:
+            panel = getattr(parameter, "panel", None)
+            return PANELS.index(panel) if panel in PANELS else -1
+
         if not self.params:
-            self.params = self._parameters()
+            self.params = sorted(self._parameters(), key=place)
         return super().get_params(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -152,10 +162,11 @@ def option(
     )
 
 
-def argument(name: str, help: str, kind: type = Path, **keywords: Any) -> click.Parameter:
+def argument(name: str, help: str, kind: Any = FILE, **keywords: Any) -> click.Parameter:
     """Return an argument, by default a file; `keywords` are passed to `RichArgument`."""
-    value = click.Path(path_type=Path) if kind is Path else click.STRING
-    return click.RichArgument([name], type=value, help=escape(help), **keywords)
+    return click.RichArgument(
+        [name], type=kind, help=escape(help), panel="The arguments", **keywords
+    )
 
 
 def network(default: str | None = None) -> click.Parameter:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click.exceptions import Exit
 
-from npstyle.cli.options import Command, argument, network, option, options
+from npstyle.cli.options import FILE, Command, argument, network, option, options
 from npstyle.errors import InputError
 
 if TYPE_CHECKING:
@@ -137,18 +137,20 @@ def _figure_options(name: str, *names: str) -> list[click.Parameter]:
     """Return the options of a figure, with these settings in addition to the common ones."""
     from npstyle.run.machine import Machine
     from npstyle.run.recording import Outputs
-    from npstyle.run.settings import Settings
+    from npstyle.run.settings import PRESETS, Settings
 
+    usual = PRESETS["gatys"]
+    shown = {"size": 256, "iterations": usual.iterations, "init": usual.init}
     return [
         option(
             "--output -o",
             "Folder for the pictures and the sheet (PNG and PDF).",
             default=Path(name),
             metavar="FOLDER",
-            type=click.Path(path_type=Path),
+            type=FILE,
         ),
         network(),
-        *options(Settings, *names, *FIGURE, defaults={"size": 256, "iterations": 300}),
+        *options(Settings, *names, *FIGURE, defaults=shown),
         *options(Machine, "threads", "device", "cluster"),
         *options(Outputs, "quiet"),
     ]

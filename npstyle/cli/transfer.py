@@ -5,7 +5,7 @@ from typing import Any
 
 import rich_click as click
 
-from npstyle.cli.options import Command, argument, network, option, options
+from npstyle.cli.options import FILE, Command, argument, network, option, options
 from npstyle.errors import InputError
 
 
@@ -27,7 +27,7 @@ def _parameters() -> list[click.Parameter]:
             panel=PAINTINGS,
             metavar="PICTURE...",
             multiple=True,
-            type=click.Path(path_type=Path),
+            type=FILE,
         ),
         *options(Settings),
         *options(Pictures),

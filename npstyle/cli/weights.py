@@ -11,7 +11,7 @@ from npstyle.cli.options import Command, argument, count, option
 if TYPE_CHECKING:
     from npstyle.maths.array import Array
 
-FILE = "A file of weights, or a name as for --network."
+WEIGHTS = "A file of weights, or a name as for --network."
 
 
 def _quiet() -> click.Parameter:
@@ -58,7 +58,7 @@ def _fetch_parameters() -> list[click.Parameter]:
 
     names = click.Choice(list(PUBLISHED))
     return [
-        click.RichArgument(["name"], type=names, help="The network to download."),
+        argument("name", "The network to download.", names, metavar="NAME"),
         _quiet(),
     ]
 
@@ -82,7 +82,7 @@ def weights_fetch(name: str, quiet: bool) -> None:
         print(f"{found.name}: {found.license}")
 
 
-@weights.command("verify", cls=Command, parameters=lambda: [argument("file", FILE, str)])
+@weights.command("verify", cls=Command, parameters=lambda: [argument("file", WEIGHTS, str)])
 def weights_verify(file: str) -> None:
     """Check that a file of weights still computes the activations it was made with.
 
@@ -102,7 +102,7 @@ def weights_verify(file: str) -> None:
 
 def _info_parameters() -> list[click.Parameter]:
     return [
-        argument("file", FILE, str),
+        argument("file", WEIGHTS, str),
         option(
             "--size",
             "Size of the picture for which shapes, multiplications and memory are shown.",
@@ -125,7 +125,7 @@ def weights_info(file: str, size: str) -> None:
 
 def _normalize_parameters() -> list[click.Parameter]:
     return [
-        argument("source", FILE, str),
+        argument("source", WEIGHTS, str),
         argument("destination", "The file to write (.npz)."),
         argument("images", "Pictures; more are better.", nargs=-1, required=True),
         option(

@@ -162,9 +162,7 @@ def free_memory(device: Device) -> int:
 
 
 def held_memory(device: Device) -> int:
-    """Return the device's memory that this process holds, in bytes; on a GPU, that of its
-    arrays.
-    """
+    """Return the device's memory that this process holds, in bytes; on a GPU by its arrays."""
     if not device.is_gpu:
         return machine.held_memory()
     cupy = arrays.cupy()

@@ -6,8 +6,8 @@ from npstyle.images.color import with_statistics
 from npstyle.images.read import load_image
 from npstyle.images.resize import resize
 from npstyle.maths.array import Array
-from npstyle.run.settings import Settings
 from npstyle.maths.box import PIXEL_MAX
+from npstyle.run.settings import Settings
 
 NOISE_DEVIATION = 10.0
 """Standard deviation of the white noise around middle grey, in pixel values 0..255. Stronger noise

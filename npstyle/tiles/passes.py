@@ -32,10 +32,9 @@ from typing import Any
 import numpy as np
 
 from npstyle.engine.bind import BoundNetwork
-from npstyle.engine.cpu.winograd import WINDOW
 from npstyle.engine.layers import FastConv
 from npstyle.engine.passes import Cache, backward, forward, prepare
-from npstyle.engine.sizes import tile_count
+from npstyle.engine.sizes import WINDOW, tile_count
 from npstyle.maths.array import Array
 from npstyle.maths.network import Conv
 from npstyle.networks.network import shapes

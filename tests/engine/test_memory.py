@@ -116,8 +116,10 @@ import sys
 from pathlib import Path
 from npstyle.engine.machine import held_memory
 from npstyle.images.formula import draw_painting, draw_photo
+from npstyle.run.machine import Machine
+from npstyle.run.pictures import Pictures
 from npstyle.run.settings import Settings
-from npstyle.run.transfer import transfer
+from npstyle.run.transfer import transfer_pictures
 from tests.numeric import make_objective, make_tiled, run_forward
 from npstyle.engine.bind import bind
 
@@ -136,14 +138,11 @@ memory = None if more is None else held_memory() + int(more)
 settings = Settings(
     size=size, scales=(size,), iterations=12 if memory is None else 2, optimizer=optimizer
 )
-transfer(
-    draw_photo(size * 3 // 4, size),
-    draw_painting(size * 3 // 4, size),
+transfer_pictures(
+    Pictures(draw_photo(size * 3 // 4, size), (draw_painting(size * 3 // 4, size),)),
     network,
     settings,
-    threads=2,
-    memory=memory,
-    scratch=scratch and Path(scratch),
+    Machine(threads=2, memory=memory, scratch=scratch and Path(scratch)),
     announce=announce,
 )
 with open("/proc/self/status") as status:

@@ -24,7 +24,7 @@ def test_shapes_equal_what_forward_makes(rng, small_network):
 
 @pytest.mark.parametrize("wide", [0, 16 * 16])
 def test_accelerate_takes_the_wide_layers_as_deep_as_they_run(monkeypatch, wide):
-    monkeypatch.setattr("npstyle.networks.network.WIDE", wide)
+    monkeypatch.setattr("npstyle.engine.bind.WIDE", wide)
     network = load_network("builtin")
     fast = accelerate(network, ["conv2_1", "conv1_1"])
     served = [layer.name for layer in fast.layers if isinstance(layer, FastConv)]

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from npstyle.engine.layers import FastConv
+from npstyle.run.machine import Machine
+from npstyle.run.pictures import Pictures
 from npstyle.run.settings import Settings
-from npstyle.run.transfer import transfer
+from npstyle.run.transfer import transfer, transfer_pictures
 from tests.engine.cuda.gpus import needed
 
 pytestmark = needed
@@ -54,7 +56,7 @@ def test_a_run_on_the_gpu_agrees_with_one_on_the_cpu(pictures, small_network, ch
             *pictures,
             small_network,
             settings,
-            device=device,
+            Machine(device=device),
             callback=lambda p, to=reports: to.append((p.iteration, on_gpu(p.current), p.image)),
         )
     gpu, cpu = done["cuda"].result, done["cpu"].result
@@ -73,7 +75,14 @@ def test_wide_convolutions_use_winograd_on_the_gpu_too(pictures, small_network, 
     settings = replace(SETTINGS, iterations=1, optimizer="adam")
     plans, losses = [], []
     for device in ("cuda", "cpu"):
-        done = transfer(*pictures, small_network, settings, device=device, announce=plans.append)
+        photo, painting = pictures
+        done = transfer_pictures(
+            Pictures(photo, (painting,)),
+            small_network,
+            settings,
+            Machine(device=device),
+            announce=plans.append,
+        )
         losses.append(done.result.loss)
     for plan in plans:
         assert sum(isinstance(layer, FastConv) for layer in plan.bound.layers) == 2
@@ -86,7 +95,7 @@ def test_an_interrupted_run_resumes_where_it_stopped(pictures, small_network):
             raise KeyboardInterrupt
 
     states = []
-    options = {"device": "cuda", "keep": states.append}
+    options = {"machine": Machine(device="cuda"), "keep": states.append}
     stopped = transfer(*pictures, small_network, SETTINGS, callback=interrupt, **options)
     assert stopped.result.stopped == "interrupted"
     assert type(states[-1].image) is np.ndarray

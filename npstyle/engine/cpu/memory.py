@@ -5,7 +5,7 @@ import math
 from npstyle.engine.cpu import winograd
 from npstyle.engine.cpu.conv import STRIP_BYTES
 from npstyle.engine.layers import EngineLayer, FastConv
-from npstyle.engine.sizes import tile_count
+from npstyle.engine.sizes import WINDOW, tile_count
 
 LOSS_ARRAYS = 0
 """Arrays of the activation's size that a style loss's derivative needs besides the gradient."""
@@ -26,7 +26,7 @@ def workspace_bytes(layer: EngineLayer, shape: tuple[int, int, int], channels: i
     if not isinstance(layer, FastConv) or not winograd.few_tiles(height, width, layer.filters):
         return 0
     tiles = math.prod(tile_count(height, width))
-    values = winograd.WINDOW**2 * tiles * (channels + outputs)
+    values = WINDOW**2 * tiles * (channels + outputs)
     return values * layer.filters.itemsize
 
 

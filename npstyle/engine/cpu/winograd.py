@@ -39,25 +39,28 @@ derivative and average pooling's to the strip that is read. In float32 the resul
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from npstyle.engine.arena import empty
 from npstyle.engine.cpu.pooling import avg_pool2d_backward_rows
 from npstyle.engine.cpu.relu import as_mask
-from npstyle.engine.sizes import TILE, tile_count
+from npstyle.engine.cpu.winograd_tiles import (
+    FROM_TILES,
+    B,
+    Fill,
+    G,
+    flat,
+    front,
+    transform,
+    write,
+)
+from npstyle.engine.sizes import TILE, WINDOW, tile_count
 from npstyle.engine.strips import Range, even_strips, pieces
 from npstyle.engine.threads import parallel_for, workspace
 from npstyle.maths.array import Array
-
-Fill = Callable[[Array, int, int], None]
-"""Writes the input's rows first..end into an array (rows, width, channels)."""
-
-WINDOW = 6
-"""Inputs per side of a tile."""
 
 STRIP_BYTES = 3 << 20
 """Memory of a strip's transformed tiles, in bytes; it fits the cache together with the products."""
@@ -86,37 +89,6 @@ FEW_TILES_FOR_SMALL_FILTERS = 1 / 8
 
 FEW_VALUES = 1 << 17
 """Entries of such a layer's transformed tiles up to which one thread computes all of them."""
-
-POINTS = (0.0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)
-"""Points at which the polynomials are evaluated. The usual 0, 1, -1, 2, -2 make transforms of whole
-numbers, which a matrix product does not profit from, and lose twice as much to rounding."""
-
-
-def _matrices() -> tuple[Array, Array, Array]:
-    """A (6 x 4), B (6 x 6) and G (6 x 3) for POINTS and infinity.
-
-    A filter is a polynomial g(p) = g0 + g1 p + g2 p^2. The product of two polynomials has the
-    products of their values, and Lagrange's formula recovers its coefficients (Toom and Cook). The
-    transpose of such a multiplication is a filter. With N_p = prod_(q != p) (p - q), the row of a
-    point p is
-
-        A: 1, p, p^2, p^3      G: (1, p, p^2) / N_p      B^T: coefficients of prod_(q != p) (x - q)
-
-    and infinity takes the highest coefficients.
-    """
-    A, BT, G = np.zeros((WINDOW, TILE)), np.zeros((WINDOW, WINDOW)), np.zeros((WINDOW, 3))
-    for row, p in enumerate(POINTS):
-        others = [q for q in POINTS if q != p]
-        A[row] = p ** np.arange(TILE)
-        G[row] = p ** np.arange(3) / np.prod([p - q for q in others])
-        BT[row, : len(POINTS)] = np.poly(others)[::-1]
-    A[-1, -1] = G[-1, -1] = 1
-    BT[-1] = np.poly(POINTS)[::-1]
-    return A, BT.T, G
-
-
-A, B, G = _matrices()
-FROM_TILES = np.kron(A.T, A.T)
 
 
 def transform_filters(kernel: Array) -> Array:
@@ -248,9 +220,9 @@ class _Layer:
         """Transform the products of the tile rows first..end back, and write them to `out`."""
         if self.bias is not None:
             products[-1] = self.bias
-        np.matmul(self.from_tiles, _flat(products), out=_flat(result))
+        np.matmul(self.from_tiles, flat(products), out=flat(result))
         columns = tile_count(*self.shape[:2])[1]
-        _write(self.out[TILE * first : TILE * end], result, columns, self.rectify)
+        write(self.out[TILE * first : TILE * end], result, columns, self.rectify)
 
 
 def _typed(to_tiles: Array, from_tiles: Array, like: Array) -> tuple[Array, Array]:
@@ -293,11 +265,12 @@ def _convolve_in_strips(layer: _Layer) -> None:
         first_half, second_half = workspace(2 * half, dtype).reshape(2, half)
         for first, end in queue:
             tiles = (end - first) * columns
-            transformed = _front(first_half, (WINDOW**2, tiles, channels))
-            _transform(transformed, first_half, second_half, layer, (first, end))
-            products = _front(second_half, (count, tiles, outputs))
+            transformed = front(first_half, (WINDOW**2, tiles, channels))
+            halves = first_half, second_half
+            transform(transformed, halves, layer.to_tiles, layer.fill, layer.shape, (first, end))
+            products = front(second_half, (count, tiles, outputs))
             np.matmul(transformed, layer.filters, out=products[: WINDOW**2])
-            layer.write(products, _front(first_half, (TILE**2, tiles, outputs)), first, end)
+            layer.write(products, front(first_half, (TILE**2, tiles, outputs)), first, end)
 
     parallel_for(strip_by_strip, ranges)
 
@@ -312,11 +285,12 @@ def _convolve_whole(layer: _Layer) -> None:
     rows, columns = tile_count(height, width)
     count = layer.from_tiles.shape[1]
 
-    def transform(queue: Iterator[Range]) -> None:
+    def to_tiles(queue: Iterator[Range]) -> None:
         for first, end in queue:
             tiles = transformed[:, first * columns : end * columns]
             first_half, second_half = workspace(2 * tiles.size, dtype).reshape(2, -1)
-            _transform(tiles, first_half, second_half, layer, (first, end))
+            halves = first_half, second_half
+            transform(tiles, halves, layer.to_tiles, layer.fill, layer.shape, (first, end))
 
     def multiply(queue: Iterator[Range]) -> None:
         for first, end in queue:
@@ -330,98 +304,7 @@ def _convolve_whole(layer: _Layer) -> None:
 
     transformed = empty((WINDOW**2, rows * columns, channels), dtype)
     parts = pieces(rows, 1 if transformed.size <= FEW_VALUES else LAYER_PIECES)
-    parallel_for(transform, parts)
+    parallel_for(to_tiles, parts)
     products = empty((count, rows * columns, outputs), dtype)
     parallel_for(multiply, pieces(WINDOW**2, PRODUCT_PIECES))
     parallel_for(finish, parts)
-
-
-def _flat(tiles: Array) -> Array:
-    """View (count, ..., channels) as the matrix (count, ... x channels)."""
-    return tiles.reshape(len(tiles), -1)
-
-
-def _front(flat: Array, shape: tuple[int, ...]) -> Array:
-    """Return the front of a flat array in this shape."""
-    return flat[: math.prod(shape)].reshape(shape)
-
-
-def _transform(out: Array, one: Array, other: Array, layer: _Layer, tile_rows: Range) -> None:
-    """Write B^T d B of each tile of some tile rows; the image is surrounded by zeros.
-
-    Parameters
-    ----------
-    out : array (36, tiles, channels)
-        It may begin where `one` does.
-    one, other : flat arrays, each as large as `out`
-        Space for intermediate results.
-    layer : _Layer
-    tile_rows : (first, end)
-    """
-    height, width, channels = layer.shape
-    first, end = tile_rows
-    columns, count = tile_count(height, width)[1], end - first
-    rows = TILE * count + 2
-    padded = _front(other, (rows, TILE * columns + 2, channels))
-    _read(padded, layer.fill, height, width, tile_rows)
-
-    # d B: entry l of every tile, for each row of pixels
-    windows = _front(one, (WINDOW, rows, columns, channels))
-    windows[:] = _windows(padded, columns)
-    across = _front(other, (WINDOW, rows, columns, channels))
-    np.matmul(layer.to_tiles, _flat(windows), out=_flat(across))
-
-    # B^T (d B): for each l and each row of tiles, six rows become the entries k
-    entry, row = across.strides[:2]
-    six_rows = _view(
-        across,
-        (WINDOW, count, WINDOW, columns * channels),
-        (entry, TILE * row, row, across.itemsize),
-    )
-    tiles = out.reshape(WINDOW, WINDOW, count, columns * channels)
-    np.matmul(layer.to_tiles, six_rows, out=tiles.transpose(1, 2, 0, 3))
-
-
-def _read(padded: Array, fill: Fill, height: int, width: int, tile_rows: Range) -> None:
-    """Fill the rows of pixels under some tile rows, with zeros around the image."""
-    first, end = tile_rows
-    padded[:, 0] = 0
-    padded[:, width + 1 :] = 0
-    top, bottom = TILE * first - 1, TILE * end + 1
-    start, stop = max(top, 0), min(bottom, height)
-    padded[: start - top] = 0
-    fill(padded[start - top : stop - top, 1 : width + 1], start, stop)
-    padded[stop - top : bottom - top] = 0
-
-
-def _windows(padded: Array, columns: int) -> Array:
-    """View (6, rows, columns, channels): in each row, entry l of every tile."""
-    row, column, channel = padded.strides
-    return _view(
-        padded,
-        (WINDOW, len(padded), columns, padded.shape[2]),
-        (column, row, TILE * column, channel),
-    )
-
-
-def _view(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-    """View a contiguous array with other strides; NumPy's `as_strided` takes five times as long.
-
-    Parts of the view may share memory: it is for reading only.
-    """
-    return np.ndarray(shape, array.dtype, array, strides=strides)
-
-
-def _write(out: Array, result: Array, columns: int, rectify: bool) -> None:
-    """Put 4x4 outputs per tile, (16, tiles, channels out), in their places."""
-    tiles = result.reshape(TILE, TILE, -1, columns, out.shape[2])
-    rows = tiles.shape[2]
-    whole = out.shape[:2] == (TILE * rows, TILE * columns)
-    to: Any = out if whole else np.empty((TILE * rows, TILE * columns, out.shape[2]), out.dtype)
-    places = to.reshape(rows, TILE, columns, TILE, -1).transpose(1, 3, 0, 2, 4)
-    if rectify:
-        np.maximum(tiles, 0, out=places)
-    else:
-        places[:] = tiles
-    if not whole:
-        out[:] = to[: out.shape[0], : out.shape[1]]

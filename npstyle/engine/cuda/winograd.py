@@ -6,7 +6,7 @@ The method and its derivative are described in `npstyle.engine.cpu.winograd`; th
 
 import numpy as np
 
-from npstyle.engine.cpu.winograd import G
+from npstyle.engine.cpu.winograd_tiles import G
 from npstyle.engine.cuda import launch as shapes
 from npstyle.engine.cuda.arrays import empty, launch, matmul, place
 from npstyle.engine.cuda.relu import mask_pointers

@@ -16,7 +16,7 @@ the arena belong to the whole process.
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -30,8 +30,6 @@ from npstyle.engine.arena import Arena
 from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.threads import use_threads
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv
-from npstyle.networks.network import Network
 from npstyle.tiles.cut import Tile
 from npstyle.tiles.passes import Guide, tile_activations, tile_gradient, tile_grams
 

@@ -15,6 +15,7 @@ from npstyle.maths.network import Conv, Pool, Relu
 from npstyle.networks.network import Network, configure
 from npstyle.run import plan as planning
 from npstyle.run import transfer as style_transfer
+from npstyle.run.machine import Machine
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer
 from npstyle.search.memory import vectors_held
@@ -98,7 +99,7 @@ def test_a_run_too_large_for_the_gpu_is_refused_with_a_size_that_fits(
         r"--size 600: the run needs .* of the GPU's memory and 0.00 GB are free; use --size (\d+)"
     )
     with pytest.raises(InputError, match=says) as error:
-        transfer(*pictures, small_network, settings, device="cuda")
+        transfer(*pictures, small_network, settings, Machine(device="cuda"))
     size = int(str(error.value).split("use --size ")[1].split()[0])
     assert 20 < size < 200
 
@@ -113,7 +114,7 @@ def test_if_memory_runs_out_anyway_the_message_names_a_smaller_size(
     settings = Settings(size=400, iterations=1, **LAYERS)
     monkeypatch.setattr(style_transfer, "StyleObjective", run_out)
     with pytest.raises(InputError, match=r"the GPU's memory ran out, .*; use --size 3\d\d or less"):
-        transfer(*pictures, small_network, settings, device="cuda")
+        transfer(*pictures, small_network, settings, Machine(device="cuda"))
     monkeypatch.setattr(planning, "bind", run_out)
     with pytest.raises(InputError, match="--device cuda:0: the GPU's memory does not hold the net"):
-        transfer(*pictures, small_network, settings, device="cuda")
+        transfer(*pictures, small_network, settings, Machine(device="cuda"))

@@ -13,8 +13,10 @@ from npstyle.engine.objective import StyleObjective
 from npstyle.errors import InputError
 from npstyle.maths import avg_pool2d_backward, conv2d, conv2d_backward, relu
 from npstyle.networks.network import configure
+from npstyle.run.machine import Machine
+from npstyle.run.pictures import Pictures
 from npstyle.run.settings import Settings
-from npstyle.run.transfer import transfer
+from npstyle.run.transfer import transfer, transfer_pictures
 from tests.engine.cuda.gpus import back, needed, to
 from tests.gates import errors, gates
 from tests.numeric import relative_error
@@ -72,17 +74,18 @@ def test_a_run_reports_its_route_and_ends_near_the_cpus(rng, small_network, monk
     pictures = rng.uniform(0, 255, (9, 12, 3)), rng.uniform(0, 255, (10, 8, 3))
     layers = {"content_layers": {"conv2_1": 1.0}, "style_layers": {"conv1_1": 1.0}}
     settings = Settings(size=12, iterations=3, optimizer="adam", precision="tf32", **layers)
-    done = transfer(
-        *pictures,
+    photo, painting = pictures
+    done = transfer_pictures(
+        Pictures(photo, (painting,)),
         small_network,
         settings,
-        device="cuda",
+        Machine(device="cuda"),
         announce=lambda plan: print_plan(plan, "small", "out.png"),
     )
     assert "tensor cores in tf32 in 2 of 3 convolutions" in capsys.readouterr().out
     assert done.record["precision"] == "tf32"
     settings = replace(settings, precision="float32")
-    on_cpu = transfer(*pictures, small_network, settings, device="cpu")
+    on_cpu = transfer(*pictures, small_network, settings, Machine(device="cpu"))
     assert done.result.loss == pytest.approx(on_cpu.result.loss, rel=0.02)
 
 
@@ -90,18 +93,18 @@ def test_a_device_without_tensor_cores_is_refused(rng, small_network, monkeypatc
     picture = rng.uniform(0, 255, (9, 12, 3))
     settings = Settings(precision="fp16")
     with pytest.raises(InputError, match="--precision fp16: is for a GPU's tensor cores; on the"):
-        transfer(picture, picture, small_network, settings, device="cpu")
+        transfer(picture, picture, small_network, settings, Machine(device="cpu"))
     old = Device(0, "An old GPU", 75)
-    monkeypatch.setattr("npstyle.run.transfer.choose_device", lambda requested, limits: old)
+    monkeypatch.setattr("npstyle.run.transfer.choose_device", lambda machine: old)
     with pytest.raises(InputError, match=r"needs compute capability 8\.0 .* An old GPU has 7\.5"):
-        transfer(picture, picture, small_network, settings, device="cuda")
+        transfer(picture, picture, small_network, settings, Machine(device="cuda"))
     none = Device(missing="it rains")
-    monkeypatch.setattr("npstyle.run.transfer.choose_device", lambda requested, limits: none)
+    monkeypatch.setattr("npstyle.run.transfer.choose_device", lambda machine: none)
     with pytest.raises(InputError, match="tensor cores, and there is none: it rains; on the CPU"):
         transfer(picture, picture, small_network, settings)
 
 
 @pytest.mark.parametrize("change", [{"exact": True}, {"dtype": "float64"}])
 def test_settings_that_contradict_the_precision_are_refused(change):
-    with pytest.raises(InputError, match="--precision tf32: is not what --"):
+    with pytest.raises(InputError, match="--precision tf32: contradicts --"):
         Settings(precision="tf32", **change)
