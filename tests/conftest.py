@@ -10,7 +10,8 @@ for library in ("OPENBLAS", "MKL", "OMP"):
 import numpy as np
 import pytest
 
-from npstyle.networks.network import Conv, Network, Pool, Relu
+from npstyle.maths.network import Conv, Pool, Relu
+from npstyle.networks.network import Network
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -21,16 +22,16 @@ def rng():
 
 
 @pytest.fixture
-def cards(monkeypatch):
-    """CuPy, or its stand-in where there is no card, ready to compile the kernels."""
-    from npstyle.engine.cuda import arrays as card
-    from tests.engine.cuda.cards import CUPY, stand_in
+def gpus(monkeypatch):
+    """CuPy, or its stand-in where there is no GPU, ready to compile the kernels."""
+    from npstyle.engine.cuda import arrays
+    from tests.engine.cuda.gpus import CUPY, stand_in
 
-    card.forget_kernels()
+    arrays.forget_kernels()
     if CUPY is None:
         monkeypatch.setitem(sys.modules, "cupy", stand_in)
     yield CUPY or stand_in
-    card.forget_kernels()
+    arrays.forget_kernels()
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,9 @@
-"""float32 beside float64, and the ReLU gates that set them apart.
+"""float32 beside float64, with and without the ReLU masks of float64.
 
-Where a unit's value is all but 0, rounding decides whether its gate is open, and the gradient jumps
-with it. Held to the same gates, two precisions can be compared without these jumps.
+Where the input of a ReLU is almost 0, rounding decides whether it is positive, and the gradient
+jumps. With the same masks, two precisions can be compared without these jumps.
 
-Also used by tools/exactness.py.
+Also used by tools/exactness.py and tools/benchmark_gpu.py.
 """
 
 from typing import NamedTuple
@@ -11,17 +11,19 @@ from unittest import mock
 
 import numpy as np
 
-from npstyle.engine import threads as backend
-from npstyle.engine.cuda.arrays import to_device, to_host
-from npstyle.engine.objective import build_objective
+from npstyle.engine.bind import bind
+from npstyle.engine.machine import physical_cores
+from npstyle.engine.objective import StyleObjective
 from npstyle.engine.passes import forward, rectified
-from npstyle.networks.network import Pool, Relu, accelerate, configure
+from npstyle.engine.threads import use_threads
+from npstyle.maths.network import Pool, Relu
+from npstyle.networks.network import configure
 from npstyle.tiles.passes import tile_forward
 from tests.numeric import relative_error
 
 
 class Errors(NamedTuple):
-    """Relative errors of loss and gradient, without and with float64's gates; gates that differ."""
+    """Relative errors of loss and gradient, without and with float64's masks; masks that differ."""
 
     loss: float
     gradient: float
@@ -31,7 +33,7 @@ class Errors(NamedTuple):
 
 
 def errors(objective, pixels, reference, right):
-    """Errors of an objective against another's evaluation and gates."""
+    """Errors of an objective against another's evaluation and masks."""
     found = objective(pixels)
     with_gates, others = evaluate_with_gates(objective, pixels, right)
     return Errors(
@@ -45,40 +47,39 @@ def errors(objective, pixels, reference, right):
 
 def beside_float64(network, photo, painting, pixels, settings, fast=True):
     """Errors of a route in float32 against plain float64."""
-    exact = configure(network, settings.pooling, np.float64)
+    exact = bind(configure(network, settings.pooling, np.float64))
+    wanted = [*settings.content_layers, *settings.style_layers]
     network = configure(network, settings.pooling, np.float32)
-    if fast:
-        network = accelerate(network, [*settings.content_layers, *settings.style_layers])
-    with backend.threads(backend.physical_cores()):
-        objective = build_objective(exact, photo, painting, settings)
+    bound = bind(network, wanted, route="fast" if fast else "plain")
+    with use_threads(physical_cores()):
+        objective = StyleObjective(exact, photo, painting, settings.losses())
         reference, right = objective(pixels), gates(objective, pixels)
-        objective = build_objective(network, photo, painting, settings)
+        objective = StyleObjective(bound, photo, painting, settings.losses())
         return errors(objective, pixels, reference, right)
 
 
 def gates(objective, pixels):
-    """Where the units of each ReLU are active, by the ReLU's index."""
+    """The mask of each ReLU, by the index of its layer."""
+    bound = objective.bound
     _, cache = objective.value(pixels)
     return {
-        index: to_host(rectified(objective.network, cache, index)) > 0
+        index: bound.engine.to_host(rectified(bound, cache, index)) > 0
         for index in range(len(cache.entries))
-        if isinstance(objective.network.layers[index], Relu)
+        if isinstance(bound.layers[index], Relu)
     }
 
 
 def evaluate_with_gates(objective, pixels, imposed):
-    """The objective's evaluation with these gates, and how many of its own were others."""
+    """Evaluate the objective with these masks, and count the values where its own differ."""
     others = 0
 
-    def forward_with_gates(network, image, wanted):
+    def forward_with_gates(bound, cache):
         nonlocal others
-        taken, cache = forward(network, image, wanted)
+        yield from forward(bound, cache)
         for index, gate in imposed.items():
-            own = to_host(rectified(network, cache, index))
+            own = bound.engine.to_host(rectified(bound, cache, index))
             others += np.count_nonzero((own > 0) != gate)
-            gate = held_to(gate, own)
-            cache.entries[index] = to_device(gate) if network.is_on_gpu else gate
-        return taken, cache
+            cache.entries[index] = bound.engine.place(held_to(gate, own))
 
     with (
         mock.patch("npstyle.engine.objective.forward", forward_with_gates),
@@ -89,17 +90,17 @@ def evaluate_with_gates(objective, pixels, imposed):
 
 
 def evaluate_tiles_with_gates(objective, pixels, imposed):
-    """A `TiledObjective`'s evaluation with these gates of the whole picture."""
-    layers = objective.network.layers
+    """Evaluate a `TiledObjective` with these masks of the whole picture."""
+    layers = objective.bound.layers
     strides = np.cumprod([layer.stride if isinstance(layer, Pool) else 1 for layer in layers])
 
-    def forward_with_gates(network, image, tile, *rest):
-        grams, contents, cache = tile_forward(network, image, tile, *rest)
+    def forward_with_gates(bound, image, tile, *rest):
+        grams, contents, cache = tile_forward(bound, image, tile, *rest)
         for index in range(len(cache.entries)):
             if index in imposed:
                 first = [span.start // strides[index] for span in tile.pixels]
                 gate = imposed[index][first[0] :, first[1] :]
-                own = rectified(network, cache, index)
+                own = rectified(bound, cache, index)
                 cache.entries[index] = held_to(gate[: own.shape[0], : own.shape[1]], own)
         return grams, contents, cache
 
@@ -108,8 +109,8 @@ def evaluate_tiles_with_gates(objective, pixels, imposed):
 
 
 def held_to(gate, own):
-    """What a cache knows of a ReLU, its gate or its output, with this gate."""
+    """A cache entry of a ReLU, its mask or its output, changed to this mask."""
     if own.dtype == bool:
         return gate
-    barely = np.finfo(own.dtype).tiny  # an activation is moved across 0, but hardly
+    barely = np.finfo(own.dtype).tiny  # an activation is moved across 0 by the least amount
     return np.where(gate, np.maximum(own, barely), 0).astype(own.dtype)

@@ -1,6 +1,12 @@
-"""Numbers to hold derivatives against."""
+"""Numbers to compare derivatives with, and short ways to run a bound network."""
 
 import numpy as np
+
+from npstyle.engine.bind import BoundNetwork, bind
+from npstyle.engine.losses import Losses
+from npstyle.engine.objective import StyleObjective
+from npstyle.engine.passes import backward, forward, prepare
+from npstyle.tiles.objective import TiledObjective
 
 
 def central_difference(function, x, step=1e-6):
@@ -23,15 +29,33 @@ def relative_error(value, reference):
     return np.linalg.norm(value - reference) / np.linalg.norm(reference)
 
 
-def as_they_are(names):
-    """For `npstyle.engine.passes.forward`: take these activations as they are."""
-    return dict.fromkeys(names, lambda activation: activation)
+def as_bound(network):
+    """A bound network, from a network or from one that is bound already."""
+    return network if isinstance(network, BoundNetwork) else bind(network)
 
 
-def adding(gradients):
-    """Losses for `npstyle.engine.passes.backward`, each with a fixed derivative at its activation."""
+def run_forward(network, image, names):
+    """The activations of these names, and the cache for `run_backward`."""
+    bound = as_bound(network)
+    cache = prepare(bound, image, names)
+    found = dict(forward(bound, cache))
+    return {name: found[name] for name in names}, cache
 
-    def loss(values):
-        return lambda _, upstream: values.copy() if upstream is None else values + upstream
 
-    return {name: loss(values) for name, values in gradients.items()}
+def run_backward(network, cache, gradients):
+    """Carry fixed gradients at activations back to the image."""
+    for name, _, out in backward(as_bound(network), cache):
+        out += gradients[name]
+    return cache.gradient
+
+
+def make_objective(network, photo, painting, settings=None, **losses):
+    """The objective of some settings, or of the losses given by name."""
+    losses = Losses(**losses) if settings is None else settings.losses()
+    return StyleObjective(as_bound(network), photo, painting, losses)
+
+
+def make_tiled(network, photo, painting, settings, tile, *options, **more):
+    """The objective by tiles of some settings."""
+    bound = as_bound(network)
+    return TiledObjective(bound, photo, painting, settings.losses(), tile, *options, **more)

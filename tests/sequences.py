@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from npstyle.networks.network import Conv, Network, Pool, Relu
+from npstyle.maths.network import Conv, Pool, Relu
+from npstyle.networks.network import Network
 
 
 def sequence(rng, layers, padding_mode="zero"):
-    """A network in float64 of the layers named.
+    """Build a network in float64.
 
-    These are ("conv", kernel, stride, padding, filters), whose ReLU comes by itself, and ("pool",
-    size, stride); a kernel is a number or (height, width).
+    A layer is ("conv", kernel size, stride, padding, filters), which a ReLU follows, or ("pool",
+    size, stride). A kernel size is a number or (height, width).
     """
     built, channels, block, number = [], 3, 1, 1
     for kind, *numbers in layers:
@@ -20,13 +21,15 @@ def sequence(rng, layers, padding_mode="zero"):
             kernel, stride, padding, filters = numbers
             height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
             shape = height, width, channels, filters
-            weight = rng.standard_normal(shape) / np.sqrt(height * width * channels / 2)
+            kernel_array = rng.standard_normal(shape) / np.sqrt(height * width * channels / 2)
             name = f"conv{block}_{number}"
             bias = rng.normal(0, 0.3, filters)
-            built += [Conv(name, weight, bias, stride, padding), Relu(f"relu{block}_{number}")]
+            mode = padding_mode if not built else "zero"
+            conv = Conv(name, kernel_array, bias, stride, padding, mode)
+            built += [conv, Relu(f"relu{block}_{number}")]
             channels, number = filters, number + 1
     means, scales = (103.939, 116.779, 123.68), (0.02, 0.02, 0.02)
-    return Network("sequence", tuple(built), "BGR", means, scales, False, "0" * 64, padding_mode)
+    return Network("sequence", tuple(built), "BGR", means, scales, False, "0" * 64)
 
 
 def last_activation(network):
@@ -42,7 +45,7 @@ VGG_LIKE = [
     ("conv", 3, 1, 1, 6),
     ("conv", 3, 1, 1, 6),
 ]
-"""Three blocks: cells of 4 pixels, and 36 pixels seen by conv3_2."""
+"""Three blocks: cells of 4 pixels, and conv3_2 sees 36 pixels."""
 
 OTHERS = {
     "vgg": VGG_LIKE,
@@ -53,4 +56,4 @@ OTHERS = {
     "gaps between pools": [("conv", 3, 1, 1, 4), ("pool", 1, 2), ("conv", (1, 3), 1, 0, 4)],
     "more than the same": [("conv", 3, 1, 2, 4), ("pool", 2, 2), ("conv", 5, 2, 4, 4)],
 }
-"""What sequential networks may do besides, by name."""
+"""Other geometries of sequential networks, by name."""

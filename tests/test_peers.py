@@ -9,13 +9,14 @@ torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed; pip install -e '.[peers]' to compare with it"
 )
 
-from npstyle.engine import threads as backend
-from npstyle.engine.objective import build_objective
+from npstyle.engine.bind import bind
+from npstyle.engine.machine import physical_cores
+from npstyle.engine.threads import use_threads
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.read import load_image
-from npstyle.networks.network import accelerate, configure, load_network
+from npstyle.networks.network import configure, load_network
 from npstyle.run.settings import PRESETS
-from tests.numeric import relative_error
+from tests.numeric import make_objective, relative_error
 from tests.peer import TorchObjective
 
 pytestmark = pytest.mark.peers
@@ -26,15 +27,15 @@ def compare(network, settings, photo, painting, picture, dtype, fast=False):
     configured = configure(network, settings.pooling, dtype, settings.padding)
     wanted = [*settings.content_layers, *settings.style_layers]
     if fast:
-        configured = accelerate(configured, wanted)
-    ours = build_objective(configured, photo, painting, settings)
+        configured = bind(configured, wanted, route="fast")
+    ours = make_objective(configured, photo, painting, settings)
     theirs = TorchObjective(
         configure(network, settings.pooling, np.float64, settings.padding),
         photo,
         painting,
         settings,
     )
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         evaluation = ours(picture)
     loss, gradient = theirs(picture)
     return abs(evaluation.loss - loss) / loss, relative_error(evaluation.gradient, gradient)

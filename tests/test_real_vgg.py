@@ -5,15 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
-from npstyle.engine.objective import build_objective, term
+from npstyle.engine.bind import bind
+from npstyle.engine.losses import term
+from npstyle.engine.machine import physical_cores
+from npstyle.engine.threads import use_threads
 from npstyle.images.read import load_image
-from npstyle.networks.network import accelerate, load_network
+from npstyle.networks.network import load_network
 from npstyle.run.settings import PRESETS, Settings
 from npstyle.run.transfer import transfer
-from npstyle.tiles.objective import TiledObjective
 from tests.gates import beside_float64, evaluate_tiles_with_gates, gates
-from tests.numeric import relative_error
+from tests.numeric import make_objective, make_tiled, relative_error
 
 pytestmark = pytest.mark.slow
 
@@ -71,12 +72,12 @@ def test_tiles_in_float32_are_the_whole_picture_between_the_jumps_that_rounded_g
 ):
     settings = PRESETS["gatys"]
     names = [*settings.content_layers, *settings.style_layers]
-    network = accelerate(load_network(vgg19), names)
+    network = bind(load_network(vgg19), names, route="fast")
     photo, painting = (load_image(picture, 256) for picture in pictures)
     pixels = np.clip(photo + rng.normal(0, noise, photo.shape), 0, 255)
-    with backend.threads(backend.physical_cores()):
-        whole = build_objective(network, photo, painting, settings)
-        tiled = TiledObjective(network, photo, painting, settings, tile=96)
+    with use_threads(physical_cores()):
+        whole = make_objective(network, photo, painting, settings)
+        tiled = make_tiled(network, photo, painting, settings, tile=96)
         assert len(tiled.tiles) == 6
         expected, found = whole(pixels), tiled(pixels)
         with_gates = evaluate_tiles_with_gates(tiled, pixels, gates(whole, pixels))

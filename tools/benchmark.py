@@ -1,20 +1,21 @@
-"""Measure npstyle beside PyTorch, side by side on the same threads.
+"""Measure npstyle and PyTorch in turn, on the same number of threads.
 
     python tools/benchmark.py PHOTO PAINTING --network vgg19.npz [--sizes 256,512,1024] [--pairs 7]
     python tools/benchmark.py PHOTO PAINTING --network vgg19.npz --device cuda
 
-Both run the preset `gatys` in float32. A pair is one call of each, one right after the other, since
-a machine's speed drifts; what counts is the median of the pairs' ratios. Measured are
+Both run the preset `gatys` in float32. The speed of a machine drifts, so calls are timed in pairs,
+one of each library directly after the other. The result is the median of the ratios of the pairs.
 
-    evaluation  loss and gradient at the pixels, its forward half alone, and on one thread
-    layers      each convolution and its derivative to the image
-    search      what L-BFGS-B itself takes per iteration
-    memory      the largest resident memory of a whole process, twelve iterations long
+    evaluation  loss and gradient at the pixels; its forward half alone; the same on one thread
+    layers      each convolution, and its derivative with respect to the image (--layers)
+    search      time that L-BFGS-B itself takes per iteration
+    memory      peak resident memory of a process that runs 12 iterations (--whole)
     job         50 iterations at 256 pixels, from the start of the process to the written file
+                (--whole)
 
-and the floor of an evaluation: the multiplications of its matrix products, Winograd's and the Gram
-matrices', at the rate of a large sgemm. PyTorch comes with the extra `peers`. What is measured on
-an NVIDIA card is written in `tools/benchmark_gpu.py`.
+The floor of an evaluation is the time that its matrix products alone (Winograd's and the Gram
+matrices') would take at the rate of a large sgemm. PyTorch comes with the extra `peers`. For the
+measurements on a GPU, see `tools/benchmark_gpu.py`.
 """
 
 import argparse
@@ -27,18 +28,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from common import SETTINGS, WANTED, argument_parser, load_pictures, run, sizes
 
-from npstyle.engine import threads as backend
-from npstyle.engine.cpu.conv import conv2d, conv2d_backward
-from npstyle.engine.cpu.winograd import WINDOW, winograd_conv2d, winograd_conv2d_backward
-from npstyle.engine.objective import Evaluation, build_objective
-from npstyle.engine.sizes import tile_count
-from npstyle.networks.network import Conv, FastConv, Network, accelerate, load_network, shapes
+from npstyle.engine.bind import BoundNetwork, bind
+from npstyle.engine.cpu import (
+    conv2d,
+    conv2d_backward,
+    relu,
+    winograd_conv2d,
+    winograd_conv2d_backward,
+)
+from npstyle.engine.layers import FastConv
+from npstyle.engine.losses import Evaluation
+from npstyle.engine.machine import physical_cores
+from npstyle.engine.objective import StyleObjective
+from npstyle.engine.sizes import WINDOW, tile_count
+from npstyle.engine.threads import parallel_for, use_threads
+from npstyle.maths.array import Array
+from npstyle.maths.network import Conv
+from npstyle.networks.network import Network, load_network, shapes
 from npstyle.search.optimize import optimize
 
 try:
@@ -57,17 +70,26 @@ JOB_SIZE, JOB_ITERATIONS = 256, 50
 MEMORY_ITERATIONS = 12
 
 Call = Callable[[], Any]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """One network twice: as loaded, with its kernels, and bound to the CPU on the fast route."""
+
+    network: Network
+    fast: BoundNetwork
 
 
 def seconds(function: Call) -> float:
-    """Wall time of one call."""
+    """Return the wall time of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
 def compare(ours: Call, theirs: Call, pairs: int) -> dict[str, float]:
-    """Time pairs of calls, after one of each that does not count."""
+    """Time pairs of calls, after one of each to warm up."""
     ours()
     theirs()
     times = [(seconds(ours), seconds(theirs)) for _ in range(pairs)]
@@ -82,7 +104,7 @@ def compare(ours: Call, theirs: Call, pairs: int) -> dict[str, float]:
 
 
 def sgemm_rate(threads: int) -> float:
-    """float32 multiplications and additions per second of large products, one per thread."""
+    """Measure float32 multiplications and additions per second of large products, one a thread."""
     square = np.random.default_rng(0).standard_normal((2048, 2048), dtype=np.float32)
 
     def multiply(queue: Iterator[int]) -> None:
@@ -90,40 +112,41 @@ def sgemm_rate(threads: int) -> float:
             square @ square
 
     def products() -> None:
-        backend.parallel_for(multiply, range(threads))
+        parallel_for(multiply, range(threads))
 
     return threads * 2 * 2048**3 / min(seconds(products) for _ in range(5))
 
 
-def multiplications(network: Network, height: int, width: int) -> float:
-    """Of the matrix products of one evaluation, forward and backward."""
+def multiplications(bound: BoundNetwork, height: int, width: int) -> float:
+    """Count the multiplications of the matrix products of one evaluation, forward and backward."""
     total = 0.0
-    table = shapes(network, WANTED, height, width)
-    depths = {network.depth(name) for name in SETTINGS.style_layers}
-    for index, (layer, (rows, columns, channels)) in enumerate(table):
+    table = shapes(bound.network, WANTED, height, width)
+    depths = {bound.network.depth(name) for name in SETTINGS.style_layers}
+    for index, (_, (rows, columns, channels)) in enumerate(table):
+        layer = bound.layers[index]
         if isinstance(layer, FastConv):
             total += 2 * WINDOW**2 * math.prod(tile_count(rows, columns)) * layer.filters[0].size
         elif isinstance(layer, Conv):
             total += 2 * rows * columns * layer.kernel.size
-        if index in depths:  # the Gram matrix is symmetric: half of it forward, all backward
+        if index in depths:  # the Gram matrix is symmetric: half of it forward, all of it backward
             total += 1.5 * rows * columns * channels**2
     return total
 
 
 def evaluations(
-    network: Network, fast: Network, photo: Any, painting: Any, pairs: int, rate: float
+    both: Networks, photo: Array, painting: Array, pairs: int, rate: float
 ) -> dict[str, Any]:
     """Time the objective with and without its gradient."""
     picture = np.clip(photo + np.random.default_rng(0).normal(0, 20, photo.shape), 0, 255)
-    theirs = TorchObjective(network, photo, painting, SETTINGS, torch.float32)
-    ours = build_objective(fast, photo, painting, SETTINGS)
+    theirs = TorchObjective(both.network, photo, painting, SETTINGS, torch.float32)
+    ours = StyleObjective(both.fast, photo, painting, SETTINGS.losses())
 
     def their_loss() -> None:
         with torch.no_grad():
             theirs.loss(theirs.tensor(picture))
 
     def on_one_thread() -> None:
-        with backend.threads(1):
+        with use_threads(1):
             ours(picture)
 
     on_one_thread()
@@ -132,23 +155,22 @@ def evaluations(
         "scaling": statistics.median(scaling),
         "evaluation": compare(lambda: ours(picture), lambda: theirs(picture), pairs),
         "forward": compare(lambda: ours.value(picture), their_loss, pairs),
-        "floor_s": 2 * multiplications(fast, *photo.shape[:2]) / rate,
+        "floor_s": 2 * multiplications(both.fast, *photo.shape[:2]) / rate,
     }
 
 
-def layers(network: Network, fast: Network, size: tuple[int, int], pairs: int) -> dict[str, Any]:
-    """Time each convolution with its ReLU, and its derivative to the image."""
+def layers(both: Networks, size: tuple[int, int], pairs: int) -> dict[str, Any]:
+    """Time each convolution with its ReLU, and its derivative with respect to the image."""
     rng = np.random.default_rng(0)
-    table = shapes(fast, WANTED, *size)
-    weights = {layer.name: layer for layer in network.layers if isinstance(layer, Conv)}
     result = {}
     before = (*size, 3)
-    for layer, shape in table:
-        if isinstance(layer, Conv | FastConv):
+    for index, (layer, shape) in enumerate(shapes(both.network, WANTED, *size)):
+        if isinstance(layer, Conv):
             x = rng.standard_normal(before, dtype=np.float32)
-            g = rng.standard_normal(shape, dtype=np.float32)
-            plain = weights[layer.name]
-            ours, theirs = _ours(layer, x, g), _theirs(plain, x, g)
+            upstream = rng.standard_normal(shape, dtype=np.float32)
+            prepared = both.fast.layers[index]
+            assert isinstance(prepared, Conv | FastConv)
+            ours, theirs = _ours(prepared, x, upstream), _theirs(layer, x, upstream)
             result[layer.name] = {
                 "forward": compare(ours[0], theirs[0], pairs),
                 "backward": compare(ours[1], theirs[1], pairs),
@@ -157,37 +179,37 @@ def layers(network: Network, fast: Network, size: tuple[int, int], pairs: int) -
     return result
 
 
-def _theirs(layer: Conv, x: Any, g: Any) -> tuple[Call, Call]:
-    weight = torch.tensor(layer.kernel.transpose(3, 2, 0, 1).copy())
+def _theirs(layer: Conv, x: Array, upstream: Array) -> tuple[Call, Call]:
+    kernel = torch.tensor(layer.kernel.transpose(3, 2, 0, 1).copy())
     bias = torch.tensor(layer.bias)
-    image, gradient = (torch.tensor(a.transpose(2, 0, 1)[None].copy()) for a in (x, g))
+    image, gradient = (torch.tensor(a.transpose(2, 0, 1)[None].copy()) for a in (x, upstream))
     return (
-        lambda: conv2d_torch(image, weight, bias, padding=1).relu_(),
-        lambda: conv2d_input(  # type: ignore[no-untyped-call]
-            image.shape, weight, gradient * (gradient > 0), padding=1
+        lambda: conv2d_torch(image, kernel, bias, padding=1).relu_(),
+        lambda: conv2d_input(  # type: ignore[no-untyped-call]  # torch.nn.grad has no types
+            image.shape, kernel, gradient * (gradient > 0), padding=1
         ),
     )
 
 
-def _ours(layer: Conv | FastConv, x: Any, g: Any) -> tuple[Call, Call]:
+def _ours(layer: Conv | FastConv, x: Array, upstream: Array) -> tuple[Call, Call]:
     if isinstance(layer, FastConv):
         return (
             lambda: winograd_conv2d(x, layer.filters, layer.bias, rectify=True),
-            lambda: winograd_conv2d_backward(g, layer.filters, g),
+            lambda: winograd_conv2d_backward(upstream, layer.filters, upstream),
         )
     return (
-        lambda: np.maximum(conv2d(x, layer.kernel, layer.bias, 1, 1), 0),
-        lambda: conv2d_backward(g * (g > 0), layer.kernel, x.shape, 1, 1),
+        lambda: relu(conv2d(x, layer.kernel, layer.bias, 1, 1)),
+        lambda: conv2d_backward(upstream * (upstream > 0), layer.kernel, x.shape, 1, 1),
     )
 
 
 def search_seconds(shape: tuple[int, ...], iterations: int = 30) -> float:
-    """What the optimiser takes per iteration beside the objective, a sum of parabolas."""
+    """Measure the time per iteration that the optimiser adds to a cheap objective, a parabola."""
     rng = np.random.default_rng(0)
     slope, lowest = rng.uniform(0.1, 10, shape), rng.uniform(-50, 300, shape)
     inside = 0.0
 
-    def objective(x: Any) -> Evaluation:
+    def objective(x: Array) -> Evaluation:
         nonlocal inside
         start = time.perf_counter()
         gradient = slope * (x - lowest)
@@ -212,7 +234,7 @@ def child(arguments: argparse.Namespace, library: str, size: int, job: bool) -> 
 
 
 def processor() -> str:
-    """What the machine calls its processor."""
+    """Return the name of the processor."""
     try:
         found = Path("/proc/cpuinfo").read_text().partition("model name")[2]
     except OSError:
@@ -221,22 +243,73 @@ def processor() -> str:
 
 
 def line(name: str, found: dict[str, float]) -> str:
-    """One row of a table."""
+    """Format one row of the table."""
     return (
         f"  {name:<20}{found['npstyle_s'] * 1e3:>9.1f} ms{found['pytorch_s'] * 1e3:>9.1f} ms"
         f"{found['ratio']:>7.2f}   ({found['lowest']:.2f} .. {found['highest']:.2f})"
     )
 
 
+def at_size(
+    both: Networks, arguments: argparse.Namespace, size: int, rate: float, say: Say
+) -> dict[str, Any]:
+    """Measure everything at one size, and print it."""
+    photo, painting = load_pictures(arguments, size)
+    say(f"{photo.shape[1]} x {photo.shape[0]}")
+    at = evaluations(both, photo, painting, arguments.pairs, rate)
+    say(line("evaluation", at["evaluation"]))
+    say(line("forward", at["forward"]))
+    evaluation = at["evaluation"]["npstyle_s"]
+    say(
+        f"  {'floor':<20}{at['floor_s'] * 1e3:>9.1f} ms   the evaluation takes "
+        f"{evaluation / at['floor_s']:.1f} times as long"
+    )
+    say(f"  {'one thread':<20}takes {at['scaling']:.2f} times as long")
+    at["search_s"] = search_seconds(photo.shape)
+    say(
+        f"  {'search':<20}{at['search_s'] * 1e3:>9.1f} ms   per iteration, "
+        f"{at['search_s'] / evaluation:.0%} of an evaluation"
+    )
+    if arguments.layers:
+        at["layers"] = layers(both, photo.shape[:2], arguments.pairs)
+        for name, found in at["layers"].items():
+            say(line(name, found["forward"]))
+            say(line(f"{name} backward", found["backward"]))
+    return at
+
+
+def whole_processes(arguments: argparse.Namespace, found: dict[str, Any], say: Say) -> None:
+    """Measure memory and time of whole processes, print them and add them to `found`."""
+    for size in arguments.sizes:
+        ours, theirs = (child(arguments, name, size, False) for name in ("npstyle", "pytorch"))
+        found["sizes"][size]["memory"] = {"npstyle": ours, "pytorch": theirs}
+        say(
+            f"memory at {size}: npstyle {ours['peak_bytes'] / 1e6:.0f} MB (predicted "
+            f"{ours['estimate_bytes'] / 1e6:.0f}), PyTorch {theirs['peak_bytes'] / 1e6:.0f} "
+            f"MB, npstyle/PyTorch {ours['peak_bytes'] / theirs['peak_bytes']:.2f}"
+        )
+    pairs = [
+        [child(arguments, name, JOB_SIZE, True)["wall_s"] for name in ("npstyle", "pytorch")]
+        for _ in range(3)
+    ]
+    ours_s, theirs_s = (statistics.median(column) for column in zip(*pairs, strict=True))
+    found["job"] = {"npstyle_s": ours_s, "pytorch_s": theirs_s}
+    say(
+        f"whole job, {JOB_ITERATIONS} iterations at {JOB_SIZE}: npstyle {ours_s:.1f} s, "
+        f"PyTorch {theirs_s:.1f} s, PyTorch/npstyle "
+        f"{statistics.median(b / a for a, b in pairs):.2f}"
+    )
+
+
 def report(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure everything that is asked for, and print it as it comes."""
+    """Measure what the options ask for, and print each figure as soon as it is known."""
 
     def say(text: str) -> None:
         print(text, file=sys.stderr if arguments.json else sys.stdout, flush=True)
 
     network = load_network(arguments.network)
-    fast = accelerate(network, WANTED)
-    with backend.threads(arguments.threads):
+    both = Networks(network, bind(network, WANTED, route="fast"))
+    with use_threads(arguments.threads):
         rate = sgemm_rate(arguments.threads)
         found: dict[str, Any] = {
             "machine": processor(),
@@ -252,69 +325,51 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
             "                          npstyle     PyTorch   PyTorch/npstyle (range)"
         )
         for size in arguments.sizes:
-            photo, painting = load_pictures(arguments, size)
-            say(f"{photo.shape[1]} x {photo.shape[0]}")
-            at = evaluations(network, fast, photo, painting, arguments.pairs, rate)
-            found["sizes"][size] = at
-            say(line("evaluation", at["evaluation"]))
-            say(line("forward", at["forward"]))
-            evaluation = at["evaluation"]["npstyle_s"]
-            say(
-                f"  {'floor':<20}{at['floor_s'] * 1e3:>9.1f} ms   the evaluation takes "
-                f"{evaluation / at['floor_s']:.1f} times as long"
-            )
-            say(f"  {'one thread':<20}takes {at['scaling']:.2f} times as long")
-            at["search_s"] = search_seconds(photo.shape)
-            say(
-                f"  {'search':<20}{at['search_s'] * 1e3:>9.1f} ms   per iteration, "
-                f"{at['search_s'] / evaluation:.0%} of an evaluation"
-            )
-            if arguments.layers:
-                at["layers"] = layers(network, fast, photo.shape[:2], arguments.pairs)
-                for name, both in at["layers"].items():
-                    say(line(name, both["forward"]))
-                    say(line(f"{name} backward", both["backward"]))
-    del network, fast
+            found["sizes"][size] = at_size(both, arguments, size, rate, say)
+    del network, both
     if arguments.whole:
-        for size in arguments.sizes:
-            ours, theirs = (child(arguments, name, size, False) for name in ("npstyle", "pytorch"))
-            found["sizes"][size]["memory"] = {"npstyle": ours, "pytorch": theirs}
-            say(
-                f"memory at {size}: npstyle {ours['peak_bytes'] / 1e6:.0f} MB (estimated "
-                f"{ours['estimate_bytes'] / 1e6:.0f}), PyTorch {theirs['peak_bytes'] / 1e6:.0f} "
-                f"MB, npstyle/PyTorch {ours['peak_bytes'] / theirs['peak_bytes']:.2f}"
-            )
-        pairs = [
-            [child(arguments, name, JOB_SIZE, True)["wall_s"] for name in ("npstyle", "pytorch")]
-            for _ in range(3)
-        ]
-        ours_s, theirs_s = (statistics.median(column) for column in zip(*pairs, strict=True))
-        found["job"] = {"npstyle_s": ours_s, "pytorch_s": theirs_s}
-        say(
-            f"whole job, {JOB_ITERATIONS} iterations at {JOB_SIZE}: npstyle {ours_s:.1f} s, "
-            f"PyTorch {theirs_s:.1f} s, PyTorch/npstyle "
-            f"{statistics.median(b / a for a, b in pairs):.2f}"
-        )
+        whole_processes(arguments, found, say)
     return found
+
+
+def options() -> argparse.Namespace:
+    """Read the options."""
+    parser = argument_parser(__doc__)
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, or cuda or cuda:N for a GPU (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--sizes",
+        type=sizes,
+        help="longest sides in pixels, separated by commas (default: 256,512,1024; "
+        "with --device cuda also 2048)",
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=7, help="pairs of calls per figure (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=physical_cores(),
+        help="threads of both libraries (default: one per physical core, here %(default)s)",
+    )
+    parser.add_argument("--layers", action="store_true", help="time each convolution as well")
+    parser.add_argument(
+        "--whole", action="store_true", help="measure memory and time of whole processes as well"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    gpu = parser.add_argument_group("with --device cuda")
+    gpu.add_argument("--out", type=Path, help="file to which the figures are written as JSON")
+    gpu.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
+    gpu.add_argument(
+        "--accuracy", type=int, metavar="SIZE", help="measure errors against float64 at this size"
+    )
+    return parser.parse_args()
 
 
 def main() -> None:
     """Read the options and measure."""
-    parser = argument_parser(__doc__)
-    parser.add_argument("--device", default="cpu", help="cuda or cuda:N: see benchmark_gpu.py")
-    parser.add_argument("--sizes", type=sizes, help="longest sides")
-    parser.add_argument("--pairs", type=int, default=7, help="pairs of calls for each figure")
-    parser.add_argument("--threads", type=int, default=backend.physical_cores())
-    parser.add_argument("--layers", action="store_true", help="each convolution, too")
-    parser.add_argument("--whole", action="store_true", help="memory and job of whole processes")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    gpu = parser.add_argument_group("with --device cuda")
-    gpu.add_argument("--out", type=Path, help="keep the figures as JSON in this file, as they come")
-    gpu.add_argument("--no-compile", action="store_true", help="without torch.compile")
-    gpu.add_argument(
-        "--accuracy", type=int, help="errors against float64 on the host, at this size"
-    )
-    arguments = parser.parse_args()
+    arguments = options()
     if arguments.device != "cpu":
         from benchmark_gpu import report as report_gpu
 

@@ -1,9 +1,9 @@
-"""Measure a cluster of one and of two workers on this machine, beside the tiles run here.
+"""Measure tiles on local clusters of one and of two workers, and in this process.
 
     python tools/benchmark_cluster.py PHOTO PAINTING --network builtin --size 1024 --tile 256
 
-Each worker has one thread, and so has the loop without a cluster. A round is one evaluation of
-each, one after another; printed are the medians of the times, and of the rounds' ratios.
+Each worker has one thread, and so does this process. In each round, the three evaluate once, one
+after another. The tool prints the medians of the times and of the ratios within a round.
 """
 
 import statistics
@@ -12,7 +12,7 @@ import time
 import numpy as np
 from common import SETTINGS, argument_parser, load_fast, load_pictures, run
 
-from npstyle.engine import threads as backend
+from npstyle.engine.threads import use_threads
 from npstyle.tiles.cluster.cluster import connect
 from npstyle.tiles.objective import TiledObjective
 
@@ -20,18 +20,22 @@ ROUNDS = 5
 
 
 def main() -> None:
-    """Measure and print."""
+    """Read the options, measure, print a table."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--size", type=int, default=1024)
-    parser.add_argument("--tile", type=int, default=256)
+    parser.add_argument(
+        "--size", type=int, default=1024, help="longest side in pixels (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--tile", type=int, default=256, help="longest side of a tile (default: %(default)s)"
+    )
     arguments = parser.parse_args()
-    network = load_fast(arguments)
+    bound = load_fast(arguments)
     photo, painting = load_pictures(arguments, arguments.size)
-    given = network, photo, painting, SETTINGS, arguments.tile
-    names = "no cluster", "1 worker", "2 workers"
+    given = bound, photo, painting, SETTINGS.losses(), arguments.tile
+    names = ["no cluster", "1 worker", "2 workers"]
     seconds: dict[str, list[float]] = {name: [] for name in names}
     gradients = {}
-    with connect("local:1") as one, connect("local:2") as two, backend.threads(1):
+    with connect("local:1") as one, connect("local:2") as two, use_threads(1):
         objectives = {
             name: TiledObjective(*given, cluster=cluster)
             for name, cluster in zip(names, (None, one, two), strict=True)
@@ -40,7 +44,7 @@ def main() -> None:
             for name, objective in objectives.items():
                 start = time.perf_counter()
                 gradients[name] = objective(photo).gradient
-                if round_number:  # the first makes the content's targets
+                if round_number:  # the first round computes the content targets
                     seconds[name].append(time.perf_counter() - start)
         tiles = len(objectives[names[0]].tiles)
     print(f"{tiles} tiles, medians of {ROUNDS} rounds")
@@ -52,7 +56,7 @@ def main() -> None:
         off /= np.linalg.norm(gradients[names[0]])
         print(
             f"{name:10}  {statistics.median(seconds[name]):6.2f} s, {ratio:.2f} times as fast as "
-            f"one worker, gradient {off:.0e} off"
+            f"one worker, gradient differs by {off:.0e}"
         )
 
 

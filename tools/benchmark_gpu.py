@@ -1,19 +1,19 @@
-"""Measure npstyle beside PyTorch on an NVIDIA card; `tools/benchmark.py --device cuda` runs it.
+"""Measure npstyle and PyTorch on an NVIDIA GPU; run by `tools/benchmark.py --device cuda`.
 
-At each size one round after another, every contestant once in each round, in turn; what counts are
-medians over the rounds, and the medians of the ratios within a round. Times are between CUDA events
-around a call, so the host's share is in them where the card waits for it.
+At each size the tool runs several rounds; in each round, every contestant runs once. It reports the
+medians over the rounds, and the medians of the ratios within a round. Times are measured between
+CUDA events around a call, so they include the host's time only where the GPU waits for the host.
 
-    npstyle         float32 (Winograd), tf32 and fp16 (tensor cores); float32 also without the
-                    CUDA graph
-    PyTorch         eager and torch.compile, with tf32 off and on; its convolutions may try out
-                    cuDNN's algorithms first (cudnn.benchmark)
-    evaluation      loss and gradient at the pixels, the loss brought to the host
+    npstyle         float32 (Winograd), tf32 and fp16 (tensor cores); float32 also without CUDA
+                    graphs
+    PyTorch         eager and torch.compile, with tf32 off and on; cudnn.benchmark is on, so cuDNN
+                    tries its algorithms first
+    evaluation      loss and gradient at the pixels; the loss is copied to the host
     search          whole iterations of L-BFGS, both with a history of 10 and a Wolfe line search
-    ceilings        a large copy on the card, bytes read and written; a large product of matrices
+    ceilings        a large copy in GPU memory (bytes read and written); a large matrix product
 
-Achieved rates count the multiplications and additions of the plain sums, so Winograd's may exceed
-the ceiling; and the bytes of every layer's input and output once each way, whatever is moved.
+The achieved rates are nominal. They count the multiplications and additions of the plain sums, so
+Winograd's convolution may exceed the ceiling, and each layer's input and output once per pass.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,31 +32,32 @@ import torch
 from common import SETTINGS, WANTED, load_pictures
 from torch_objective import Loss, evaluate, search, set_tf32, torch_objective
 
-from npstyle.engine import threads as backend
-from npstyle.engine.cuda import arrays as card
+from npstyle.engine import cuda
+from npstyle.engine.bind import BoundNetwork, bind
+from npstyle.engine.cuda.arrays import cupy
 from npstyle.engine.device import Device, find_device, on_device
-from npstyle.engine.memory import run_bytes
-from npstyle.engine.objective import StyleObjective, build_objective
-from npstyle.networks.network import (
-    Conv,
-    Network,
-    accelerate,
-    configure,
-    load_network,
-    shapes,
-    to_device,
-    to_tensor_cores,
-)
-from npstyle.search.optimize import CORRECTIONS, optimize, vectors_held
+from npstyle.engine.machine import physical_cores
+from npstyle.engine.objective import StyleObjective
+from npstyle.engine.threads import use_threads
+from npstyle.maths.array import Array
+from npstyle.maths.network import Conv
+from npstyle.networks.network import Network, configure, load_network, shapes
+from npstyle.run.strategy import run_bytes
+from npstyle.search.lbfgs import CORRECTIONS
+from npstyle.search.memory import vectors_held
+from npstyle.search.optimize import optimize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.gates import errors, gates
 
 ITERATIONS = 20
+"""Iterations of the search that are timed."""
+
 SIDE = 8192
-"""Of the matrices whose product is the ceiling."""
+"""Side of the matrices whose product gives the ceiling."""
 
 COPY_BYTES = 2 << 30
+"""Size of the copy that gives the ceiling."""
 
 PEERS = {
     "float32": ("eager", "compile"),
@@ -63,12 +65,12 @@ PEERS = {
     "tf32": ("eager tf32", "compile tf32"),
     "fp16": ("eager tf32",),
 }
-"""Whom each of npstyle's routes is compared with."""
+"""The contestants that each of npstyle's routes is compared with."""
 
 
 def events(call: Callable[[], Any]) -> float:
-    """Seconds on the card between the begin and the end of a call."""
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    """Return the seconds on the GPU between begin and end of a call."""
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # Event has no types
     begin.record()
     call()
     end.record()
@@ -77,7 +79,7 @@ def events(call: Callable[[], Any]) -> float:
 
 
 def ceilings() -> dict[str, float]:
-    """Bytes per second of a copy, and operations per second of products, by precision."""
+    """Measure bytes per second of a copy, and operations per second of products by precision."""
     source = torch.randn(COPY_BYTES // 4, device="cuda")
     target = torch.empty_like(source)
     copies = [events(partial(target.copy_, source)) for _ in range(12)][2:]
@@ -97,7 +99,7 @@ def ceilings() -> dict[str, float]:
 
 
 def work(network: Network, height: int, width: int) -> tuple[float, float]:
-    """Operations of the plain sums, and bytes of every layer's ends, of one evaluation."""
+    """Count operations of the plain sums, and bytes of all inputs and outputs, per evaluation."""
     operations = moved = 0.0
     before = height * width * 3
     depths = {network.depth(name) for name in SETTINGS.style_layers}
@@ -113,29 +115,52 @@ def work(network: Network, height: int, width: int) -> tuple[float, float]:
     return operations, moved
 
 
-def routes(network: Network) -> dict[str, Network]:
-    """The network on the card, by route."""
-    fast = to_device(accelerate(network, WANTED))
-    found = {"float32": fast, "float32, no graph": fast}
-    for precision in ("tf32", "fp16"):
-        found[precision] = to_device(to_tensor_cores(network, WANTED, precision))
-    return found
+def routes(network: Network) -> dict[str, BoundNetwork]:
+    """Bind the network to the GPU on every route."""
+    fast = bind(network, WANTED, engine=cuda, route="fast")
+    return {
+        "float32": fast,
+        "float32, no graph": fast,
+        "tf32": bind(network, WANTED, engine=cuda, route="tf32"),
+        "fp16": bind(network, WANTED, engine=cuda, route="fp16"),
+    }
+
+
+@dataclass
+class Contestants:
+    """What is timed at one size, by name.
+
+    Attributes
+    ----------
+    evaluations : dict
+        Each call evaluates once.
+    searches : dict
+        Each call runs a number of iterations and returns the number of evaluations.
+    objectives : list
+        npstyle's objectives.
+    """
+
+    evaluations: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    searches: dict[str, Callable[[int], int]] = field(default_factory=dict)
+    objectives: list[StyleObjective] = field(default_factory=list)
 
 
 def contestants(
-    network: Network, placed: Mapping[str, Network], photo: Any, painting: Any, compiled: bool
-) -> tuple[dict[str, Callable[[], Any]], dict[str, Callable[[int], int]], list[StyleObjective]]:
-    """By name: one evaluation; a search of so many iterations, which tells its evaluations."""
-    evaluations: dict[str, Callable[[], Any]] = {}
-    searches: dict[str, Callable[[int], int]] = {}
-    objectives = []
-    pixels = card.to_device(photo, np.float64)
-    for name, own in placed.items():
-        objective = build_objective(own, photo, painting, SETTINGS)
+    network: Network,
+    placed: Mapping[str, BoundNetwork],
+    photo: Array,
+    painting: Array,
+    compiled: bool,
+) -> Contestants:
+    """Prepare npstyle's routes and PyTorch's, with torch.compile if `compiled`."""
+    found = Contestants()
+    pixels = cuda.place(photo, np.float64)
+    for name, bound in placed.items():
+        objective = StyleObjective(bound, photo, painting, SETTINGS.losses())
         objective.replays = "no graph" not in name
-        evaluations[name] = partial(objective, pixels)
-        searches[name] = partial(_search, objective, pixels)
-        objectives.append(objective)
+        found.evaluations[name] = partial(objective, pixels)
+        found.searches[name] = partial(_search, objective, pixels)
+        found.objectives.append(objective)
     loss, theirs = torch_objective(network, photo, painting, SETTINGS, "cuda")
     ways = [("eager", loss)]
     if compiled:
@@ -143,14 +168,14 @@ def contestants(
         ways.append(("compile", torch.compile(loss)))
     for name, way in ways:
         for tf32, ending in ((False, ""), (True, " tf32")):
-            evaluations[name + ending] = partial(_their_evaluation, tf32, way, theirs)
+            found.evaluations[name + ending] = partial(_their_evaluation, tf32, way, theirs)
             if name == "eager":
-                searches[name + ending] = partial(_their_search, tf32, way, theirs)
-    return evaluations, searches, objectives
+                found.searches[name + ending] = partial(_their_search, tf32, way, theirs)
+    return found
 
 
-def _search(objective: StyleObjective, pixels: Any, iterations: int) -> int:
-    return optimize(objective, pixels, iterations=iterations).evaluations
+def _search(objective: StyleObjective, pixels: Array, iterations: int) -> int:
+    return optimize(objective, pixels, iterations=iterations, engine=cuda).evaluations
 
 
 def _their_evaluation(tf32: bool, loss: Loss, pixels: Any) -> Any:
@@ -164,7 +189,7 @@ def _their_search(tf32: bool, loss: Loss, pixels: Any, iterations: int) -> int:
 
 
 def compare(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every call, round by round, after two that do not count."""
+    """Return the seconds of every call in each round, after two calls to warm up."""
     for _ in range(2):
         for call in calls.values():
             call()
@@ -176,7 +201,7 @@ def compare(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, li
 
 
 def ratios(times: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
-    """PyTorch's time over npstyle's, medians of the rounds."""
+    """Divide PyTorch's times by npstyle's in each round; return the medians."""
     return {
         ours: {
             theirs: statistics.median(
@@ -191,73 +216,71 @@ def ratios(times: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
 
 
 def at_size(
-    network: Network, arguments: argparse.Namespace, size: int, placed: Mapping[str, Network]
+    network: Network, arguments: argparse.Namespace, size: int, placed: Mapping[str, BoundNetwork]
 ) -> dict[str, Any]:
-    """Everything that is measured at one size."""
+    """Measure everything at one size."""
     photo, painting = load_pictures(arguments, size)
     held = memory(placed["float32"], photo, painting)
     torch.cuda.reset_peak_memory_stats()
-    evaluations, searches, objectives = contestants(
-        network, placed, photo, painting, not arguments.no_compile
-    )
-    times = compare(evaluations, arguments.pairs)
+    timed = contestants(network, placed, photo, painting, not arguments.no_compile)
+    times = compare(timed.evaluations, arguments.pairs)
     operations, moved = work(network, *photo.shape[:2])
-    found: dict[str, Any] = {
+    return {
         "shape": photo.shape[:2],
         "operations": operations,
         "bytes": moved,
         "evaluation_s": {name: statistics.median(t) for name, t in times.items()},
         "ratio": ratios(times),
-        "graphs": [objective.replays for objective in objectives],
+        "graphs": [objective.replays for objective in timed.objectives],
+        "search": {name: time_search(search) for name, search in timed.searches.items()},
+        "memory": {**held, "pytorch": torch.cuda.max_memory_allocated()},
     }
-    iterations: dict[str, dict[str, float]] = {}
-    for name, run in searches.items():
-        run(2)
-        counted: list[int] = []
-
-        def noted(run: Callable[[int], int] = run, counted: list[int] = counted) -> None:
-            counted.append(run(ITERATIONS))
-
-        seconds = events(noted)
-        iterations[name] = {"iteration_s": seconds / ITERATIONS, "evaluations": counted[0]}
-    found["search"] = iterations
-    found["memory"] = {**held, "pytorch": torch.cuda.max_memory_allocated()}
-    return found
 
 
-def memory(network: Network, photo: Any, painting: Any) -> dict[str, int]:
-    """Bytes of the card's memory that a run in float32 takes beside its network."""
-    pool = card.cupy().get_default_memory_pool()
+def time_search(search: Callable[[int], int]) -> dict[str, float]:
+    """Return the seconds per iteration of a search, and its number of evaluations."""
+    search(2)
+    counted: list[int] = []
+    seconds = events(lambda: counted.append(search(ITERATIONS)))
+    return {"iteration_s": seconds / ITERATIONS, "evaluations": counted[0]}
+
+
+def memory(bound: BoundNetwork, photo: Array, painting: Array) -> dict[str, int]:
+    """Measure the GPU memory of a run in float32 without the network, and predict it; in bytes."""
+    pool = cupy().get_default_memory_pool()
     pool.free_all_blocks()
     before = pool.total_bytes()
-    objective = build_objective(network, photo, painting, SETTINGS)
-    optimize(objective, card.to_device(photo, np.float64), iterations=CORRECTIONS + 2)
+    objective = StyleObjective(bound, photo, painting, SETTINGS.losses())
+    pixels = cuda.place(photo, np.float64)
+    optimize(objective, pixels, iterations=CORRECTIONS + 2, engine=cuda)
     recorded = objective._replay.memory if objective._replay is not None else 0
-    vectors = vectors_held("lbfgs", CORRECTIONS + 2, on_gpu=True)
+    vectors = vectors_held("lbfgs", CORRECTIONS + 2, engine=cuda)
     sizes = photo.shape[:2], painting.shape[:2]
     return {
         "npstyle": pool.total_bytes() - before + recorded,
-        "estimate": run_bytes(network, SETTINGS, *sizes, 1, vectors),
+        "estimate": run_bytes(bound, SETTINGS, *sizes, 1, vectors),
     }
 
 
 def accuracy(network: Network, arguments: argparse.Namespace, size: int) -> dict[str, Any]:
-    """Errors of every route against plain float64 on the host, without and with its gates."""
+    """Measure the errors of every route against float64 on the CPU, with and without its masks."""
     photo, painting = load_pictures(arguments, size)
     pixels = np.clip(photo + np.random.default_rng(0).normal(0, 20, photo.shape), 0, 255)
-    with backend.threads(backend.physical_cores()):
-        exact = build_objective(configure(network, "avg", np.float64), photo, painting, SETTINGS)
+    losses = SETTINGS.losses()
+    with use_threads(physical_cores()):
+        doubled = bind(configure(network, "avg", np.float64))
+        exact = StyleObjective(doubled, photo, painting, losses)
         reference, right = exact(pixels), gates(exact, pixels)
         found = {}
-        for name, own in routes(network).items():
+        for name, bound in routes(network).items():
             if name != "float32, no graph":
-                objective = build_objective(own, photo, painting, SETTINGS)
+                objective = StyleObjective(bound, photo, painting, losses)
                 found[name] = errors(objective, pixels, reference, right)._asdict()
     return {"shape": photo.shape[:2], **{k: dict(v) for k, v in found.items()}}
 
 
 def table(found: Mapping[str, Any], top: Mapping[str, float]) -> str:
-    """The figures of one size as lines of text."""
+    """Format the figures of one size as text."""
     height, width = found["shape"]
     lines = [f"{width} x {height}"]
     lines.append(f"  {'':<20}{'evaluation':>12}{'TFLOP/s':>9}{'GB/s':>7}{'iteration':>12}")
@@ -271,12 +294,12 @@ def table(found: Mapping[str, Any], top: Mapping[str, float]) -> str:
         beside = ", ".join(f"{ratio:.2f} times {theirs}'s" for theirs, ratio in peers.items())
         lines.append(f"  {ours}: speed {beside}")
     floor = max(found["operations"] / top["float32"], found["bytes"] / top["copy"])
-    lines.append(f"  plain sums in float32 could not take less than {floor * 1e3:.2f} ms")
+    lines.append(f"  lower bound of the plain sums in float32: {floor * 1e3:.2f} ms")
     return "\n".join(lines)
 
 
 def report(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure what is asked for; print it, and keep it in `--out`, as it comes."""
+    """Measure what the options ask for; print each figure and write it to `--out` at once."""
 
     def keep() -> None:
         if arguments.out:
@@ -288,7 +311,7 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
         "device": device.name,
         "network": network.name,
         "numpy": np.__version__,
-        "cupy": card.cupy().__version__,
+        "cupy": cupy().__version__,
         "torch": torch.__version__,
         "sizes": {},
     }
@@ -305,8 +328,8 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
                 print(table(found["sizes"][size], top), flush=True)
             except (MemoryError, torch.cuda.OutOfMemoryError) as error:
                 found["sizes"][size] = {"failed": str(error).partition("\n")[0]}
-                print(f"{size}: does not fit ({error})", flush=True)
-            card.cupy().get_default_memory_pool().free_all_blocks()
+                print(f"{size}: out of memory ({error})", flush=True)
+            cupy().get_default_memory_pool().free_all_blocks()
             torch.cuda.empty_cache()
             keep()
         if arguments.accuracy:

@@ -1,50 +1,54 @@
-"""What the measuring tools share: the preset they measure, and the pictures they are given."""
+"""Shared parts of the measuring tools: the measured preset, options, pictures, errors."""
 
 import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from npstyle.engine.bind import BoundNetwork, bind
 from npstyle.errors import InputError
 from npstyle.images.read import load_image
-from npstyle.networks.network import Network, accelerate, load_network
+from npstyle.maths.array import Array
+from npstyle.networks.network import load_network
 from npstyle.run.settings import Settings
 
 SETTINGS = Settings()
 """The preset `gatys`."""
 
 WANTED = [*SETTINGS.content_layers, *SETTINGS.style_layers]
+"""Names of the activations that the preset needs."""
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser for a photo, a painting and the network; its help is a tool's docstring."""
+    """Return a parser for a photo, a painting and a network; `description` heads its help."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("painting", type=Path)
-    parser.add_argument("--network", default="vgg19", help="a file of weights or a name")
+    parser.add_argument("photo", type=Path, help="file of the photo")
+    parser.add_argument("painting", type=Path, help="file of the painting")
+    parser.add_argument(
+        "--network", default="vgg19", help="name or file of the network (default: %(default)s)"
+    )
     return parser
 
 
 def sizes(text: str) -> list[int]:
-    """For an option of longest sides, commas between."""
+    """Read the value of an option such as --sizes 256,512."""
     return [int(size) for size in text.split(",")]
 
 
-def load_pictures(arguments: argparse.Namespace, size: int) -> tuple[Any, Any]:
-    """The photo and the painting, at this longest side."""
+def load_pictures(arguments: argparse.Namespace, size: int) -> tuple[Array, Array]:
+    """Load the photo and the painting, arrays (height, width, 3) with longest side `size`."""
     return load_image(arguments.photo, size), load_image(arguments.painting, size)
 
 
-def load_fast(arguments: argparse.Namespace) -> Network:
-    """The network on its fast route."""
-    return accelerate(load_network(arguments.network), WANTED)
+def load_fast(arguments: argparse.Namespace) -> BoundNetwork:
+    """Load the network and bind it to the CPU on the fast route."""
+    return bind(load_network(arguments.network), WANTED, route="fast")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a tool; of bad input it says the one sentence and exits with 2, as npstyle does."""
+    """Run a tool; report bad input in one sentence and exit with code 2, as npstyle does."""
     try:
         main()
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Random views of a folder of pictures, to train on: `tools/train_builtin.py`."""
+"""Random crops of pictures, the training data of `tools/train_builtin.py`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,22 +10,23 @@ from npstyle.images.read import image_size, load_image
 from npstyle.images.resize import resize
 
 LONGEST_SIDES = (224, 640)
-"""The scales: a picture's longest side, in pixels, is drawn from these, all octaves alike."""
+"""Range of a picture's longest side in pixels before it is cropped; drawn log-uniformly."""
 
 
 def load_pictures(paths: Sequence[Path]) -> list[Pixels]:
-    """Load pictures (height, width, 3), no larger than the largest scale needs."""
+    """Load pictures (height, width, 3), scaled down to the largest scale that crops need."""
     return [load_image(path, min(LONGEST_SIDES[1], max(image_size(path)))) for path in paths]
 
 
 def draw_crop(rng: np.random.Generator, pictures: Sequence[Pixels], size: int) -> Pixels:
-    """Draw a crop of `size` x `size` at a random scale, turned, in other colours, some with noise.
+    """Draw a square crop: random scale, flips, changed colours, and noise in some of them.
 
     Parameters
     ----------
     rng : Generator
     pictures : sequence of arrays (height, width, 3), RGB, 0..255
     size : int
+        Side of the crop in pixels.
 
     Returns
     -------
@@ -34,7 +35,7 @@ def draw_crop(rng: np.random.Generator, pictures: Sequence[Pixels], size: int) -
     picture = pictures[int(rng.integers(len(pictures)))]
     height, width, _ = picture.shape
     longest = np.exp(rng.uniform(*np.log(LONGEST_SIDES)))
-    # The short side must hold the crop; never enlarge by more than that asks for.
+    # Enlarge only if the short side would otherwise be smaller than the crop.
     factor = max(min(longest / max(height, width), 1.0), size / min(height, width))
     scaled = resize(picture, (max(size, round(height * factor)), max(size, round(width * factor))))
     top = rng.integers(scaled.shape[0] - size + 1)

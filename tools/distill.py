@@ -1,22 +1,21 @@
-r"""Teaching a small network to see what a large one sees: the maths of `tools/train_builtin.py`.
+r"""Distillation of a large network into a small one: the mathematics of `tools/train_builtin.py`.
 
-With F_t = the teacher's activation of a layer (positions, N_t) and F = the student's (positions,
-N), the student is good where a linear map can tell the teacher's activation from its own:
+Let F_t (positions, N_t) be the teacher's activation of a layer, and F (positions, N) the student's.
+The student is good if a linear map M predicts the teacher's activation from its own:
 
     L = sum_l w_l |F_t - F M|^2 / |F_t|^2
 
-For a given student the best map is the least-squares solution M = S^-1 T with the second moments
+For a given student, the best map is the least-squares solution M = S^-1 T with the second moments
 S = F^T F and T = F^T F_t. There dL/dM = 0, so the derivative with respect to F is that at fixed M,
 
     dL/dF = 2 w_l (F M - F_t) M^T / |F_t|^2
 
-The Gram matrices follow: where F_t = F M, the teacher's is M^T G M. A picture whose student's Gram
-matrix is the painting's then has the painting's Gram matrix at the teacher, too. That is why the
-map has no constant term, and why the error is weighed by the teacher's energy, channels of large
-activation before small ones.
+The Gram matrices follow: if F_t = F M, the teacher's Gram matrix is M^T G M. A picture whose Gram
+matrix at the student equals the painting's then has the painting's Gram matrix at the teacher as
+well. For this reason the map has no constant term, and the error is relative to the sum of squares
+of all channels, so that channels with large activations count most.
 
-The student's own derivatives are those of `npstyle.ops`, with conv2d_backward_weights at each
-convolution.
+The derivatives with respect to the student's kernels and biases are those of `npstyle.engine.cpu`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,41 +23,45 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npstyle.engine.cpu.conv import conv2d, conv2d_backward, conv2d_backward_weights
-from npstyle.engine.cpu.pooling import avg_pool2d, avg_pool2d_backward
-from npstyle.engine.cpu.relu import relu, relu_backward
+from npstyle.engine.cpu import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    conv2d,
+    conv2d_backward,
+    conv2d_backward_weights,
+    relu,
+    relu_backward,
+)
+from npstyle.maths.array import Array
 from npstyle.networks.architecture import ConvSpec, LayerSpec, PoolSpec
-
-Array = NDArray[Any]
 
 Tensors = dict[str, Array]
 """"conv1_1.weight" (kernel height, kernel width, in, out) and "conv1_1.bias" (out,), ..."""
 
 FITS = 6
-"""Times that a layer's start is fitted anew to what the ReLU leaves."""
+"""Number of least-squares fits in `fit_rectified`."""
 
 RIDGE = 1e-4
-"""Added to S's diagonal, in units of its mean: keeps M tame where two filters are alike."""
+"""Added to the diagonal of S, relative to its mean; bounds M if two filters are nearly equal."""
 
 
 def student_forward(
     layers: Sequence[LayerSpec], tensors: Tensors, image: Array
 ) -> tuple[dict[str, Array], list[Array]]:
-    """Run the student over a preprocessed image (height, width, 3).
+    """Run the student on a preprocessed image (height, width, 3).
 
     Returns
     -------
     activations : dict of arrays (height, width, channels), by convolution
     inputs : list of arrays
-        What each layer was given; at the end, what the last one returned. For `student_backward`.
+        The input of each layer, and at the end the output of the last; for `student_backward`.
     """
     activations, inputs = {}, [image]
     for index, layer in enumerate(layers):
         if isinstance(layer, ConvSpec):
-            weight, bias = tensors[f"{layer.name}.weight"], tensors[f"{layer.name}.bias"]
-            image = conv2d(image, weight, bias, layer.stride, layer.padding)
+            kernel, bias = tensors[f"{layer.name}.weight"], tensors[f"{layer.name}.bias"]
+            image = conv2d(image, kernel, bias, layer.stride, layer.padding)
         elif isinstance(layer, PoolSpec):
             image = avg_pool2d(image, layer.size, layer.stride)
         else:
@@ -74,7 +77,7 @@ def student_backward(
     inputs: list[Array],
     at_activations: Mapping[str, Array],
 ) -> Tensors:
-    """Derivatives with respect to all weights and biases, by the names of the tensors.
+    """Derivatives of the loss with respect to all kernels and biases, by the names of the tensors.
 
     Parameters
     ----------
@@ -83,22 +86,22 @@ def student_backward(
     inputs : list
         From `student_forward`.
     at_activations : dict of arrays (height, width, channels), by convolution
-        dL/dF, the losses' own, without what comes from deeper layers.
+        dL/dF of the losses at this activation, without the gradient from deeper layers.
     """
     gradients: Tensors = {}
     gradient = np.zeros_like(inputs[-1])
     for index in range(len(layers) - 1, -1, -1):
         layer, before = layers[index], inputs[index]
         if isinstance(layer, ConvSpec):
-            weight = tensors[f"{layer.name}.weight"]
-            at_weight, at_bias = conv2d_backward_weights(
-                gradient, before, weight.shape[:2], layer.stride, layer.padding
+            kernel = tensors[f"{layer.name}.weight"]
+            at_kernel, at_bias = conv2d_backward_weights(
+                gradient, before, kernel.shape[:2], layer.stride, layer.padding
             )
-            gradients[f"{layer.name}.weight"] = at_weight
+            gradients[f"{layer.name}.weight"] = at_kernel
             gradients[f"{layer.name}.bias"] = at_bias
             if index > 0:
                 gradient = conv2d_backward(
-                    gradient, weight, before.shape, layer.stride, layer.padding
+                    gradient, kernel, before.shape, layer.stride, layer.padding
                 )
         elif isinstance(layer, PoolSpec):
             gradient = avg_pool2d_backward(gradient, before.shape, layer.size, layer.stride)
@@ -117,9 +120,9 @@ class Bridge:
     Attributes
     ----------
     S, T : float64 arrays (N, N) and (N, N_t)
-        Second moments F^T F and F^T F_t of what has been seen, older ones fading.
+        Second moments F^T F and F^T F_t of all activations added so far.
     energy : float
-        |F_t|^2 of the same.
+        |F_t|^2 of the same activations.
     """
 
     S: Array
@@ -128,7 +131,7 @@ class Bridge:
 
     @classmethod
     def empty(cls, student_channels: int, teacher_channels: int) -> "Bridge":
-        """A map that has seen nothing."""
+        """Return a map without any activations."""
         return cls(
             np.zeros((student_channels, student_channels)),
             np.zeros((student_channels, teacher_channels)),
@@ -136,31 +139,31 @@ class Bridge:
         )
 
     def fade(self, keep: float) -> None:
-        """Let what has been seen count less."""
+        """Multiply all moments by `keep`, so that older activations count less."""
         self.S *= keep
         self.T *= keep
         self.energy *= keep
 
-    def see(self, F: Array, F_t: Array) -> None:
-        """Add the moments of a pair of activations, (positions, channels) each."""
+    def add(self, F: Array, F_t: Array) -> None:
+        """Add the moments of a pair of activations, (positions, N) and (positions, N_t)."""
         self.S += F.T @ F
         self.T += F.T @ F_t
         self.energy += float(np.vdot(F_t, F_t))
 
     def solve(self) -> Array:
-        """M (N, N_t), the least-squares map of what has been seen."""
+        """Return M (N, N_t), the least-squares map of the activations added so far."""
         ridge = RIDGE * np.trace(self.S) / len(self.S)
         return np.linalg.solve(self.S + ridge * np.eye(len(self.S)), self.T)
 
     def unexplained(self) -> float:
-        """|F_t - F M|^2 / |F_t|^2 with the least-squares map M, of what has been seen."""
+        """Return the unexplained variance |F_t - F M|^2 / |F_t|^2 with the least-squares map M."""
         M = self.solve()
         explained = 2 * np.vdot(M, self.T) - np.vdot(M, self.S @ M)
         return float(1 - explained / self.energy)
 
 
 def bridge_loss(F: Array, F_t: Array, M: Array) -> tuple[float, Array]:
-    """|F_t - F M|^2 / |F_t|^2, and its derivative with respect to F.
+    """Return |F_t - F M|^2 / |F_t|^2 and its derivative with respect to F, (positions, N).
 
     Parameters
     ----------
@@ -173,15 +176,17 @@ def bridge_loss(F: Array, F_t: Array, M: Array) -> tuple[float, Array]:
 
 
 def choose_channels(second_moments: Array, count: int) -> list[int]:
-    """Choose the channels from which the others are predicted best, one after another.
+    """Choose the channels that predict the others best, one after another.
 
-    With C = F_t^T F_t, channel j explains sum_i C_ij^2 / C_jj of the energy; take the best, leave
-    what it does not explain, C - C_j C_j^T / C_jj, and go on.
+    With C = F_t^T F_t, channel j explains sum_i C_ij^2 / C_jj of the sum of squares. The best
+    channel is chosen, the rest C - C_j C_j^T / C_jj replaces C, and so on.
 
     Parameters
     ----------
     second_moments : array (N_t, N_t)
+        C.
     count : int
+        Number of channels to choose.
     """
     C = second_moments.astype(np.float64)
     floor = 1e-9 * C.trace() / len(C)
@@ -199,11 +204,11 @@ def choose_channels(second_moments: Array, count: int) -> list[int]:
 def fit_rectified(
     inputs: Sequence[Array], targets: Sequence[Array]
 ) -> tuple[tuple[Array, Array], float]:
-    """Fit a 3x3 convolution with padding 1 so that its rectified output is that of the targets.
+    """Fit a 3x3 convolution with padding 1 whose output after the ReLU is that of the targets.
 
-    Least squares of Z on the columns C of the inputs would also pay for what the ReLU cuts off. So
-    it is done several times, with the target set to 0 where it is negative and the fit is not, and
-    to the fit's own value where both are.
+    A least-squares fit of Z would also spend effort on negative values, which the ReLU removes.
+    Therefore the fit is repeated. Each time, a negative target is replaced by 0 where the fit is
+    positive, and by the value of the fit where that is negative too.
 
     Parameters
     ----------
@@ -213,9 +218,9 @@ def fit_rectified(
 
     Returns
     -------
-    (weight, bias) : float32 arrays (3, 3, channels in, channels out) and (channels out,)
+    (kernel, bias) : float32 arrays (3, 3, channels in, channels out) and (channels out,)
     left : float
-        Share of the rectified targets' energy that is missed.
+        Squared error after the ReLU, relative to the sum of squares of the rectified targets.
     """
     channels, filters = inputs[0].shape[2], targets[0].shape[2]
     columns = [patches(image) for image in inputs]
@@ -237,7 +242,7 @@ def fit_rectified(
 
 
 def patches(image: Array) -> Array:
-    """The columns of a 3x3 convolution with padding 1, and ones: (positions, 9 channels + 1)."""
+    """Return the 3x3 windows around all positions, and a 1: (positions, 9 channels + 1)."""
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))
     columns = windows.transpose(0, 1, 3, 4, 2).reshape(image.shape[0] * image.shape[1], -1)

@@ -1,8 +1,9 @@
 """Feed mutated files of weights to every reader: none may crash, hang, or take much memory.
 
-For each format a small VGG is written; then bytes of it are changed, cut out, repeated and swapped
-for numbers that lie, thousands of times over, and each time the reader must give either weights or
-an InputError. Each format is read in a process of its own, whose memory is measured.
+For each format, the tool writes a small VGG. Then it makes thousands of copies in which bytes are
+changed, removed, repeated or replaced by misleading numbers. For each of them the reader must
+return weights or raise InputError. Each format is read in a process of its own, whose memory is
+measured. If a reader fails in another way, the file is kept as fuzz-FORMAT-NUMBER.dat.
 
     python tools/fuzz_weights.py --count 10000
 """
@@ -27,18 +28,20 @@ from npstyle.networks.convert import read_foreign
 from npstyle.networks.weights import load_weights, save_weights
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests import foreign
+from tests.networks import foreign
 
-LIES = [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, -1]
+MISLEADING = [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, -1]
+"""Numbers that replace bytes, such as wrong sizes and offsets."""
+
 HEAD_SHARE = 0.5
-"""Share of the changes in the first 4 KiB, where most formats keep what describes the rest."""
+"""Share of the changes in the first 4 KiB, where most formats have their header."""
 
 Writer = Callable[[Path, Any], Path]
 Wrapper = Callable[[Path, Any, bytes], None]
 
 
 def _own(path: Path, values: Any) -> Path:
-    """The format of npstyle itself."""
+    """Write npstyle's own format."""
     weights = read_foreign(foreign.write_caffe(path, values))
     target = path.with_suffix(".npz")
     save_weights(target, weights)
@@ -55,7 +58,7 @@ WRITERS: dict[str, Writer] = {
         path, foreign.torch_names(values)
     ),
     "matconvnet": foreign.write_matconvnet,
-    "matconvnet, not compressed": lambda path, values: foreign.write_matconvnet(
+    "matconvnet, uncompressed": lambda path, values: foreign.write_matconvnet(
         path, values, compress=False
     ),
     "caffe": foreign.write_caffe,
@@ -64,25 +67,26 @@ WRITERS: dict[str, Writer] = {
 
 
 def _in_zip(path: Path, values: Any, data: bytes) -> None:
-    """A pickle in a sound archive: no checksum keeps its changes from being read."""
+    """Write a pickle into a valid archive, so that no checksum hides the changes in it."""
     foreign.write_torch_zip(path, foreign.torch_names(values), data)
 
 
 def _compressed(path: Path, values: Any, data: bytes) -> None:
-    """A MATLAB file's first element, soundly compressed."""
+    """Write the first element of a MATLAB file with valid compression."""
     end = 136 + int.from_bytes(data[132:136], "little")
     packed = zlib.compress(data[128:end])
     path.write_bytes(data[:128] + struct.pack("<II", 15, len(packed)) + packed + data[end:])
 
 
 WRAPPED: dict[str, tuple[Writer, Wrapper]] = {
-    "pytorch zip, sound": (
+    "pytorch zip, valid": (
         lambda path, values: _written(path, foreign.pickle_of_tensors(foreign.torch_names(values))),
         _in_zip,
     ),
-    "matconvnet, sound": (WRITERS["matconvnet, not compressed"], _compressed),
+    "matconvnet, valid": (WRITERS["matconvnet, uncompressed"], _compressed),
 }
-"""Formats whose checksums would catch every change: how to write what is changed, and the rest."""
+"""Formats whose checksums would detect every change: functions that write the part to mutate, and
+functions that wrap it with valid checksums."""
 
 
 def _written(path: Path, data: bytes) -> Path:
@@ -91,7 +95,7 @@ def _written(path: Path, data: bytes) -> Path:
 
 
 def mutate(rng: np.random.Generator, data: bytes) -> bytes:
-    """Change a file in one to eight places."""
+    """Return a copy of a file with one to eight changes."""
     changed = bytearray(data)
     for _ in range(int(rng.integers(1, 9))):
         end = min(len(changed), 4096) if rng.random() < HEAD_SHARE else len(changed)
@@ -102,8 +106,8 @@ def mutate(rng: np.random.Generator, data: bytes) -> bytes:
                 changed[place : place + 1] = bytes([int(rng.integers(256))])
             case 1:
                 size = int(rng.choice([1, 2, 4, 8]))
-                lie = LIES[int(rng.integers(len(LIES)))] & ((1 << 8 * size) - 1)
-                changed[place : place + size] = struct.pack("<Q", lie)[:size]
+                number = MISLEADING[int(rng.integers(len(MISLEADING)))] & ((1 << 8 * size) - 1)
+                changed[place : place + size] = struct.pack("<Q", number)[:size]
             case 2:
                 del changed[place : place + length]
             case 3:
@@ -124,7 +128,7 @@ FORMATS = [*WRITERS, *WRAPPED]
 
 
 def fuzz(name: str, count: int, seed: int) -> dict[str, Any]:
-    """Read `count` mutations of one format; anything but an InputError is raised."""
+    """Read `count` mutations of one format; raise any error other than InputError."""
     rng = np.random.default_rng((seed, FORMATS.index(name)))
     values = foreign.draw_values(rng)
     write, wrap = WRAPPED.get(name) or (WRITERS[name], None)
@@ -135,7 +139,7 @@ def fuzz(name: str, count: int, seed: int) -> dict[str, Any]:
         data = source.read_bytes()
         if wrap is not None:
             wrap(source, values, data)
-        read(source)  # what is loaded once is no memory of a mutation
+        read(source)  # modules loaded now do not count as memory of a mutation
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for k in range(count):
             mutated = mutate(rng, data)
@@ -157,17 +161,25 @@ def fuzz(name: str, count: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Fuzz every format in a process of its own, and print what it took."""
+    """Fuzz each format in a process of its own; print time and memory."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--count", type=int, default=10_000, help="mutated files per reader")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
+    parser.add_argument(
+        "--count", type=int, default=10_000, help="files per format (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the mutations (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--formats", nargs="+", choices=FORMATS, default=FORMATS, help="formats (default: all)"
+    )
     arguments = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     for name in arguments.formats:
-        with ProcessPoolExecutor(1, context) as pool:  # tells of a worker that crashed
+        with ProcessPoolExecutor(
+            1, context
+        ) as pool:  # raises BrokenProcessPool if the worker crashes
             found = pool.submit(fuzz, name, arguments.count, arguments.seed).result()
         print(
             f"{name:<28} {found['files']} files, {found['refused']} refused, slowest "

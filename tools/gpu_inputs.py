@@ -1,17 +1,17 @@
-"""Make what `tools/gpu_report.sh` measures with, where nothing else is at hand; say what is here.
+"""Make the pictures and the network for `tools/gpu_report.sh`, and describe the machine.
 
     python tools/gpu_inputs.py FOLDER [NETWORK]
 
-Leaves a photo and a painting, drawn by formula, and a network called `network.npz`: NETWORK if it
-is given, else VGG-19's layers with random filters (normal, with the variance 2 / inputs of He et
-al. 2015, so that activations keep their size). Speed does not depend on the numbers. Prints the
-machine, the versions, and which packages are missing.
+Writes a photo and a painting, drawn by formula, and `network.npz`: a copy of the file NETWORK, or
+VGG-19's layers with random filters, since speed does not depend on the values. The filters are
+normal with variance 2 / inputs (He et al. 2015), which keeps activations at one magnitude. Prints
+the machine, the versions of the packages, and the packages that are missing.
 """
 
+import argparse
 import platform
 import shutil
 import subprocess
-import sys
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,16 +26,20 @@ from npstyle.networks.weights import Weights, save_weights
 WIDTHS = {"conv1": 64, "conv2": 128, "conv3": 256, "conv4": 512, "conv5": 512}
 BLOCKS = (2, 2, 4, 4, 4)
 SIZE = (384, 512)
+"""Height and width of the pictures in pixels."""
+
 MEAN = (103.939, 116.779, 123.68)
+"""Mean of the training pictures of VGG, BGR."""
 
 PACKAGES = (
     *("cupy", "torch", "numpy", "scipy", "pytest", "psutil", "threadpoolctl", "PIL", "tifffile"),
-    *("rich", "typer", "h5py", "pooch", "platformdirs", "safetensors"),
+    *("rich", "rich_click", "lazy_loader", "h5py", "pooch", "platformdirs", "safetensors"),
 )
+"""Modules that the report lists, found or missing."""
 
 
 def random_vgg19(destination: Path, widths: dict[str, int]) -> None:
-    """Write a network of VGG-19's layers with random filters."""
+    """Write a network with VGG-19's layers and random filters."""
     rng = np.random.default_rng(19)
     tensors = {}
     channels = 3
@@ -61,7 +65,7 @@ def random_vgg19(destination: Path, widths: dict[str, int]) -> None:
 
 
 def describe() -> list[str]:
-    """The machine and what is installed, a line each."""
+    """Describe the machine and the installed packages, one line each."""
     lines = [f"Python {platform.python_version()} on {platform.platform()}"]
     found, missing = [], []
     owners = metadata.packages_distributions()
@@ -84,14 +88,20 @@ def describe() -> list[str]:
 
 
 def main() -> None:
-    """Read the folder and perhaps a network, and make everything."""
-    folder = Path(sys.argv[1])
+    """Describe the machine, and write the pictures and the network."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("network", type=Path, nargs="?", metavar="NETWORK")
+    arguments = parser.parse_args()
+    folder = arguments.folder
     print("\n".join(line for line in describe() if line), flush=True)
     save_image(folder / "photo.png", draw_photo(*SIZE))
     save_image(folder / "painting.png", draw_painting(*SIZE))
-    if len(sys.argv) > 2:
-        shutil.copyfile(sys.argv[2], folder / "network.npz")
-        print(f"network: {sys.argv[2]}")
+    if arguments.network is not None:
+        shutil.copyfile(arguments.network, folder / "network.npz")
+        print(f"network: {arguments.network}")
     else:
         random_vgg19(folder / "network.npz", WIDTHS)
         print("network: VGG-19's layers with random filters")

@@ -1,29 +1,29 @@
-"""Put together what the steps of `tools/gpu_report.sh` left in a folder.
+"""Write a report from the files that the steps of `tools/gpu_report.sh` left in a folder.
 
     python tools/gpu_report.py FOLDER REPORT.md
 
-Every file may be missing or cut off: what there is, is reported, and of a step that did not end
-well, the last lines of its output.
+Any of the files may be missing or truncated; the report contains whatever is there. For a step that
+failed, it contains the last lines of the output.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 LINES = 20
-"""Of a failed step's output."""
+"""Number of lines of a failed step's output."""
 
 SIZES = (256, 512, 1024, 2048)
 
 
 def read(path: Path) -> str:
-    """A file's text; nothing if it is missing."""
+    """Return the text of a file, empty if it is missing."""
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def figures(path: Path) -> dict[str, Any]:
-    """A file's JSON; nothing if it is missing or cut off."""
+    """Return the JSON of a file, empty if it is missing or truncated."""
     try:
         found: dict[str, Any] = json.loads(read(path))
     except ValueError:
@@ -32,19 +32,19 @@ def figures(path: Path) -> dict[str, Any]:
 
 
 def steps(folder: Path) -> list[tuple[str, str, str]]:
-    """Name, ending and seconds of every step."""
+    """Return name, outcome and seconds of every step."""
     rows = [line.split("\t") for line in read(folder / "steps.tsv").splitlines()]
     return [(row[0], row[1], row[2]) for row in rows if len(row) == 3]
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """Lines of a table in Markdown."""
+    """Return the lines of a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return [f"| {' | '.join(cells)} |" for cells in lines] + [""]
 
 
 def evaluation(found: dict[str, Any]) -> list[str]:
-    """One size's times, rates and ratios."""
+    """Return the times, rates and ratios at one size."""
     height, width = found["shape"]
     searches, ratios = found.get("search", {}), found.get("ratio", {})
     rows = []
@@ -69,7 +69,7 @@ def evaluation(found: dict[str, Any]) -> list[str]:
 
 
 def benchmarks(folder: Path) -> list[str]:
-    """Everything that the benchmark measured."""
+    """Return all figures of the benchmarks."""
     found = {size: figures(folder / f"benchmark-{size}.json") for size in SIZES}
     lines: list[str] = []
     for part in found.values():
@@ -100,23 +100,23 @@ def benchmarks(folder: Path) -> list[str]:
                 ]
                 for name, row in errors.items()
             ]
-            header = ["route", "loss", "gradient", "with float64's gates", "gates turned"]
+            header = ["route", "loss", "gradient", "with float64's masks", "units that differ"]
             lines += table(header, rows)
     return lines
 
 
 def assemble(folder: Path) -> str:
-    """The report as text."""
+    """Return the text of the report."""
     ended = steps(folder)
     lines = ["# npstyle on a GPU", "", "```", read(folder / "inputs.log").strip(), "```", ""]
-    lines += table(["step", "ending", "s"], [list(row) for row in ended])
+    lines += table(["step", "outcome", "s"], [list(row) for row in ended])
     for name in ("tests", "gradcheck"):
-        last = read(folder / f"{name}.log").strip().splitlines()[-1:] or ["nothing"]
+        last = read(folder / f"{name}.log").strip().splitlines()[-1:] or ["no output"]
         lines += [f"{name}: `{last[0]}`", ""]
     lines += ["## Evaluations", "", *benchmarks(folder)]
     jobs = [row for row in ended if row[0].startswith("job-")]
-    lines += ["## 500 iterations at 512, from start to written file", ""]
-    lines += table(["job", "ending", "s"], [list(row) for row in jobs])
+    lines += ["## 500 iterations at 512, from the start to the written file", ""]
+    lines += table(["job", "outcome", "s"], [list(row) for row in jobs])
     for name, ending, _ in ended:
         if ending != "done" and (folder / f"{name}.log").is_file():
             tail = read(folder / f"{name}.log").strip().splitlines()[-LINES:]
@@ -126,8 +126,13 @@ def assemble(folder: Path) -> str:
 
 def main() -> None:
     """Write the report."""
-    folder, report = map(Path, sys.argv[1:])
-    report.write_text(assemble(folder), encoding="utf-8")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("report", type=Path, metavar="REPORT.md")
+    arguments = parser.parse_args()
+    arguments.report.write_text(assemble(arguments.folder), encoding="utf-8")
 
 
 if __name__ == "__main__":

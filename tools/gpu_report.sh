@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
-# Run the GPU's tests and benchmarks, and write one report.
+# Run the GPU tests and benchmarks, and write one report.
 #
 #     tools/gpu_report.sh [FOLDER [NETWORK.npz]]
 #
-# From a bare checkout: nothing is installed and nothing is downloaded; CuPy, PyTorch and pytest must
-# be there. Each step has a limit of its own, all together take less than nine minutes, and the
-# report, FOLDER/report.md, is written after each step, from what the steps left behind. PYTHON
-# names the interpreter (default: python3); SECONDS_IN_ALL and BENCHMARK_SECONDS are other limits.
+# Runs in a plain checkout. It installs and downloads nothing; CuPy, PyTorch and pytest must be
+# installed. Each step has a time limit, and all steps together take less than nine minutes. The
+# report, FOLDER/report.md (default: gpu-report/report.md), is rewritten after each step, so an
+# interrupted run leaves a report as well. NETWORK is a file of weights (default: random filters).
+#
+# Environment variables: PYTHON, the interpreter (default: python3); SECONDS_IN_ALL and
+# BENCHMARK_SECONDS, the time limits of everything and of one benchmark (default: 520 and 85).
 set -uo pipefail
+
+if [ "${1:-}" = --help ]; then
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"
+    exit
+fi
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-gpu-report}
@@ -23,12 +31,13 @@ python=${PYTHON:-python3}
 all=${SECONDS_IN_ALL:-520}
 benchmark_seconds=${BENCHMARK_SECONDS:-85}
 export PYTHONPATH=$root PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# What was compiled before is no part of this, and the home folder may be read-only.
+# Compile everything anew, and do not write to the home folder, which may be read-only.
 export CUPY_CACHE_DIR=$folder/kernels TORCHINDUCTOR_CACHE_DIR=$folder/inductor
 SECONDS=0
 : >"$folder/steps.tsv"
 
-# step NAME LIMIT COMMAND...: its output goes to NAME.log, how it ended to steps.tsv.
+# step NAME LIMIT COMMAND...: run a command for at most LIMIT seconds. The output goes to NAME.log,
+# the outcome to steps.tsv.
 step() {
     local name=$1 limit=$2 begin ended left took
     shift 2
@@ -63,9 +72,9 @@ benchmark() {
 
 step inputs 60 "$python" tools/gpu_inputs.py "$folder" "${network[@]}"
 step tests 150 "$python" -m pytest -q -p no:cacheprovider --tb=short --durations=5 \
-    --continue-on-collection-errors tests/engine/cuda/test_kernels.py tests/engine/cuda/test_vectors.py \
-    tests/engine/cuda/test_tensor_cores.py tests/engine/cuda/test_replay.py \
-    tests/run/test_gpu_transfer.py
+    --continue-on-collection-errors tests/engine/cuda/test_textbook.py tests/engine/cuda/test_tensor_cores.py \
+    tests/engine/cuda/test_objective.py tests/engine/cuda/test_search.py \
+    tests/engine/cuda/test_memory.py tests/engine/cuda/test_replay.py tests/run/test_gpu_transfer.py
 step gradcheck 60 "$python" tools/gpu_gradcheck.py
 benchmark 512 --accuracy 256
 benchmark 1024

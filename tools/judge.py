@@ -1,8 +1,9 @@
-"""How good a network's pictures are, judged by another network, as a rule the real VGG-19.
+"""Rate the pictures that a network makes by another network, usually the real VGG-19.
 
-For each pair the picture is made with the network in question; then the judge takes the style term
-of preset `gatys` of it and of the starting photo, and their ratio is printed: 1 is no style at all.
-Also printed are the terms that the judge finds content to have, and the time of an evaluation.
+For each pair of photo and painting, the tool makes a picture with the network in question. Then the
+judge computes the style term of the preset `gatys` for this picture and for the photo. The ratio of
+the two is printed; 1 means no style at all. The tool also prints the content term, the style term
+of each layer, and how much faster than the judge the network evaluates.
 
     python tools/judge.py --photos tuebingen.jpg golden_gate.jpg \
         --paintings starry_night.jpg shipwreck.jpg the_scream.jpg --out judged
@@ -16,55 +17,73 @@ from statistics import mean, median
 
 from common import SETTINGS, WANTED, run
 
-from npstyle.engine import threads as backend
-from npstyle.engine.objective import StyleObjective, build_objective, term
+from npstyle.engine.bind import BoundNetwork, bind
+from npstyle.engine.losses import term
+from npstyle.engine.machine import physical_cores
+from npstyle.engine.objective import StyleObjective
+from npstyle.engine.threads import use_threads
 from npstyle.images.read import load_image
 from npstyle.images.write import save_image
-from npstyle.networks.network import Network, accelerate, load_network
-from npstyle.run.settings import Settings
+from npstyle.networks.network import Network, load_network
 from npstyle.run.transfer import transfer
+
+Pair = tuple[Path, Path]
+"""Files of a photo and a painting."""
 
 
 def main() -> None:
-    """Make and judge every pair with every network."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--photos", type=Path, nargs="+", required=True)
-    parser.add_argument("--paintings", type=Path, nargs="+", required=True)
-    parser.add_argument("--networks", nargs="+", default=["builtin"], help="files or names")
-    parser.add_argument("--judge", default="vgg19", help="the network that judges")
-    parser.add_argument("--size", type=int, default=256, help="longest side of the pictures")
-    parser.add_argument("--iterations", type=int, default=SETTINGS.iterations)
-    parser.add_argument("--out", type=Path, help="a folder to keep the pictures in")
-    arguments = parser.parse_args()
-    judge = accelerate(load_network(arguments.judge), WANTED)
-    with backend.threads(backend.physical_cores()):
-        own_time = seconds(judge, arguments)
+    """Make and rate a picture of every pair with every network."""
+    arguments = options()
+    judge = bind(load_network(arguments.judge), WANTED, route="fast")
+    pairs = [(photo, painting) for photo in arguments.photos for painting in arguments.paintings]
+    with use_threads(physical_cores()):
+        judge_seconds = seconds(judge, pairs[0], arguments.size)
         for name in arguments.networks:
             network = load_network(name)
             label = Path(name).stem
             print(f"{label}, {arguments.iterations} iterations at {arguments.size}", flush=True)
-            ratios = []
-            for photo in arguments.photos:
-                for painting in arguments.paintings:
-                    ratios.append(judged(network, label, judge, photo, painting, arguments))
-            time_ratio = own_time / seconds(accelerate(network, WANTED), arguments)
-            print(f"    mean ratio {mean(ratios):.4f}; evaluations {time_ratio:.1f} times as fast")
+            ratios = [rate(network, label, judge, pair, arguments) for pair in pairs]
+            fast = bind(network, WANTED, route="fast")
+            times = judge_seconds / seconds(fast, pairs[0], arguments.size)
+            print(f"    mean ratio {mean(ratios):.4f}; evaluations {times:.1f} times as fast")
 
 
-def judged(
-    network: Network,
-    label: str,
-    judge: Network,
-    photo: Path,
-    painting: Path,
-    arguments: argparse.Namespace,
+def options() -> argparse.Namespace:
+    """Read the options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--photos", type=Path, nargs="+", required=True, help="files of photos")
+    parser.add_argument(
+        "--paintings", type=Path, nargs="+", required=True, help="files of paintings"
+    )
+    parser.add_argument(
+        "--networks", nargs="+", default=["builtin"], help="networks to rate (default: builtin)"
+    )
+    parser.add_argument(
+        "--judge", default="vgg19", help="the network that rates (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--size", type=int, default=256, help="longest side in pixels (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--iterations",
+        type=int,
+        default=SETTINGS.iterations,
+        help="iterations per picture (default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, help="folder in which the pictures are kept")
+    return parser.parse_args()
+
+
+def rate(
+    network: Network, label: str, judge: BoundNetwork, pair: Pair, arguments: argparse.Namespace
 ) -> float:
-    """Make one picture, print what the judge says of it, and return its style ratio."""
+    """Make one picture, print the judge's terms, and return the ratio of the style terms."""
+    photo, painting = pair
     settings = replace(SETTINGS, size=arguments.size, iterations=arguments.iterations)
     made = transfer(photo, painting, network, settings).result.image
-    objective = pair_objective(judge, photo, painting, settings)
+    objective = pair_objective(judge, pair, settings.size)
     before, after = (objective(image).parts for image in (load_image(photo, settings.size), made))
     ratio = term(after, "style") / term(before, "style")
     layers = " ".join(
@@ -80,11 +99,10 @@ def judged(
     return ratio
 
 
-def seconds(network: Network, arguments: argparse.Namespace) -> float:
-    """Median time of an evaluation of the first pair's objective."""
-    settings = replace(SETTINGS, size=arguments.size)
-    objective = pair_objective(network, arguments.photos[0], arguments.paintings[0], settings)
-    image = load_image(arguments.photos[0], arguments.size)
+def seconds(bound: BoundNetwork, pair: Pair, size: int) -> float:
+    """Return the median time of an evaluation."""
+    objective = pair_objective(bound, pair, size)
+    image = load_image(pair[0], size)
     objective(image)
     times = []
     for _ in range(7):
@@ -94,12 +112,10 @@ def seconds(network: Network, arguments: argparse.Namespace) -> float:
     return median(times)
 
 
-def pair_objective(
-    network: Network, photo: Path, painting: Path, settings: Settings
-) -> StyleObjective:
-    """What `network` thinks of pictures of this pair."""
-    own, other = (load_image(path, settings.size) for path in (photo, painting))
-    return build_objective(network, own, other, settings)
+def pair_objective(bound: BoundNetwork, pair: Pair, size: int) -> StyleObjective:
+    """Return the objective of the preset for this pair."""
+    photo, painting = (load_image(path, size) for path in pair)
+    return StyleObjective(bound, photo, painting, SETTINGS.losses())
 
 
 if __name__ == "__main__":

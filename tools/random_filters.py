@@ -1,89 +1,101 @@
-"""Make a network of VGG-19's layers at a quarter of the width, with random filters.
+"""Make a network with VGG-19's layers, a quarter of its width, and random filters.
 
 He, Wang and Hopcroft ("A powerful generative model using random weights for the deep image
-representation", NIPS 2016) show that a network of random weights carries style. Layer by layer:
+representation", NIPS 2016) show that a network with random weights represents style. For each
+layer, the tool
 
-1. draw every filter from a seeded normal distribution, strongest at its centre (a window of
-   1/2, 1, 1/2 in both directions: without it the pictures come out grainy), and make the filters
-   of the layer orthonormal to each other (QR), so that no two look at the same thing;
-2. choose each bias so that the filter's pre-activation has mean 0 over the generated pictures of
-   `npstyle demo`: about half of the positions pass the ReLU, and the activations stay different;
-3. scale filter and bias so that its mean activation over these pictures is 1, as the paper asks
-   of its network (the ReLU passes a positive factor through).
+1. draws each filter from a normal distribution, weighted by 1/2, 1, 1/2 in both directions (without
+   this window the pictures are grainy), and makes the filters of the layer orthonormal by a QR
+   decomposition, so that they respond to different patterns;
+2. chooses each bias so that the pre-activation of the filter has mean 0 over pictures like those of
+   `npstyle demo`: about half of the positions pass the ReLU, and activations stay diverse;
+3. scales filter and bias so that the mean activation over these pictures is 1, as in the paper's
+   network (a ReLU commutes with positive factors).
 
     python tools/random_filters.py FILE
 
-The result is the same on every machine up to rounding; it needs no data. It was npstyle's built-in
-network before that was trained, and is what the trained one is compared with.
+The result is the same on every machine up to rounding. It was npstyle's built-in network before
+there was a trained one, which is compared with it (`tools/judge.py`).
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
+from common import run
 
-from npstyle.engine import threads as backend
-from npstyle.engine.cpu.conv import conv2d
-from npstyle.engine.cpu.pooling import avg_pool2d
-from npstyle.engine.cpu.relu import relu
+from npstyle.engine.cpu import avg_pool2d, conv2d, preprocess, relu
+from npstyle.engine.machine import physical_cores
+from npstyle.engine.threads import use_threads
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.images.image import preprocess
+from npstyle.maths.array import Array
 from npstyle.networks.architecture import ConvSpec, PoolSpec, vgg_architecture
 from npstyle.networks.weights import Weights, save_weights
 
 WIDTHS = {"conv1": 16, "conv2": 32, "conv3": 64, "conv4": 128, "conv5": 128}
+"""Filters in each block."""
+
 MEAN = (123.68, 116.779, 103.939)
+"""Mean of the training pictures of VGG, RGB."""
+
 SCALE = (1.0, 1.0, 1.0)
 WINDOW = np.outer([0.5, 1.0, 0.5], [0.5, 1.0, 0.5])[:, :, None, None]
+"""Factors (3, 3, 1, 1) that weaken a filter away from its centre."""
+
 SEED = 2015
 BLOCKS = (2, 2, 4, 4, 4)
+"""Convolutions in each block."""
 
 
-def main(destination: Path) -> None:
-    """Draw, orthogonalise and scale every layer, and write the file."""
+def draw_layers() -> dict[str, Array]:
+    """Draw, orthogonalise and scale the filters of every layer."""
     rng = np.random.default_rng(SEED)
     pictures = [draw(192, 256, seed) for seed in range(4) for draw in (draw_photo, draw_painting)]
     images = [preprocess(picture, "RGB", MEAN, SCALE, np.float64) for picture in pictures]
     tensors = {}
     channels = 3
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         for layer in vgg_architecture(BLOCKS):
             if isinstance(layer, ConvSpec):
                 filters = WIDTHS[layer.name.split("_")[0]]
                 random = rng.standard_normal((3, 3, channels, filters)) * WINDOW
                 orthonormal, _ = np.linalg.qr(random.reshape(9 * channels, filters))
-                weight = orthonormal.reshape(3, 3, channels, filters)
-                responses = [conv2d(image, weight, padding=layer.padding) for image in images]
+                kernel = orthonormal.reshape(3, 3, channels, filters)
+                responses = [conv2d(image, kernel, padding=layer.padding) for image in images]
                 bias = -np.mean([z.mean(axis=(0, 1)) for z in responses], axis=0)
-                active = np.mean([relu(z + bias).mean(axis=(0, 1)) for z in responses], axis=0)
-                tensors[f"{layer.name}.weight"] = (weight / active).transpose(3, 2, 0, 1)
-                tensors[f"{layer.name}.bias"] = bias / active
-                images = [(z + bias) / active for z in responses]
+                mean = np.mean([relu(z + bias).mean(axis=(0, 1)) for z in responses], axis=0)
+                tensors[f"{layer.name}.weight"] = (kernel / mean).transpose(3, 2, 0, 1)
+                tensors[f"{layer.name}.bias"] = bias / mean
+                images = [(z + bias) / mean for z in responses]
                 channels = filters
             elif isinstance(layer, PoolSpec):
                 images = [avg_pool2d(image, layer.size, layer.stride) for image in images]
             else:
                 images = [relu(image) for image in images]
-    save_weights(
-        destination,
-        Weights(
-            name="random",
-            layers=vgg_architecture(BLOCKS),
-            tensors={
-                name: np.ascontiguousarray(tensor, np.float16) for name, tensor in tensors.items()
-            },
-            channel_order="RGB",
-            mean=MEAN,
-            scale=SCALE,
-            source=f"random orthonormal filters, made by tools/random_filters.py with seed {SEED}",
-            license="MIT",
-            source_sha256="",
-            normalized=True,
-        ),
+    return {name: np.ascontiguousarray(tensor, np.float16) for name, tensor in tensors.items()}
+
+
+def main() -> None:
+    """Make the network and write the file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the file to write (.npz)")
+    arguments = parser.parse_args()
+    network = Weights(
+        name="random",
+        layers=vgg_architecture(BLOCKS),
+        tensors=draw_layers(),
+        channel_order="RGB",
+        mean=MEAN,
+        scale=SCALE,
+        source=f"random orthonormal filters, made by tools/random_filters.py with seed {SEED}",
+        license="MIT",
+        source_sha256="",
+        normalized=True,
+    )
+    save_weights(arguments.file, network)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
-    main(Path(sys.argv[1]))
+    run(main)

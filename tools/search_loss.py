@@ -1,38 +1,43 @@
-"""What the search's way of keeping the box costs in loss, and saves in time.
+"""Compare npstyle's search with SciPy's L-BFGS-B with bounds: the loss, and the time.
 
     python tools/search_loss.py PHOTO PAINTING --network vgg19.npz [--size 192]
 
-npstyle reflects the pixels at the walls of the box; SciPy's L-BFGS-B with bounds and its usual ten
-corrections is the comparison. Printed is the lowest loss after so many
-evaluations of the preset `gatys`, and what the search takes per evaluation beside them.
+npstyle keeps the pixels between 0 and 255 by reflecting them, and runs L-BFGS-B without bounds. The
+comparison is L-BFGS-B with bounds and a history of 10. The tool prints the lowest loss of the
+preset `gatys` after 25, 50, 100 and 150 evaluations, and the time per evaluation that the search
+itself takes.
 """
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from common import SETTINGS, argument_parser, load_fast, load_pictures, run
 from scipy.optimize import Bounds, minimize
 
-from npstyle.engine import threads as backend
-from npstyle.engine.objective import Evaluation, StyleObjective, build_objective
-from npstyle.search.box import PIXEL_MAX
-from npstyle.search.optimize import CORRECTIONS, optimize
+from npstyle.engine.losses import Evaluation
+from npstyle.engine.machine import physical_cores
+from npstyle.engine.objective import StyleObjective
+from npstyle.engine.threads import use_threads
+from npstyle.maths.array import Array
+from npstyle.maths.box import PIXEL_MAX
+from npstyle.search.lbfgs import CORRECTIONS
+from npstyle.search.optimize import optimize
 
 MARKS = (25, 50, 100, 150)
+"""Numbers of evaluations after which the lowest loss is printed."""
 
 
 class Watched:
-    """The objective, its time, and the lowest loss after each evaluation."""
+    """An objective that records its time, and the lowest loss after each evaluation."""
 
     def __init__(self, objective: StyleObjective) -> None:
         self.objective = objective
         self.lowest: list[float] = []
         self.seconds = 0.0
 
-    def __call__(self, pixels: Any) -> Evaluation:
-        """Evaluate."""
+    def __call__(self, pixels: Array) -> Evaluation:
+        """Evaluate the objective."""
         start = time.perf_counter()
         found = self.objective(pixels)
         self.seconds += time.perf_counter() - start
@@ -40,10 +45,10 @@ class Watched:
         return found
 
 
-def with_bounds(watched: Watched, start: Any) -> None:
-    """SciPy's L-BFGS-B as it comes."""
+def with_bounds(watched: Watched, start: Array) -> None:
+    """Run SciPy's L-BFGS-B with bounds and its default history."""
 
-    def function(flat: Any) -> tuple[float, Any]:
+    def function(flat: Array) -> tuple[float, Array]:
         found = watched(flat.reshape(start.shape))
         return found.loss, found.gradient.ravel()
 
@@ -52,25 +57,27 @@ def with_bounds(watched: Watched, start: Any) -> None:
     minimize(function, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
 
 
-def mirrored(watched: Watched, start: Any) -> None:
-    """The search of npstyle."""
+def mirrored(watched: Watched, start: Array) -> None:
+    """Run npstyle's search."""
     optimize(watched, start, iterations=MARKS[-1])
 
 
 def main() -> None:
     """Read the options, measure, print a table."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--size", type=int, default=192, help="longest side")
+    parser.add_argument(
+        "--size", type=int, default=192, help="longest side in pixels (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     photo, painting = load_pictures(arguments, arguments.size)
-    network = load_fast(arguments)
-    searches: dict[str, Callable[[Watched, Any], None]] = {
-        "bounds, 10 corrections": with_bounds,
-        f"mirrored, {CORRECTIONS} corrections": mirrored,
+    bound = load_fast(arguments)
+    searches: dict[str, Callable[[Watched, Array], None]] = {
+        "bounds, history of 10": with_bounds,
+        f"mirrored, history of {CORRECTIONS}": mirrored,
     }
     print(f"{'loss after evaluations':<26}" + "".join(f"{mark:>11}" for mark in MARKS))
-    with backend.threads(backend.physical_cores()):
-        objective = build_objective(network, photo, painting, SETTINGS)
+    with use_threads(physical_cores()):
+        objective = StyleObjective(bound, photo, painting, SETTINGS.losses())
         for name, search in searches.items():
             watched = Watched(objective)
             start = time.perf_counter()
@@ -80,7 +87,7 @@ def main() -> None:
             print(
                 f"{name:<26}"
                 + "".join(f"{loss:>11.4g}" for loss in losses)
-                + f"   {beside / len(watched.lowest) * 1e3:.1f} ms of search per evaluation"
+                + f"   search {beside / len(watched.lowest) * 1e3:.1f} ms per evaluation"
                 + f" of {watched.seconds / len(watched.lowest) * 1e3:.0f} ms",
                 flush=True,
             )

@@ -1,7 +1,7 @@
 """The objective of the preset `gatys` in PyTorch, on any device, for `tools/benchmark_gpu.py`.
 
-Plain calls of `torch.nn.functional`, one after another, as a person would write them, so that
-`torch.compile` understands them. (`tests/peer.py` is the reference that numbers are held to.)
+It consists of plain calls of `torch.nn.functional`, which `torch.compile` can handle. The reference
+for numerical comparisons is `tests/peer.py`.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 
-from npstyle.networks.network import Conv, Network, Pool
+from npstyle.maths.network import Conv, Pool
+from npstyle.networks.network import Network
 from npstyle.run.settings import Settings
 
 Loss = Callable[[Any], Any]
@@ -19,22 +20,22 @@ Loss = Callable[[Any], Any]
 def torch_objective(
     network: Network, photo: Any, painting: Any, settings: Settings, device: str
 ) -> tuple[Loss, Any]:
-    """The loss as a function of the pixels, and the photo's pixels.
+    """Return the loss as a function of the pixels, and the pixels of the photo.
 
     Parameters
     ----------
     network : Network
-        On the host, with average pooling.
+        Its arrays are on the host; average pooling.
     photo, painting : arrays (height, width, 3), 0..255
     settings : Settings
-        Of a preset in means without total variation.
+        With mean squared differences and without total variation.
     device : str
-        PyTorch's name for it.
+        PyTorch's name of the device.
 
     Returns
     -------
     loss : callable
-        From pixels (1, 3, height, width), float32, to a tensor of one value.
+        Takes pixels, float32 (1, 3, height, width), and returns a scalar tensor.
     pixels : tensor (1, 3, height, width)
     """
     assert settings.scaling == "means"
@@ -79,7 +80,7 @@ def torch_objective(
 
 
 def search(loss: Loss, pixels: Any, iterations: int, corrections: int) -> tuple[Any, int]:
-    """PyTorch's L-BFGS; the pixels at the end, and how often the loss was evaluated."""
+    """Run PyTorch's L-BFGS; return the pixels and the number of evaluations."""
     x = pixels.clone().requires_grad_()
     search: Any = torch.optim.LBFGS(
         [x],
@@ -105,7 +106,7 @@ def search(loss: Loss, pixels: Any, iterations: int, corrections: int) -> tuple[
 
 
 def evaluate(loss: Loss, pixels: Any) -> tuple[float, Any]:
-    """Loss and gradient at the pixels."""
+    """Return the loss and its gradient at the pixels."""
     x = pixels.detach().requires_grad_()
     value = loss(x)
     (gradient,) = torch.autograd.grad(value, x)
@@ -113,7 +114,7 @@ def evaluate(loss: Loss, pixels: Any) -> tuple[float, Any]:
 
 
 def set_tf32(allowed: bool) -> None:
-    """Whether float32 products may be rounded to tf32, in convolutions and elsewhere."""
+    """Allow or forbid tf32 in float32 products, in convolutions and elsewhere."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
     torch.backends.cudnn.benchmark = True

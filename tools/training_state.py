@@ -1,4 +1,4 @@
-"""Where the training of `tools/train_builtin.py` stands, in memory and on disk."""
+"""The state of the training of `tools/train_builtin.py`, in memory and in a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,18 +6,35 @@ from typing import Any
 
 import numpy as np
 from distill import Bridge, Tensors
-from numpy.typing import NDArray
 from student import TAUGHT, WIDTHS, taught_layers
 
 from npstyle.files import written_whole
-from npstyle.networks.network import Conv, Network
-
-Array = NDArray[Any]
+from npstyle.maths.array import Array
+from npstyle.maths.network import Conv
+from npstyle.networks.network import Network
 
 
 @dataclass
 class State:
-    """All that the training needs to go on."""
+    """Everything that the training needs to continue.
+
+    Attributes
+    ----------
+    step : int
+        Steps taken.
+    tensors : dict
+        Kernels and biases of the student.
+    units : dict
+        Unit of Adam's step for each tensor.
+    mean, square : dicts
+        Adam's moving averages of the gradient and of its square.
+    bridges : dict
+        The linear map at each layer that has a loss.
+    log : list
+        One row of the log per validation.
+    made : list of float32 arrays (height, width, 3)
+        Pictures that the student made.
+    """
 
     step: int
     tensors: Tensors
@@ -30,15 +47,14 @@ class State:
 
 
 def fresh_state(teacher: Network, tensors: Tensors) -> State:
-    """The state before the first step."""
+    """Return the state before the first step."""
     taught = {layer.name for layer in taught_layers()}
     tensors = {name: t for name, t in tensors.items() if name.split(".")[0] in taught}
     units = {}
     for name, tensor in tensors.items():
-        weight = tensors[name.replace(".bias", ".weight")]
-        unit = float(np.sqrt((weight**2).mean()))
-        # A bias moves as much as a filter whose inputs are of the size of the pre-activation.
-        units[name] = unit if tensor.ndim == 4 else float(np.abs(tensor).mean())
+        # Kernels move in units of their root mean square, biases of their mean magnitude.
+        is_kernel = tensor.ndim == 4
+        units[name] = float(np.sqrt((tensor**2).mean()) if is_kernel else np.abs(tensor).mean())
     widths = {layer.name: len(layer.bias) for layer in teacher.layers if isinstance(layer, Conv)}
     bridges = {name: Bridge.empty(WIDTHS[name.split("_")[0]], widths[name]) for name in TAUGHT}
     zeros = {name: np.zeros_like(tensor) for name, tensor in tensors.items()}
@@ -46,7 +62,7 @@ def fresh_state(teacher: Network, tensors: Tensors) -> State:
 
 
 def save_state(path: Path, state: State) -> None:
-    """Keep everything, whole or not at all."""
+    """Write the state to a file, completely or not at all."""
     arrays: dict[str, Any] = {}
     for kind in ("tensors", "mean", "square"):
         arrays |= {f"{kind}/{name}": array for name, array in getattr(state, kind).items()}
@@ -59,7 +75,7 @@ def save_state(path: Path, state: State) -> None:
 
 
 def load_state(path: Path) -> State:
-    """What `save_state` kept."""
+    """Read a state that `save_state` wrote."""
     with np.load(path) as file:
         kinds: dict[str, dict[str, Any]] = {}
         for key in file.files:

@@ -1,11 +1,12 @@
-"""One whole transfer by npstyle or PyTorch, for `tools/benchmark.py` to time and weigh.
+"""Run one whole transfer with npstyle or PyTorch, for `tools/benchmark.py` to measure.
 
     python tools/whole_job.py npstyle|pytorch PHOTO PAINTING NETWORK SIZE ITERATIONS THREADS
                               [DEVICE [PRECISION]]
 
-From pictures on disk to a picture on disk, with the preset `gatys`; both use npstyle's pictures,
-weights file and, on the CPU, L-BFGS-B; on a GPU each its own L-BFGS. Prints the largest resident
-memory of the process, and what npstyle estimated beforehand, as JSON.
+The job reads pictures from files and writes a picture to a file, with the preset `gatys`. Both
+libraries read the same files with npstyle's functions. On the CPU both use L-BFGS-B; on a GPU, each
+uses its own L-BFGS. The tool prints the peak resident memory of the process, and npstyle's
+prediction of it, as JSON.
 """
 
 import argparse
@@ -14,82 +15,82 @@ import platform
 import resource
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from common import run
 
-from npstyle.engine.objective import Evaluation
+from npstyle.engine.losses import Evaluation
 from npstyle.images.read import load_image
 from npstyle.images.write import save_image
+from npstyle.maths.array import Array
 from npstyle.networks.network import load_network
+from npstyle.run.machine import Machine
+from npstyle.run.pictures import Pictures
 from npstyle.run.settings import Precision, Settings
-from npstyle.run.transfer import transfer
-from npstyle.search.optimize import CORRECTIONS, optimize
+from npstyle.run.transfer import transfer_pictures
+from npstyle.search.lbfgs import CORRECTIONS
+from npstyle.search.optimize import optimize
 
 
-def run_npstyle(
-    photo: Path,
-    painting: Path,
-    network: str,
-    settings: Settings,
-    threads: int,
-    device: str,
-    output: Path,
-) -> int:
-    """Run npstyle; return its estimate of the peak, in bytes."""
-    estimates: list[int] = []
-    done = transfer(
-        photo,
-        painting,
-        network,
-        settings,
-        threads=threads,
-        device=device,
-        announce=lambda plan: estimates.append(plan.peak_memory),
+@dataclass(frozen=True)
+class Job:
+    """What to render, how, and into which file."""
+
+    photo: Path
+    painting: Path
+    network: str
+    settings: Settings
+    machine: Machine
+    output: Path
+
+
+def run_npstyle(job: Job) -> int:
+    """Run npstyle; return its prediction of the peak memory in bytes."""
+    predictions: list[int] = []
+    done = transfer_pictures(
+        Pictures(job.photo, (job.painting,)),
+        job.network,
+        job.settings,
+        job.machine,
+        announce=lambda plan: predictions.append(plan.peak_memory),
     )
-    save_image(output, done.result.image)
-    return estimates[0]
+    save_image(job.output, done.result.image)
+    return predictions[0]
 
 
-def run_pytorch(
-    photo: Path,
-    painting: Path,
-    network: str,
-    settings: Settings,
-    threads: int,
-    device: str,
-    output: Path,
-) -> None:
+def run_pytorch(job: Job) -> None:
     """Run the same objective in PyTorch."""
     import torch
 
-    pictures = load_image(photo, settings.size), load_image(painting, settings.size)
+    settings, device = job.settings, job.machine.device
+    pictures = load_image(job.photo, settings.size), load_image(job.painting, settings.size)
     if device != "cpu":
         from torch_objective import search, set_tf32, torch_objective
 
         set_tf32(settings.precision != "float32")
-        loss, pixels = torch_objective(load_network(network), *pictures, settings, device)
+        loss, pixels = torch_objective(load_network(job.network), *pictures, settings, device)
         found, _ = search(loss, pixels, settings.iterations, CORRECTIONS)
-        save_image(output, found.clamp(0, 255)[0].permute(1, 2, 0).cpu().numpy())
+        save_image(job.output, found.clamp(0, 255)[0].permute(1, 2, 0).cpu().numpy())
         return
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tests.peer import TorchObjective
 
-    torch.set_num_threads(threads)
-    theirs = TorchObjective(load_network(network), *pictures, settings, torch.float32)
+    torch.set_num_threads(job.machine.threads or 1)
+    theirs = TorchObjective(load_network(job.network), *pictures, settings, torch.float32)
 
-    def objective(pixels: Any) -> Evaluation:
+    def objective(pixels: Array) -> Evaluation:
         loss, gradient = theirs(np.asarray(pixels))
         return Evaluation(loss, gradient, {})
 
-    save_image(output, optimize(objective, pictures[0], iterations=settings.iterations).image)
+    save_image(job.output, optimize(objective, pictures[0], iterations=settings.iterations).image)
 
 
 def peak_bytes() -> int:
-    """Largest resident memory of this process so far."""
-    if platform.system() == "Linux":  # getrusage would count the parent's memory, too
+    """Return the peak resident memory of this process so far."""
+    if platform.system() == "Linux":  # getrusage would include the memory of the parent process
         status = Path("/proc/self/status").read_text()
         return 1024 * int(status.partition("VmHWM:")[2].split()[0])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -97,28 +98,37 @@ def peak_bytes() -> int:
 
 
 def main() -> None:
-    """Read the arguments and run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Read the arguments, run the job, print the memory."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("library", choices=("npstyle", "pytorch"))
     parser.add_argument("photo", type=Path)
     parser.add_argument("painting", type=Path)
-    parser.add_argument("network")
-    for name in ("size", "iterations", "threads"):
-        parser.add_argument(name, type=int)
-    parser.add_argument("device", nargs="?", default="cpu")
+    parser.add_argument("network", help="name or file of the network")
+    parser.add_argument("size", type=int, help="longest side in pixels")
+    parser.add_argument("iterations", type=int)
+    parser.add_argument("threads", type=int)
+    parser.add_argument("device", nargs="?", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("precision", nargs="?", default="float32", choices=get_args(Precision))
     given = parser.parse_args()
-    settings = Settings(size=given.size, iterations=given.iterations, precision=given.precision)
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "a.png"
-        own = given.network, settings, given.threads, given.device, output
-        job = given.photo, given.painting, *own
+        job = Job(
+            photo=given.photo,
+            painting=given.painting,
+            network=given.network,
+            settings=Settings(
+                size=given.size, iterations=given.iterations, precision=given.precision
+            ),
+            machine=Machine(threads=given.threads, device=given.device),
+            output=Path(folder) / "a.png",
+        )
+        prediction = 0
         if given.library == "npstyle":
-            estimate = run_npstyle(*job)
+            prediction = run_npstyle(job)
         else:
-            estimate = 0
-            run_pytorch(*job)
-    print(json.dumps({"peak_bytes": peak_bytes(), "estimate_bytes": estimate}))
+            run_pytorch(job)
+    print(json.dumps({"peak_bytes": peak_bytes(), "estimate_bytes": prediction}))
 
 
 if __name__ == "__main__":

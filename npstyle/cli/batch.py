@@ -1,113 +1,122 @@
-"""Many transfers at once: `npstyle batch`."""
+"""Many transfers from a list: `npstyle batch`."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import rich_click as click
+from click.exceptions import Exit
 
-from npstyle.cli import options
+from npstyle.cli.options import Command, argument, count, option, options
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from npstyle.run.batch import Outcome
-    from npstyle.run.strategy import MemoryLimits
+    from npstyle.run.machine import Machine
 
 
-def batch(
-    file: Annotated[Path, typer.Argument(metavar="JOBS.toml|JOBS.csv", help="The list of jobs.")],
-    jobs: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Jobs at the same time, each in a process of its own with its share of the "
-            "threads, and with the network in memory as often.",
+def _parameters() -> list[click.Parameter]:
+    from npstyle.run.machine import Machine
+    from npstyle.run.recording import Outputs
+
+    return [
+        argument("file", "The list of jobs.", metavar="JOBS.toml|JOBS.csv"),
+        option(
+            "--jobs",
+            "Jobs to run at the same time. Each has a process of its own, with its share of the "
+            "threads and its own copy of the network in memory.",
+            default=1,
+            metavar="N",
+            type=int,
+            callback=count,
         ),
-    ] = 1,
-    threads: options.Threads = None,
-    device: options.Device = "auto",
-    tile: options.Tile = "auto",
-    memory: options.Memory = None,
-    scratch: options.Scratch = None,
-    cluster: options.Cluster = None,
-    quiet: options.Quiet = False,
-) -> None:
-    r"""Do many transfers: photos, paintings and settings from a list, a summary line for each.
+        *options(Machine),
+        *options(Outputs, "quiet"),
+    ]
 
-    A job that cannot be done is told in its line, and the others are done; the exit code is then
-    1. With one job at a time the network is loaded once.
 
-    [bold]npstyle batch jobs.toml[/bold], where jobs.toml holds
+@click.command(cls=Command, parameters=_parameters)
+def batch(file: Path, jobs: int, **entries: Any) -> None:
+    r"""Run many transfers from a list of photos, paintings and settings.
 
-        size = 384
+    Every job gets a summary line. A job that fails does not stop the others; the exit code is
+    then 1. With one job at a time the network is loaded only once.
 
-        [\[job]]
-        photo = "town.jpg"
-        painting = "starry_night.jpg"
-        output = "town-night.png"
-        style-weight = 2000
+    [bold]npstyle batch jobs.toml[/bold], where jobs.toml contains
 
-    What stands above the first job holds for all of them; names are those of transfer's options,
-    and file names are relative to the list. A CSV file has the names in its first line.
+    [bold]size = 384[/bold]
+
+    [bold]\[\[job]][/bold]
+
+    [bold]photo = "town.jpg"[/bold]
+
+    [bold]painting = "starry_night.jpg"[/bold]
+
+    [bold]output = "town-night.png"[/bold]
+
+    [bold]style-weight = 2000[/bold]
+
+    Values above the first job apply to all jobs. The names are those of transfer's options, and
+    file names are relative to the list. A CSV file has the names in its first line.
     """
     from npstyle.cli.console import print_device
-    from npstyle.engine.threads import thread_count
+    from npstyle.engine.machine import thread_count
     from npstyle.run.batch import read_jobs
-    from npstyle.run.strategy import choose_device, parse_limits
+    from npstyle.run.machine import Machine
+    from npstyle.run.recording import Outputs
+    from npstyle.run.strategy import choose_device
+    from npstyle.run.table import read_given
 
-    limits = parse_limits(tile, memory, scratch, cluster)
+    machine = Machine(**read_given(Machine, entries))
+    quiet = Outputs(**read_given(Outputs, entries)).quiet
     found = read_jobs(file)
-    place = choose_device(device, limits)
+    device = choose_device(machine)
     if not quiet:
-        print_device(place)
-    failed = done = 0
-    share = max(1, thread_count(threads) // jobs)
-    outcomes = _outcomes(found, file.parent, jobs, share, str(place), limits)
+        print_device(device)
+    share = max(1, thread_count(machine.threads) // jobs)
+    outcomes = _outcomes(
+        found, file.parent, jobs, replace(machine, threads=share, device=str(device))
+    )
+    failed = 0
     for done, outcome in enumerate(outcomes, start=1):
         failed += not outcome.succeeded
         if not quiet or not outcome.succeeded:
             verdict = "" if outcome.succeeded else "FAILED  "
             text = f"{done}/{len(found)}  {verdict}{outcome.summary}"
-            typer.echo(text, err=not outcome.succeeded)
+            click.echo(text, err=not outcome.succeeded)
         if outcome.interrupted:
             outcomes.close()
-            raise typer.Exit(130)
+            raise Exit(130)
     if failed:
-        typer.echo(f"npstyle: {failed} of {len(found)} jobs failed", err=True)
-        raise typer.Exit(1)
+        click.echo(f"npstyle: {failed} of {len(found)} jobs failed", err=True)
+        raise Exit(1)
 
 
 def _outcomes(
-    found: "list[dict[str, Any]]",
-    folder: Path,
-    jobs: int,
-    threads: int,
-    device: str,
-    limits: "MemoryLimits",
+    found: "list[dict[str, Any]]", folder: Path, jobs: int, machine: "Machine"
 ) -> "Generator[Outcome, None, None]":
-    """Outcomes in the order of the list, as soon as they are there."""
+    """Yield outcomes in the order of the list, as soon as they are known."""
     from npstyle.run.batch import run_job, run_unless_stopped, start_worker
 
     if jobs == 1:
         for entries in found:
-            yield run_job(entries, folder, threads, device, limits)
+            yield run_job(entries, folder, machine)
         return
     import multiprocessing
     import signal
     from concurrent.futures import ProcessPoolExecutor
 
-    # Each process starts afresh: a fork would copy locks of the BLAS library in any state.
+    # Each process starts afresh: a fork would copy the BLAS library's locks in any state.
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    # Ctrl-C reaches every process: those at work end as a single run does, and start no other job.
+    # Ctrl-C reaches every process. A busy worker ends its run as a single run does, and starts no
+    # other job.
     before = signal.signal(signal.SIGINT, lambda _number, _frame: stop.set())
     workers = min(jobs, len(found))
     try:
         with ProcessPoolExecutor(workers, context, start_worker, (stop,)) as pool:
-            futures = [
-                pool.submit(run_unless_stopped, job, folder, threads, device, limits)
-                for job in found
-            ]
+            futures = [pool.submit(run_unless_stopped, job, folder, machine) for job in found]
             for future in futures:
                 yield future.result()
     finally:

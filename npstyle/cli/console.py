@@ -1,4 +1,4 @@
-"""What the command line prints: the plan, the progress, the outcome, tables."""
+"""Output of the command line: plan, progress, result and tables."""
 
 import sys
 import time
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 OTHER_NETWORK = {
     "builtin": (
-        "          small and fast; VGG-19, which taught it, paints finer and takes longer:\n"
+        "          small and fast; VGG-19 gives finer detail and takes longer:\n"
         "          `npstyle weights fetch vgg19` downloads it once (80 MB)\n"
     ),
-    "vgg19": ("          --network builtin is faster and needs a fraction of the memory\n"),
+    "vgg19": "          --network builtin is faster and needs a fraction of the memory\n",
 }
-"""What is said of the network that was chosen for the user: how to get the other."""
+"""Hint about the other network, printed where the user did not choose one."""
 
 PLAIN_LINES = 20
-"""Lines of progress in a whole run when the output is no terminal."""
+"""Approximate number of progress lines in a run whose output is not a terminal."""
 
 
 class ProgressDisplay:
-    """A live bar on a terminal, a plain line now and then elsewhere, nothing when quiet."""
+    """A live bar on a terminal, occasional lines elsewhere, nothing if `quiet`."""
 
     def __init__(self, iterations: int, quiet: bool) -> None:
         self.iterations = iterations
@@ -62,7 +62,7 @@ class ProgressDisplay:
             )
 
     def weigh(self, steps: Sequence[int], work: Sequence[float]) -> None:
-        """Say how many steps each scale has and what one of them costs, in any unit."""
+        """Set the number of steps at each scale and the cost of one step there, in any unit."""
         each = [cost for count, cost in zip(steps, work, strict=True) for _ in range(count)]
         self.work = list(accumulate(each, initial=0.0))
 
@@ -79,10 +79,10 @@ class ProgressDisplay:
             self.bar.stop()
 
     def start(self) -> None:
-        """Show the empty bar and start the clock: the plan is printed, the work begins."""
+        """Show the empty bar and start the clock."""
         self.started = time.monotonic()
         if self.bar is not None:
-            self.bar.add_task("looking at the pictures", total=self.iterations)
+            self.bar.add_task("reading the pictures", total=self.iterations)
             self.bar.start()
 
     def update(self, iteration: "Iteration") -> None:
@@ -91,7 +91,7 @@ class ProgressDisplay:
             return
         seconds = time.monotonic() - self.started
         rate = iteration.evaluations / max(seconds, 1e-9)
-        if self.work_before is None:  # of a run that goes on, what was done earlier
+        if self.work_before is None:  # the work of a resumed run that was done earlier
             self.work_before = self.work[iteration.iteration - 1]
         done = self.work[iteration.iteration] - self.work_before
         left = seconds / done * (self.work[-1] - self.work[iteration.iteration])
@@ -105,7 +105,7 @@ class ProgressDisplay:
 
 
 class DownloadBar:
-    """A bar for a download, as pooch wants it: on a terminal, else nothing."""
+    """A progress bar for a download, with the interface that pooch expects; terminal only."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -120,21 +120,21 @@ class DownloadBar:
         self.task = self.bar.add_task("")
 
     def update(self, count: int) -> None:
-        """Show so many bytes more."""
+        """Add this many bytes."""
         self.bar.start()
         self.bar.update(self.task, total=self.total, advance=count)
 
     def reset(self) -> None:
-        """Begin again at 0."""
+        """Start again at 0."""
         self.bar.reset(self.task)
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Stop the bar and leave it as it is."""
         self.bar.stop()
 
 
 def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
-    """Say what a run will do: network, device, sizes, memory."""
+    """Print what a run will do: network, device, sizes, memory."""
     settings = plan.settings
     sizes, paintings = (
         " ".join(f"{width}x{height}" for height, width in sizes)
@@ -145,51 +145,51 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
         print(OTHER_NETWORK.get(plan.network.name, ""), end="")
     if settings.scaling == "sums" and not plan.network.normalized:
         print(
-            "          the preset `paper` is meant for weights normalised to mean activation 1;\n"
-            "          make them with `npstyle weights normalize`"
+            "          the preset `paper` is meant for a network of mean activation 1;\n"
+            "          `npstyle weights normalize` makes one"
         )
     if settings.scaling == "sums" and settings.content_layers and settings.style_layers:
         print(
-            "          the paper's literal sums weigh content far above style; if the photo is\n"
-            "          hardly styled, raise --style-weight"
+            "          with the paper's sums, content far outweighs style; if the photo hardly\n"
+            "          changes, raise --style-weight"
         )
     print(f"route     {_route(plan)}")
     print_device(plan.device, plan.threads)
     print(f"picture   {sizes} from {settings.init}, painting {paintings or 'none'}")
     print(f"preset    {settings.preset}")
     steps = " + ".join(map(str, settings.scale_steps()))
-    print(f"search    {steps} iterations of {settings.optimizer}{_pairs(plan)}")
+    print(f"search    {steps} iterations of {settings.optimizer}{_history(plan)}")
     _print_tiles(plan)
     print(f"memory    about {plan.peak_memory / 1e9:.2f} GB")
     print(f"output    {output}", flush=True)
 
 
-def _pairs(plan: "Plan") -> str:
-    """How the search saves memory at its largest scale, if it does."""
-    pairs, scratch = plan.strategies[-1].history, plan.limits.scratch
+def _history(plan: "Plan") -> str:
+    """Describe the L-BFGS history at the largest scale if it differs from the default."""
+    pairs, scratch = plan.strategies[-1].history, plan.machine.scratch
     if pairs is None:
         return ""
     place = f"files in {scratch}" if scratch is not None else "memory"
-    return f" with {pairs} pairs in float32, in {place}, to fit"
+    return f", history of {pairs} float32 pairs in {place}"
 
 
 def _print_tiles(plan: "Plan") -> None:
-    """Say which scales are worked on in tiles, and what that costs."""
+    """Print which scales are computed in tiles, and what that costs."""
     for (height, width), strategy in zip(plan.photo_sizes, plan.strategies, strict=True):
         if strategy.tile is not None and strategy.cost > 1:
             print(
                 f"tiles     {width}x{height} in tiles of {strategy.tile} pixels: exact, "
-                f"{strategy.cost:.2f} times the work of one piece"
+                f"{strategy.cost:.2f} times the work of the whole picture"
             )
-    if plan.limits.cluster is not None:
-        print(f"cluster   {plan.limits.cluster}")
+    if plan.machine.cluster is not None:
+        print(f"cluster   {plan.machine.cluster}")
     disk = max(strategy.disk for strategy in plan.strategies)
     if disk:
-        print(f"scratch   {disk / 1e9:.2f} GB in {plan.limits.scratch}")
+        print(f"scratch   {disk / 1e9:.2f} GB in {plan.machine.scratch}")
 
 
 def print_device(device: "Device", threads: int = 0) -> None:
-    """Say where a run computes, and why not on a GPU if one would have been taken."""
+    """Print where a run computes, and why not on a GPU if the choice was automatic."""
     if device.is_gpu:
         print(f"device    {device}, {device.name}")
         return
@@ -199,32 +199,29 @@ def print_device(device: "Device", threads: int = 0) -> None:
 
 
 def _route(plan: "Plan") -> str:
-    """Which convolutions take a fast route, or why none does."""
-    from npstyle.networks.network import Convolution, FastConv, TensorConv
+    """Return which convolutions take a fast route, or why none does."""
+    from npstyle.engine.bind import count_convolutions
 
-    every, fast, tensor = (
-        sum(isinstance(layer, kind) for layer in plan.network.layers)
-        for kind in (Convolution, FastConv, TensorConv)
-    )
+    every, fast, tensor = count_convolutions(plan.bound)
     if fast:
         return f"Winograd in {fast} of {every} convolutions, plain sums in the others"
     if tensor:
         cores = f"tensor cores in {plan.settings.precision}"
         return f"{cores} in {tensor} of {every} convolutions, plain sums in the others"
     if plan.settings.exact:
-        return "plain sums, as --exact asks for"
+        return "plain sums, because of --exact"
     if plan.settings.dtype != "float32":
         return f"plain sums: the fast route is for float32, not {plan.settings.dtype}"
     return "plain sums: no convolution is wide enough for the fast route"
 
 
 def print_result(result: "Result", output: Path) -> None:
-    """Say how a run ended and where its picture is."""
+    """Print how a run ended and where its picture is."""
     endings = {
         "iterations": f"{result.iterations} iterations",
         "converged": f"converged after {result.iterations} iterations",
-        "interrupted": f"interrupted after {result.iterations} iterations, best picture kept",
-        "not finite": f"stopped after {result.iterations} iterations, best picture kept",
+        "interrupted": f"interrupted after {result.iterations} iterations, kept the best picture",
+        "not finite": f"stopped after {result.iterations} iterations, kept the best picture",
     }
     print(f"{endings[result.stopped]}, {_terms(result.loss, result.parts)}")
     print(f"wrote {output}", flush=True)
@@ -243,21 +240,22 @@ def print_table(entries: Mapping[str, Any]) -> None:
 
 
 def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None:
-    """Draw a network as a table, for a picture of this (height, width); say where it comes from."""
-    from npstyle.networks.network import Conv, Pool, network_from_weights, shapes
+    """Print a network as a table, for a picture of this (height, width), and its origin."""
+    from npstyle.maths.network import Conv, Pool
+    from npstyle.networks.network import network_from_weights, shapes
 
     network = network_from_weights(weights)
-    table = Table("layer", "what", "weight (out, in, height, width)")
+    table = Table("layer", "operation", "kernel (out, in, height, width)")
     for heading in ("parameters", "output (h, w, c)", "mult. (M)", "MB"):
         table.add_column(heading, justify="right")
     total = multiplications = 0
     names = list(network.activations().values())
     for layer, shape in shapes(network, names, *size):
-        weight, count, products = "", "", ""
+        kernel, count, products = "", "", ""
         if isinstance(layer, Conv):
             height, width, inside, outside = layer.kernel.shape
             what = f"conv, stride {layer.stride}, padding {layer.padding}"
-            weight = str((outside, inside, height, width))
+            kernel = str((outside, inside, height, width))
             parameters = layer.kernel.size + layer.bias.size
             count, total = f"{parameters:,}", total + parameters
             own = layer.kernel.size * shape[0] * shape[1]
@@ -268,7 +266,7 @@ def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None
             what = "max(x, 0)"
         output = ", ".join(map(str, shape))
         megabytes = f"{4 * shape[0] * shape[1] * shape[2] / 1e6:.1f}"
-        table.add_row(layer.name, what, weight, count, output, products, megabytes)
+        table.add_row(layer.name, what, kernel, count, output, products, megabytes)
     Console(width=None if sys.stdout.isatty() else 130).print(table)
     print_table(
         {
@@ -288,13 +286,13 @@ def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None
 
 
 def preparation(weights: "Weights") -> str:
-    """How a picture becomes the network's input."""
+    """Return the formula of the network's input."""
     mean, scale = ([float(f"{value:.6g}") for value in v] for v in (weights.mean, weights.scale))
     return f"({weights.channel_order} pixel - {mean}) * {scale}"
 
 
 def print_check(pairs: Mapping[str, tuple[float, float]]) -> None:
-    """Print the activations that were stored beside those of now."""
+    """Print the stored mean activations next to the recomputed ones."""
     worst = max(abs(now - stored) / abs(stored) for stored, now in pairs.values() if stored)
     row = "{:<10} {:>14} {:>14}"
     print(row.format("layer", "stored", "recomputed"))
@@ -304,7 +302,7 @@ def print_check(pairs: Mapping[str, tuple[float, float]]) -> None:
 
 
 class ReportTable:
-    """The laboratory's table, a line as soon as a derivative has been checked."""
+    """The laboratory's table; each line is printed as soon as a derivative has been checked."""
 
     ROW = "{:<26} {:<12} {:>7} {:>11} {:>5} {:>5} {:>6}"
 
@@ -316,7 +314,7 @@ class ReportTable:
             self.console.print(f"[bold]{header}[/bold]")
 
     def add(self, report: "Report") -> None:
-        """Print one derivative: the worst of each method over its inputs."""
+        """Print one derivative: the worst result of each method over its inputs."""
         if self.silent:
             return
         name = report.name
@@ -324,7 +322,7 @@ class ReportTable:
             group = [outcome for outcome in report.outcomes if outcome.method == method]
             passed = all(outcome.passed for outcome in group)
             slopes = [slope for outcome in group for slope in outcome.slopes or ()]
-            # Of several inputs the one whose second slope is farthest from 2 is shown.
+            # The input whose second slope is farthest from 2 represents the others.
             pairs = sorted(
                 zip(slopes[::2], slopes[1::2], strict=True),
                 key=lambda pair: 0 if pair[1] != pair[1] else -abs(pair[1] - 2),
@@ -347,7 +345,7 @@ class ReportTable:
             name = ""
 
     def finish(self, reports: "Sequence[Report]") -> None:
-        """Print the sum of it all."""
+        """Print the summary."""
         wrong = [report.name for report in reports if not report.passed]
         kinks = sum(report.kinks for report in reports)
         seconds = sum(outcome.seconds for report in reports for outcome in report.outcomes)
@@ -360,7 +358,7 @@ class ReportTable:
 
 
 def print_source(source: str) -> None:
-    """Print Python source, coloured on a terminal."""
+    """Print Python source, with colours on a terminal."""
     console = Console()
     if console.is_terminal:
         console.print(Syntax(source, "python", background_color="default"))
@@ -369,7 +367,8 @@ def print_source(source: str) -> None:
 
 
 def _terms(loss: float, parts: Mapping[str, float]) -> str:
-    from npstyle.engine.objective import term
+    """Format the loss and the sum of each kind of term."""
+    from npstyle.engine.losses import term
 
     kinds = dict.fromkeys(name.split()[0] for name in parts)
     return " ".join([f"loss {loss:.2e}", *(f"{kind} {term(parts, kind):.2e}" for kind in kinds)])

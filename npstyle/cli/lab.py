@@ -1,11 +1,14 @@
 """The laboratory's commands: `npstyle gradcheck` and `npstyle explain`."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import rich_click as click
+from click.exceptions import Exit
 
+from npstyle.cli.options import Command, argument, count, option, options
 from npstyle.errors import InputError
 
 if TYPE_CHECKING:
@@ -13,59 +16,98 @@ if TYPE_CHECKING:
 
     from npstyle.lab.gradcheck import Report
 
+FULL, QUICK = (64, 60, 8), (32, 8, 2)
+"""Defaults of --size, --samples and --directions, without and with --quick."""
 
-def gradcheck(
-    target: Annotated[
-        str | None,
-        typer.Argument(
+
+@dataclass(frozen=True)
+class Checks:
+    """What is checked, and how thoroughly.
+
+    Attributes
+    ----------
+    target : str or None
+        FILE.py:NAME; None: npstyle's own derivatives.
+    network : str
+    shape : str
+        Shape of the random inputs of a user's function.
+    seed : int
+    size, samples, directions : int
+        Side of the objective's picture; coordinates per large array; random directions.
+    """
+
+    target: str | None
+    network: str
+    shape: str
+    seed: int
+    size: int
+    samples: int
+    directions: int
+
+
+def _number(name: str, help: str, k: int) -> click.Parameter:
+    """Return an option whose default depends on --quick."""
+    shown = f"{FULL[k]}, with --quick {QUICK[k]}"
+    return option(name, help, shown=shown, metavar="N", type=int, callback=count)
+
+
+def _gradcheck_parameters() -> list[click.Parameter]:
+    from npstyle.run.machine import Machine
+
+    return [
+        argument(
+            "target",
+            "A function of your own: NAME and NAME_backward in FILE.py (or NAME alone, returning "
+            "value and gradient). It is checked at NAME_inputs(rng), or at random arrays. Without "
+            "this argument npstyle's own derivatives are checked.",
+            str,
+            required=False,
             metavar="[FILE.py:NAME]",
-            help="A function of your own: NAME and NAME_backward in FILE.py (or NAME alone, "
-            "returning value and gradient), checked at NAME_inputs(rng) or at random arrays. "
-            "Without it, npstyle's own derivatives are checked.",
         ),
-    ] = None,
-    network: Annotated[
-        str, typer.Option(help="The network whose layers and objective are checked.")
-    ] = "builtin",
-    size: Annotated[
-        int | None,
-        typer.Option(
-            help="Side of the objective's picture, in pixels. "
-            "[dim]Default: 64, with --quick 32.[/dim]"
+        option(
+            "--network",
+            "The network whose layers and objective are checked.",
+            default="builtin",
+            metavar="builtin|vgg19|FILE",
         ),
-    ] = None,
-    samples: Annotated[
-        int | None, typer.Option(help="Coordinates per large array. [dim]Default: 60.[/dim]")
-    ] = None,
-    directions: Annotated[
-        int | None, typer.Option(help="Random directions. [dim]Default: 8.[/dim]")
-    ] = None,
-    shape: Annotated[
-        str, typer.Option(help="Shape of the random inputs of a function of your own.")
-    ] = "4,5,3",
-    seed: Annotated[int, typer.Option(help="Of inputs, directions and samples.", min=0)] = 0,
-    device: Annotated[
-        str,
-        typer.Option(
-            metavar="cpu|auto|cuda|cuda:N",
-            help="Where npstyle's own derivatives are computed; on a GPU, by its kernels.",
+        _number("--size", "Side of the objective's picture, in pixels.", 0),
+        _number("--samples", "Coordinates to check in each large array.", 1),
+        _number("--directions", "Number of random directions.", 2),
+        option(
+            "--shape",
+            "Shape of the random inputs of a function of your own.",
+            default="4,5,3",
+            metavar="N,...",
         ),
-    ] = "cpu",
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer samples, under 10 s.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print every figure as JSON instead of the table.")
-    ] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Draw Taylor remainders and errors (.png, .pdf, .svg; extra `plots`)."),
-    ] = None,
-) -> None:
-    """Prove every derivative against numbers; exit code 1 if one is wrong.
+        option(
+            "--seed",
+            "Seed of the inputs, directions and samples.",
+            default=0,
+            metavar="N",
+            type=click.IntRange(min=0),
+        ),
+        *options(Machine, "device", defaults={"device": "cpu"}),
+        option("--quick", "Take fewer samples; needs less than 10 s.", is_flag=True),
+        option("--json as_json", "Print every figure as JSON, not as a table.", is_flag=True),
+        option(
+            "--plot",
+            "Draw Taylor remainders and errors (.png, .pdf or .svg). Needs npstyle[plots].",
+            metavar="FILE.png",
+            type=click.Path(path_type=Path),
+        ),
+    ]
 
-    Each derivative is held against central differences at coordinates and along random
-    directions, the slopes of Taylor remainders, the adjoint test where the function is linear and
-    the complex step where it is analytic. Points at a kink (a ReLU at 0, a tie in max pooling)
-    are counted apart.
+
+@click.command(cls=Command, parameters=_gradcheck_parameters)
+def gradcheck(
+    quick: bool, as_json: bool, plot: Path | None, device: str | None, **checks: object
+) -> None:
+    """Check every derivative numerically; the exit code is 1 if one is wrong.
+
+    Each derivative is compared with central differences at coordinates and along random
+    directions, with the slopes of Taylor remainders, with the adjoint test where the function is
+    linear, and with the complex step where it is analytic. Points at a kink (a ReLU at 0, a tie in
+    max pooling) are counted separately.
 
     [bold]npstyle gradcheck --network vgg19[/bold]
 
@@ -75,29 +117,26 @@ def gradcheck(
     """
     from npstyle.cli import console
     from npstyle.engine.device import find_device, on_device
-    from npstyle.engine.threads import physical_cores, threads
-    from npstyle.run import plots
+    from npstyle.engine.machine import physical_cores
+    from npstyle.engine.threads import use_threads
+    from npstyle.run.plots import check_plot
 
     if plot is not None:
-        plots.check_plot(plot)
-    if samples is None:
-        samples = 8 if quick else 60
-    if size is None:
-        size = 32 if quick else 64
-    if directions is None:
-        directions = 2 if quick else 8
-    if samples < 1 or directions < 1 or size < 1:
-        raise InputError("--samples, --directions, --size: give numbers of 1 or more")
-    place = find_device(device)
-    if target is not None and device != "cpu":
-        raise InputError("--device: a function of your own computes where it likes; leave it out")
-    if not as_json and device != "cpu":
+        check_plot(plot)
+    defaults = dict(zip(("size", "samples", "directions"), QUICK if quick else FULL, strict=True))
+    given = {name: value for name, value in checks.items() if value is not None}
+    wanted = Checks(**({"target": None} | defaults | given))  # type: ignore[arg-type] # Click's own
+    place = find_device(device or "cpu")
+    if wanted.target is not None and device not in (None, "cpu"):
+        raise InputError(
+            "--device: npstyle cannot choose where a function of your own computes; leave it out"
+        )
+    if not as_json and device not in (None, "cpu"):
         console.print_device(place)
     display = console.ReportTable(silent=as_json)
     reports: list[Report] = []
-    with on_device(place), threads(physical_cores()):
-        numbers = (size, samples, directions)
-        for report in _reports(target, network, numbers, shape, seed, place.is_gpu):
+    with on_device(place), use_threads(physical_cores()):
+        for report in _reports(wanted, place.is_gpu):
             reports.append(report)
             display.add(report)
     if as_json:
@@ -105,67 +144,63 @@ def gradcheck(
     else:
         display.finish(reports)
     if plot is not None:
-        plots.plot_reports(plot, reports)
+        from npstyle.lab.plots import plot_reports
+
+        plot_reports(plot, reports)
     if not all(report.passed for report in reports):
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
-def _reports(
-    target: str | None,
-    network: str,
-    numbers: tuple[int, int, int],
-    shape: str,
-    seed: int,
-    on_gpu: bool,
-) -> "Iterator[Report]":
-    """Reports; `numbers` are the objective's size, samples and directions."""
-    from npstyle.lab.gradcheck import check_card, check_file, check_network
+def _reports(wanted: Checks, on_gpu: bool) -> "Iterator[Report]":
+    """Return the reports, each as soon as its derivative has been checked."""
+    from npstyle.lab.suite import check_file, check_gpu, check_network
     from npstyle.networks.network import load_network
 
-    if target is None:
-        check = check_card if on_gpu else check_network
-        return check(load_network(network), *numbers, seed)
+    if wanted.target is None:
+        check = check_gpu if on_gpu else check_network
+        numbers = (wanted.size, wanted.samples, wanted.directions)
+        return check(load_network(wanted.network), *numbers, wanted.seed)
+    shape = wanted.shape
     try:
         sides = tuple(int(side) for side in shape.split(","))
     except ValueError as error:
         raise InputError(f"--shape {shape}: write whole numbers with commas, like 4,5,3") from error
     if min(sides) < 1:
         raise InputError(f"--shape {shape}: every side must be 1 or more")
-    return iter([check_file(target, sides, *numbers[1:], seed)])
+    return iter([check_file(wanted.target, sides, wanted.samples, wanted.directions, wanted.seed)])
 
 
-def explain(
-    chapter: Annotated[
-        str | None, typer.Argument(help="Which one; without it, all are listed.")
-    ] = None,
-) -> None:
-    """Show a derivation, its code and its proof on one screen.
+def _explain_parameters() -> list[click.Parameter]:
+    return [
+        argument(
+            "chapter", "The chapter; without it, all chapters are listed.", str, required=False
+        )
+    ]
 
-    Prints the formula and the derivative as the module's own text has them, the source of the
-    functions, and a live check of one against the other on small random inputs.
+
+@click.command(cls=Command, parameters=_explain_parameters)
+def explain(chapter: str | None) -> None:
+    """Show a derivation, its code and its checks on one screen.
+
+    Prints a page of the textbook with formula and derivative, the source of its functions, the
+    numerical check of the derivatives at small random inputs, and how closely the engine's
+    functions agree with the page.
 
     [bold]npstyle explain conv2d[/bold]
     """
-    import inspect
-
-    import numpy as np
-
     from npstyle.cli import console
-    from npstyle.lab.battery import CHAPTERS
-    from npstyle.lab.gradcheck import check_subject
+    from npstyle.lab.explain import chapters
+    from npstyle.lab.explain import explain as explain_chapter
 
     if chapter is None:
-        print(f"chapters: {', '.join(CHAPTERS)}")
+        print(f"chapters: {', '.join(chapters())}")
         return
-    if chapter not in CHAPTERS:
-        raise InputError(f"explain {chapter}: no such chapter; there are {', '.join(CHAPTERS)}")
-    found = CHAPTERS[chapter]
-    print(inspect.getdoc(found.module))
-    console.print_source("\n\n".join(inspect.getsource(function) for function in found.functions))
+    found = explain_chapter(chapter)
+    print(found.text)
+    console.print_source(found.source)
     display = console.ReportTable()
-    reports = [check_subject(subject) for subject in found.subjects(np.random.default_rng(0))]
-    for report in reports:
+    for report in (*found.reports, *found.agreements):
         display.add(report)
-    display.finish(reports)
-    if not all(report.passed for report in reports):
-        raise typer.Exit(1)
+    display.finish([*found.reports, *found.agreements])
+    if not found.passed:
+        raise Exit(1)

@@ -1,126 +1,123 @@
-"""The command line: reads the options, calls one function, prints what came of it.
+"""The command line: each command reads its options, calls one function and prints the result.
 
 Heavy modules are imported inside the commands, so that `npstyle --help` answers at once.
 """
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import typer
+import rich_click as click
 
-from npstyle.cli import batch as cli_batch
-from npstyle.cli import console
-from npstyle.cli import lab as cli_lab
-from npstyle.cli import paper as cli_paper
-from npstyle.cli import transfer as cli_transfer
-from npstyle.cli import weights as cli_weights
+from npstyle.cli.batch import batch
+from npstyle.cli.lab import explain, gradcheck
+from npstyle.cli.options import HELP, Command, argument, network, options
+from npstyle.cli.paper import figure, reconstruct, texture
+from npstyle.cli.transfer import transfer
+from npstyle.cli.weights import weights
 from npstyle.errors import InputError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    help="""Neural style transfer from scratch on NumPy: every derivative written by hand.
 
-    [bold]npstyle demo[/bold] shows the whole thing on pictures drawn by formula.
+@click.group(context_settings={"rich_help_config": HELP})
+@click.version_option(package_name="npstyle", prog_name="npstyle", message="%(prog)s %(version)s")
+def app() -> None:
+    """Neural style transfer from scratch on NumPy: every derivative written by hand.
 
-    [bold]npstyle transfer photo.jpg painting.jpg -o out.png[/bold] is the main job.
+    [bold]npstyle demo[/bold] shows the whole method on pictures drawn by formula.
 
-    [bold]npstyle weights fetch vgg19[/bold] downloads the network of the paper, once.""",
-)
-app.add_typer(cli_weights.app, name="weights")
-app.command()(cli_transfer.transfer)
-app.command()(cli_batch.batch)
-app.command()(cli_paper.reconstruct)
-app.command()(cli_paper.texture)
-app.add_typer(cli_paper.figure, name="figure")
-app.command()(cli_lab.gradcheck)
-app.command()(cli_lab.explain)
+    [bold]npstyle transfer photo.jpg painting.jpg -o out.png[/bold] is the main command.
+
+    [bold]npstyle weights fetch vgg19[/bold] downloads the network of the paper, once.
+    """
 
 
-@app.callback(invoke_without_command=True)
-def _main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
-) -> None:
-    if version:
-        from npstyle.version import __version__
-
-        print(f"npstyle {__version__}")
-        raise typer.Exit
+DEMO = {"size": 256, "iterations": 100}
+"""Settings of `npstyle demo` that differ from the preset's."""
 
 
-@app.command()
-def demo(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder for the three pictures; made if it is not there.")
-    ] = Path("npstyle-demo"),
-    size: Annotated[int, typer.Option(help="Longest side, in pixels.")] = 256,
-    iterations: Annotated[int, typer.Option(help="Steps of the optimiser.")] = 100,
-    network: Annotated[
-        str | None, typer.Option(help="A file of weights or a name, as for `transfer`.")
-    ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")
-    ] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-) -> None:
+def _demo_parameters() -> list[click.Parameter]:
+    from npstyle.run.machine import Machine
+    from npstyle.run.recording import Outputs
+    from npstyle.run.settings import Settings
+
+    return [
+        argument(
+            "folder",
+            "Folder for the three pictures; it is made if it does not exist. "
+            "Default: npstyle-demo.",
+            default=Path("npstyle-demo"),
+        ),
+        network(),
+        *options(Settings, *DEMO, defaults=DEMO),
+        *options(Machine, "device"),
+        *options(Outputs, "quiet"),
+    ]
+
+
+@app.command(cls=Command, parameters=_demo_parameters)
+def demo(folder: Path, network: str | None, **entries: Any) -> None:
     """Draw a landscape and a painting by formula, and render one in the style of the other."""
     from npstyle.cli.run import run_and_save
     from npstyle.images.formula import draw_painting, draw_photo
     from npstyle.images.write import save_image
+    from npstyle.run.machine import Machine
     from npstyle.run.pictures import Pictures
-    from npstyle.run.settings import Settings
+    from npstyle.run.recording import Outputs
+    from npstyle.run.settings import Settings, with_preset
+    from npstyle.run.table import read_given
 
-    settings = Settings(size=size, iterations=iterations)
+    settings = with_preset(DEMO | read_given(Settings, entries))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: the folder cannot be made ({error.strerror})") from error
     photo, painting = folder / "photo.png", folder / "painting.png"
-    save_image(photo, draw_photo(max(1, size * 3 // 4), size))
-    save_image(painting, draw_painting(max(1, size * 3 // 4), size))
-    pictures = Pictures(photo, (painting,))
-    run_and_save(pictures, folder / "styled.png", network, settings, device=device, quiet=quiet)
+    height = max(1, settings.size * 3 // 4)
+    save_image(photo, draw_photo(height, settings.size))
+    save_image(painting, draw_painting(height, settings.size))
+    run_and_save(
+        Pictures(photo, (painting,)),
+        network,
+        settings,
+        Machine(**read_given(Machine, entries)),
+        Outputs(output=folder / "styled.png", **read_given(Outputs, entries)),
+    )
 
 
-@app.command()
-def info(picture: Annotated[Path, typer.Argument(help="A picture that npstyle wrote.")]) -> None:
-    """Print the settings and the final loss that a picture was made with."""
+@app.command(cls=Command, parameters=lambda: [argument("picture", "A picture written by npstyle.")])
+def info(picture: Path) -> None:
+    """Print the settings and the final loss that are recorded in a picture."""
+    from npstyle.cli.console import print_table
     from npstyle.images.read import read_settings
 
-    console.print_table(read_settings(picture))
+    print_table(read_settings(picture))
 
 
-LISTS = ("--style", "--blend", "--content-mask", "--style-mask", "--ratios")
-"""Options that take all values up to the next option."""
+for command in (transfer, batch, reconstruct, texture, figure, gradcheck, explain, weights):
+    app.add_command(command)
 
 
-def spread_lists(arguments: list[str]) -> list[str]:
-    """Write `--style a b` as `--style a --style b`, which is what Click understands."""
-    spread: list[str] = []
-    option = ""
-    first = False
-    for argument in arguments:
-        if argument.startswith("-") and len(argument) > 1:
-            option, first = (argument, True) if argument in LISTS else ("", False)
-        elif option and not first:
-            spread.append(option)
-        else:
-            first = False
-        spread.append(argument)
-    return spread
+def _sentence(error: click.ClickException) -> str:
+    """Return one sentence about a command line that cannot be understood."""
+    # A misspelt option or command has suggestions, which format_message adds as a second sentence.
+    suggests = hasattr(error, "possibilities")
+    text = error.message if suggests else error.format_message()
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "npstyle"
+    return f"{text.rstrip('.')}; see {command} --help"
 
 
 def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2."""
     try:
-        app(args=spread_lists(sys.argv[1:]))
+        code = app.main(prog_name="npstyle", standalone_mode=False)
     except InputError as error:
         print(f"npstyle: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()
+        code = 2
+    except click.ClickException as error:
+        print(f"npstyle: {_sentence(error)}", file=sys.stderr)
+        code = 2
+    except click.Abort:
+        print("npstyle: interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)

@@ -3,284 +3,249 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import rich_click as click
+from click.exceptions import Exit
 
-from npstyle.cli import console, options
+from npstyle.cli.options import FILE, Command, argument, network, option, options
 from npstyle.errors import InputError
 
 if TYPE_CHECKING:
     from npstyle.run.figures import Cell
-    from npstyle.run.settings import Settings
+
+DEFAULTS = {"size": 256, "init": "noise"}
+"""Settings of the experiments that differ from the preset's."""
+
+COMMON = ("pooling", "tv_weight", "iterations", "optimizer", "seed", "dtype", "exact", "precision")
+"""Settings that `reconstruct` and `texture` have as options."""
+
+FIGURE = ("size", "iterations", "seed", "precision")
+"""Settings that the figures have as options."""
 
 
-def reconstruct(
-    photo: Annotated[Path, typer.Argument(help="The photo to reconstruct.")],
-    layer: Annotated[
-        str, typer.Option(help="The layer whose activations are all that is known of the photo.")
-    ] = "conv4_2",
-    output: options.Output = None,
-    network: options.NetworkName = None,
-    size: options.Size = 256,
-    init: Annotated[
-        str,
-        typer.Option(
-            metavar="noise|FILE",
-            help="The picture to start from.",
-            rich_help_panel=options.LOOK,
+def _run_options(*names: str) -> list[click.Parameter]:
+    """Return the options of a single run, with these settings."""
+    from npstyle.run.machine import Machine
+    from npstyle.run.recording import Outputs
+    from npstyle.run.settings import PRESETS, Settings
+
+    usual = PRESETS["gatys"]
+    shown = {name: getattr(usual, name) for name in ("pooling", "tv_weight", "iterations")}
+    return [
+        *options(Outputs, "output", "quiet"),
+        network(),
+        *options(Settings, *names, *COMMON, defaults=shown | DEFAULTS),
+        *options(Machine, "threads", "device"),
+    ]
+
+
+def _reconstruct_parameters() -> list[click.Parameter]:
+    return [
+        argument("photo", "The photo to reconstruct."),
+        option(
+            "--layer",
+            "The layer whose activations the photo is reconstructed from.",
+            default="conv4_2",
+            metavar="LAYER",
         ),
-    ] = "noise",
-    pooling: options.Pooling = None,
-    tv_weight: options.TvWeight = None,
-    iterations: options.Iterations = None,
-    optimizer: options.Optimizer = options.OptimizerChoice.lbfgs,
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    device: options.Device = "auto",
-    precision: options.Precision = options.PrecisionChoice.float32,
-    dtype: options.Dtype = options.DtypeChoice.float32,
-    exact: options.Exact = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Reconstruct a photo from one layer's activations: Figure 1 of the paper, content.
+        *_run_options("size", "init"),
+    ]
 
-    Shallow layers (conv1_2) give the photo back almost perfectly; deep ones (conv5_2) know what is
-    in it and where, and no longer the pixels.
+
+@click.command(cls=Command, parameters=_reconstruct_parameters)
+def reconstruct(photo: Path, layer: str, network: str | None, **entries: Any) -> None:
+    """Reconstruct a photo from the activations of one layer (Figure 1 of the paper, content).
+
+    From a shallow layer (conv1_2) the photo comes back almost perfectly. A deep layer (conv5_2)
+    keeps what is in the photo and where, but not the pixels.
 
     [bold]npstyle reconstruct town.jpg --layer conv4_2 -o town-conv4_2.png[/bold]
     """
     from npstyle.cli.run import run_and_save
     from npstyle.run.experiments import reconstruction
+    from npstyle.run.machine import Machine
+    from npstyle.run.recording import Outputs
+    from npstyle.run.settings import Settings, with_preset
+    from npstyle.run.table import read_given
 
-    settings = _settings(
-        size=size,
-        init=init,
-        pooling=pooling,
-        tv_weight=tv_weight,
-        iterations=iterations,
-        optimizer=optimizer,
-        seed=seed,
-        dtype=dtype,
-        exact=exact,
-        precision=precision,
-    )
+    settings = with_preset(DEFAULTS | read_given(Settings, entries))
+    outputs = Outputs(**read_given(Outputs, entries))
+    outputs = replace(outputs, output=outputs.output or Path(f"{photo.stem}-{layer}.png"))
     pictures, settings = reconstruction(photo, layer, settings)
-    output = output or Path(f"{photo.stem}-{layer}.png")
-    run_and_save(pictures, output, network, settings, threads=threads, device=device, quiet=quiet)
+    run_and_save(pictures, network, settings, Machine(**read_given(Machine, entries)), outputs)
 
 
-def texture(
-    painting: Annotated[Path, typer.Argument(help="The painting to take the texture from.")],
-    layers: Annotated[
-        list[str] | None,
-        typer.Option(
+def _texture_parameters() -> list[click.Parameter]:
+    from npstyle.run.settings import STYLE_LAYERS
+    from npstyle.run.table import PICTURE
+
+    return [
+        argument("painting", "The painting to take the texture from."),
+        option(
+            "--layers",
+            "The layers whose Gram matrices the texture is made from.",
+            default=",".join(STYLE_LAYERS),
             metavar="LAYER[:WEIGHT],...",
-            help="The layers whose Gram matrices are all that is known of the painting. "
-            "[dim]Default: conv1_1,conv2_1,conv3_1,conv4_1,conv5_1.[/dim]",
         ),
-    ] = None,
-    output: options.Output = None,
-    network: options.NetworkName = None,
-    size: Annotated[
-        str,
-        typer.Option(
+        option(
+            "--size",
+            "Size of the texture, in pixels.",
+            default="256",
+            panel=PICTURE,
             metavar="SIDE|WIDTHxHEIGHT",
-            help="Size of the texture, in pixels.",
-            rich_help_panel=options.LOOK,
         ),
-    ] = "256",
-    style_scale: Annotated[
-        float,
-        typer.Option(
-            help="Longest side of the painting, as a multiple of the texture's.",
-            rich_help_panel=options.LOOK,
-        ),
-    ] = 1.0,
-    init: Annotated[
-        str,
-        typer.Option(
-            metavar="noise|style-stats|FILE",
-            help="The picture to start from; style-stats is noise in the painting's colours.",
-            rich_help_panel=options.LOOK,
-        ),
-    ] = "noise",
-    pooling: options.Pooling = None,
-    tv_weight: options.TvWeight = None,
-    iterations: options.Iterations = None,
-    optimizer: options.Optimizer = options.OptimizerChoice.lbfgs,
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    device: options.Device = "auto",
-    precision: options.Precision = options.PrecisionChoice.float32,
-    dtype: options.Dtype = options.DtypeChoice.float32,
-    exact: options.Exact = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Make a texture of any size after a painting: Figure 1 of the paper, style.
+        *_run_options("style_scale", "init"),
+    ]
 
-    With conv1_1 alone it has the painting's colours and grain; every deeper layer adds larger
-    shapes, up to whole strokes.
+
+@click.command(cls=Command, parameters=_texture_parameters)
+def texture(painting: Path, layers: str, size: str, network: str | None, **entries: Any) -> None:
+    """Make a texture of any size from a painting (Figure 1 of the paper, style).
+
+    With conv1_1 alone the texture has the painting's colours and grain. Every deeper layer adds
+    larger shapes, up to whole strokes.
 
     [bold]npstyle texture starry_night.jpg --layers conv1_1,conv2_1 --size 320x200[/bold]
     """
     from npstyle.cli.run import run_and_save
-    from npstyle.run.experiments import parse_size
-    from npstyle.run.experiments import texture as prepare
-    from npstyle.run.settings import STYLE_LAYERS, parse_layers
+    from npstyle.run import experiments
+    from npstyle.run.machine import Machine
+    from npstyle.run.recording import Outputs
+    from npstyle.run.settings import Settings, with_preset
+    from npstyle.run.table import parse_layers, read_given, weighted
 
-    settings = _settings(
-        style_scale=style_scale,
-        init=init,
-        pooling=pooling,
-        tv_weight=tv_weight,
-        iterations=iterations,
-        optimizer=optimizer,
-        seed=seed,
-        dtype=dtype,
-        exact=exact,
-        precision=precision,
+    settings = with_preset(DEFAULTS | read_given(Settings, entries))
+    outputs = Outputs(**read_given(Outputs, entries))
+    outputs = replace(outputs, output=outputs.output or Path(f"{painting.stem}-texture.png"))
+    chosen = weighted(parse_layers("--layers", layers), share=False)
+    pictures, settings = experiments.texture(
+        painting, chosen, experiments.parse_size(size), settings
     )
-    chosen = parse_layers("--layers", layers or STYLE_LAYERS, share=False)
-    pictures, settings = prepare(painting, chosen, parse_size(size), settings)
-    output = output or Path(f"{painting.stem}-texture.png")
-    run_and_save(pictures, output, network, settings, threads=threads, device=device, quiet=quiet)
+    run_and_save(pictures, network, settings, Machine(**read_given(Machine, entries)), outputs)
 
 
-def _settings(**given: Any) -> "Settings":
-    """The preset `gatys` with what was given on the command line."""
-    from npstyle.run.settings import PRESETS
+@click.group()
+def figure() -> None:
+    """Draw the paper's figures, each on one labelled sheet with the single pictures beside it.
 
-    plain = {name: getattr(value, "value", value) for name, value in given.items()}
-    chosen = {name: value for name, value in plain.items() if value is not None}
-    return replace(PRESETS["gatys"], **chosen)
-
-
-figure = typer.Typer(
-    no_args_is_help=True,
-    help="The paper's figures as one labelled sheet, with the single pictures beside it. "
-    "An interrupted figure goes on where it stopped.",
-)
-Folder = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="Folder for the pictures and the sheet (PNG and PDF)."),
-]
+    An interrupted figure resumes where it stopped.
+    """
 
 
-@figure.command("content")
-def figure_content(
-    photo: Annotated[Path, typer.Argument(help="The photo to reconstruct.")],
-    output: Folder = Path("figure-content"),
-    network: options.NetworkName = None,
-    size: options.Size = 256,
-    iterations: options.Iterations = None,
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    device: options.Device = "auto",
-    cluster: options.Cluster = None,
-    precision: options.Precision = options.PrecisionChoice.float32,
-    quiet: options.Quiet = False,
-) -> None:
+def _figure_options(name: str, *names: str) -> list[click.Parameter]:
+    """Return the options of a figure, with these settings in addition to the common ones."""
+    from npstyle.run.machine import Machine
+    from npstyle.run.recording import Outputs
+    from npstyle.run.settings import PRESETS, Settings
+
+    usual = PRESETS["gatys"]
+    shown = {"size": 256, "iterations": usual.iterations, "init": usual.init}
+    return [
+        option(
+            "--output -o",
+            "Folder for the pictures and the sheet (PNG and PDF).",
+            default=Path(name),
+            metavar="FOLDER",
+            type=FILE,
+        ),
+        network(),
+        *options(Settings, *names, *FIGURE, defaults=shown),
+        *options(Machine, "threads", "device", "cluster"),
+        *options(Outputs, "quiet"),
+    ]
+
+
+def _content_parameters() -> list[click.Parameter]:
+    return [argument("photo", "The photo to reconstruct."), *_figure_options("figure-content")]
+
+
+@figure.command("content", cls=Command, parameters=_content_parameters)
+def figure_content(photo: Path, **entries: Any) -> None:
     """Figure 1, content: a photo from conv1_2, conv2_2, conv3_2, conv4_2, conv5_2, each alone."""
     from npstyle.run.figures import content_figure
+    from npstyle.run.settings import Settings, with_preset
+    from npstyle.run.table import read_given
 
-    settings = _settings(size=size, iterations=iterations, seed=seed, precision=precision)
-    _draw(content_figure(photo, settings), output, network, threads, device, cluster, quiet)
+    settings = with_preset({"size": 256} | read_given(Settings, entries))
+    _draw(content_figure(photo, settings), entries)
 
 
-@figure.command("style")
-def figure_style(
-    painting: Annotated[Path, typer.Argument(help="The painting to make textures after.")],
-    output: Folder = Path("figure-style"),
-    network: options.NetworkName = None,
-    size: options.Size = 256,
-    iterations: options.Iterations = None,
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    device: options.Device = "auto",
-    cluster: options.Cluster = None,
-    precision: options.Precision = options.PrecisionChoice.float32,
-    quiet: options.Quiet = False,
-) -> None:
-    """Figure 1, style: textures from conv1_1; and conv2_1; ...; up to conv5_1."""
+def _style_parameters() -> list[click.Parameter]:
+    return [
+        argument("painting", "The painting to make textures from."),
+        *_figure_options("figure-style"),
+    ]
+
+
+@figure.command("style", cls=Command, parameters=_style_parameters)
+def figure_style(painting: Path, **entries: Any) -> None:
+    """Figure 1, style: textures from conv1_1; conv1_1 and conv2_1; ...; all up to conv5_1."""
     from npstyle.run.figures import style_figure
+    from npstyle.run.settings import Settings, with_preset
+    from npstyle.run.table import read_given
 
-    settings = _settings(size=size, iterations=iterations, seed=seed, precision=precision)
-    _draw(style_figure(painting, settings), output, network, threads, device, cluster, quiet)
+    settings = with_preset({"size": 256} | read_given(Settings, entries))
+    _draw(style_figure(painting, settings), entries)
 
 
-@figure.command("grid")
-def figure_grid(
-    photo: Annotated[Path, typer.Argument(help="The photo.")],
-    painting: Annotated[Path, typer.Argument(help="The painting.")],
-    output: Folder = Path("figure-grid"),
-    ratios: Annotated[
-        list[str] | None,
-        typer.Option(
+def _grid_parameters() -> list[click.Parameter]:
+    from npstyle.run.figures import RATIOS
+
+    return [
+        argument("photo", "The photo."),
+        argument("painting", "The painting."),
+        option(
+            "--ratios",
+            "alpha/beta of the columns.",
+            shown=" ".join(f"{ratio:g}" for ratio in RATIOS),
             metavar="NUMBER...",
-            help="alpha/beta of the columns. [dim]Default: 1e-5 1e-4 1e-3 1e-2.[/dim]",
+            multiple=True,
         ),
-    ] = None,
-    network: options.NetworkName = None,
-    size: options.Size = 256,
-    iterations: options.Iterations = None,
-    init: Annotated[
-        str, typer.Option(metavar="content|noise|style|style-stats|FILE", help="Where to start.")
-    ] = "content",
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    device: options.Device = "auto",
-    cluster: options.Cluster = None,
-    precision: options.Precision = options.PrecisionChoice.float32,
-    quiet: options.Quiet = False,
-) -> None:
-    """Figure 3: more style layers downwards, more content to the right."""
+        *_figure_options("figure-grid", "init"),
+    ]
+
+
+@figure.command("grid", cls=Command, parameters=_grid_parameters)
+def figure_grid(photo: Path, painting: Path, ratios: tuple[str, ...], **entries: Any) -> None:
+    """Figure 3: more style layers downwards, more weight of the content to the right."""
     from npstyle.run.figures import RATIOS, grid_figure
-    from npstyle.run.settings import parse_numbers
+    from npstyle.run.settings import Settings, with_preset
+    from npstyle.run.table import parse_numbers, read_given
 
-    settings = _settings(
-        size=size, iterations=iterations, seed=seed, init=init, precision=precision
-    )
-    columns = parse_numbers("--ratios", ratios or ()) or RATIOS
-    _draw(
-        grid_figure(photo, painting, settings, columns),
-        output,
-        network,
-        threads,
-        device,
-        cluster,
-        quiet,
-    )
+    settings = with_preset({"size": 256} | read_given(Settings, entries))
+    columns = parse_numbers("--ratios", ratios) or RATIOS
+    _draw(grid_figure(photo, painting, settings, columns), entries)
 
 
-def _draw(
-    cells: "list[list[Cell]]",
-    folder: Path,
-    name: str | None,
-    threads: int | None,
-    device: str,
-    cluster: str | None,
-    quiet: bool,
-) -> None:
-    """Run what is missing of a figure, and put it together."""
+def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
+    """Run the missing cells of a figure and put its sheet together.
+
+    Parameters
+    ----------
+    cells : rows of cells
+    entries : dict
+        The command's options: `output` is a folder, `network` a name.
+    """
+    from npstyle.cli import console
     from npstyle.networks.network import load_network
     from npstyle.run.figures import contact_sheet, run_cell, save_sheet
-    from npstyle.run.pictures import check_pictures
-    from npstyle.run.strategy import choose_device, parse_limits
+    from npstyle.run.machine import Machine
+    from npstyle.run.strategy import choose_device
+    from npstyle.run.table import read_given
 
-    limits = parse_limits(cluster=cluster)
+    folder: Path = entries["output"]
+    quiet = bool(entries["quiet"])
+    machine = Machine(**read_given(Machine, entries))
     flat = [cell for row in cells for cell in row]
-    network = load_network(name)
-    for cell in flat:  # what is wrong is told before the first hour's work
-        check_pictures(cell.pictures, cell.settings)
-        for layer in (*cell.settings.content_layers, *cell.settings.style_layers):
-            network.depth(layer)
+    network = load_network(entries["network"])
+    _check_cells(flat, network)
     if folder.is_file() or not folder.absolute().parent.is_dir():
-        raise InputError(f"{folder}: no folder can be made there; name another")
-    place = choose_device(device, limits)
+        raise InputError(f"{folder}: the folder cannot be made; name another")
+    device = choose_device(machine)
     folder.mkdir(exist_ok=True)
     if not quiet:
-        console.print_device(place)
+        console.print_device(device)
     for k, cell in enumerate(flat, start=1):
         display = console.ProgressDisplay(sum(cell.settings.scale_steps()), quiet)
         if not quiet:
@@ -288,14 +253,26 @@ def _draw(
         display.start()
         try:
             with display:
-                made = run_cell(cell, folder, network, threads, str(place), limits, display.update)
+                made = run_cell(
+                    cell, folder, network, replace(machine, device=str(device)), display.update
+                )
         except KeyboardInterrupt:
-            print(f"npstyle: interrupted; the same command goes on at {cell.name}", file=sys.stderr)
-            raise typer.Exit(130) from None
+            print(f"npstyle: interrupted; the same command resumes at {cell.name}", file=sys.stderr)
+            raise Exit(130) from None
         if not (made or quiet):
-            print("        is there already", flush=True)
+            print("        exists already", flush=True)
     sheet = contact_sheet(cells, folder)
     for suffix in (".png", ".pdf"):
         save_sheet(sheet, folder / f"sheet{suffix}")
     if not quiet:
         print(f"wrote {folder / 'sheet.png'}, {folder / 'sheet.pdf'}")
+
+
+def _check_cells(cells: "list[Cell]", network: Any) -> None:
+    """Check the input of every cell before the first one is run."""
+    from npstyle.run.pictures import check_pictures
+
+    for cell in cells:
+        check_pictures(cell.pictures, cell.settings)
+        for layer in (*cell.settings.content_layers, *cell.settings.style_layers):
+            network.depth(layer)

@@ -4,105 +4,145 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-import typer
+from click.exceptions import Exit
 
 from npstyle.cli import console
 from npstyle.files import check_destination
 from npstyle.images.write import check_output, save_image
 from npstyle.networks.network import load_network
 from npstyle.run.checkpoint import identity, load_checkpoint, save_checkpoint
+from npstyle.run.machine import Machine
 from npstyle.run.pictures import Pictures, check_pictures
 from npstyle.run.plan import Plan
-from npstyle.run.recording import Recording
+from npstyle.run.recording import Outputs, Recording
 from npstyle.run.settings import Settings
-from npstyle.run.strategy import MemoryLimits
-from npstyle.run.transfer import State, transfer_pictures
+from npstyle.run.transfer import State, Transfer, transfer_pictures
 from npstyle.search.optimize import Progress
 
 CHECKPOINT_EVERY = 10
-"""Steps between two checkpoints if --save-every does not say."""
+"""Steps between two checkpoints where `--save-every` is not given."""
+
+
+@dataclass
+class _Run:
+    """What the command line does while a run goes on: prints, records, saves.
+
+    Attributes
+    ----------
+    network : str or None
+        As given by the user.
+    output : Path
+    settings : Settings
+    outputs : Outputs
+    identity : dict
+        What checkpoints are for; empty if none is read or written.
+    state : State or None
+        Where the run resumes.
+    """
+
+    network: str | None
+    output: Path
+    settings: Settings
+    outputs: Outputs
+    identity: dict[str, Any]
+    state: State | None
+    latest: State | None = None
+    display: console.ProgressDisplay = field(init=False)
+    recording: Recording = field(init=False)
+
+    def __post_init__(self) -> None:
+        steps = sum(self.settings.scale_steps())
+        self.display = console.ProgressDisplay(steps, self.outputs.quiet)
+        self.recording = Recording(self.outputs, steps)
+
+    def announce(self, plan: Plan) -> None:
+        """Print the plan and start the clock."""
+        steps = self.settings.scale_steps()
+        if not self.outputs.quiet:
+            console.print_plan(plan, self.network, self.output)
+            if self.state is not None:
+                size = self.settings.scale_sizes()[self.state.scale]
+                done = f"{self.state.iteration} of {steps[self.state.scale]} steps"
+                print(f"resumed   after {done} at size {size}", flush=True)
+        pixels = [height * width for height, width in plan.photo_sizes]
+        work = [n * strategy.cost for n, strategy in zip(pixels, plan.strategies, strict=True)]
+        self.display.weigh(steps, work)
+        self.display.start()
+
+    def keep(self, state: State) -> None:
+        """Remember where the run is, and save a checkpoint now and then."""
+        self.latest = state
+        every = self.outputs.save_every or CHECKPOINT_EVERY
+        if state.iteration % every == 0:
+            self._save_checkpoint()
+
+    def update(self, progress: Progress) -> None:
+        """Show and record one iteration."""
+        self.display.update(progress)
+        self.recording.update(progress)
+        every = self.outputs.save_every
+        if every and progress.iteration % every == 0:
+            save_image(self.output, progress.best_image)
+
+    def close(self) -> None:
+        """Finish the records and save the last checkpoint."""
+        self.recording.close()
+        self._save_checkpoint()
+
+    def _save_checkpoint(self) -> None:
+        if self.outputs.checkpoint is not None and self.latest is not None:
+            save_checkpoint(self.outputs.checkpoint, self.latest, self.identity)
 
 
 def run_and_save(
     pictures: Pictures,
-    output: Path,
     network: str | None,
     settings: Settings,
-    *,
-    threads: int | None = None,
-    device: str = "auto",
-    limits: MemoryLimits | None = None,
-    save_every: int = 0,
-    checkpoint: Path | None = None,
-    resume: Path | None = None,
-    recording: Recording | None = None,
-    quiet: bool = False,
+    machine: Machine,
+    outputs: Outputs,
 ) -> None:
-    """Run a transfer and write its picture, with its settings in it."""
+    """Run a transfer and write its picture with its settings in it; `outputs.output` is given."""
+    output = outputs.output
+    assert output is not None
     check_output(output)
-    if checkpoint is not None:
-        check_destination(checkpoint, (".npz",))
-    recording = recording or Recording(every=1)
-    recording.check()
+    if outputs.checkpoint is not None:
+        check_destination(outputs.checkpoint, (".npz",))
+    Recording(outputs, 1).check()
     check_pictures(pictures, settings)
-    state: State | None = None
-    latest: list[State] = []
-    # The network is not kept here: the run holds its filters transformed.
-    own = identity(settings, load_network(network), pictures) if checkpoint or resume else {}
-    if resume is not None:
-        state = load_checkpoint(resume, own)
-    every = save_every or CHECKPOINT_EVERY
-    steps = settings.scale_steps()
-    display = console.ProgressDisplay(sum(steps), quiet)
-
-    def announce(plan: Plan) -> None:
-        if not quiet:
-            console.print_plan(plan, network, output)
-            if state is not None:
-                size = settings.scale_sizes()[state.scale]
-                done = f"{state.iteration} of {steps[state.scale]} steps"
-                print(f"resumed   after {done} at size {size}", flush=True)
-        pixels = [height * width for height, width in plan.photo_sizes]
-        display.weigh(
-            steps, [n * strategy.cost for n, strategy in zip(pixels, plan.strategies, strict=True)]
-        )
-        display.start()
-
-    def keep(now: State) -> None:
-        latest[:] = [now]
-        if checkpoint is not None and now.iteration % every == 0:
-            save_checkpoint(checkpoint, now, own)
-
-    def on_iteration(progress: Progress) -> None:
-        display.update(progress)
-        recording.update(progress)
-        if save_every and progress.iteration % save_every == 0:
-            save_image(output, progress.best_image)
-
+    # The network is not kept: the run has its own form of it.
+    own = (
+        identity(settings, load_network(network), pictures)
+        if outputs.checkpoint or outputs.resume
+        else {}
+    )
+    state = None if outputs.resume is None else load_checkpoint(outputs.resume, own)
+    run = _Run(network, output, settings, outputs, own, state)
     with _sigterm_interrupts() as received:
         try:
-            with display:
+            with run.display:
                 done = transfer_pictures(
                     pictures,
                     network,
                     settings,
-                    threads=threads,
-                    device=device,
-                    limits=limits,
+                    machine,
                     state=state,
-                    announce=announce,
-                    callback=on_iteration,
-                    keep=keep,
+                    announce=run.announce,
+                    callback=run.update,
+                    keep=run.keep,
                 )
         except KeyboardInterrupt:
             _fail("interrupted before there was a picture to keep", 128 + received[-1])
         finally:
-            recording.close()
-            if checkpoint is not None and latest:
-                save_checkpoint(checkpoint, latest[0], own)
+            run.close()
+    _finish(done, output, outputs.quiet, received[-1])
+
+
+def _finish(done: Transfer, output: Path, quiet: bool, received: int) -> None:
+    """Write the picture and say how the run ended; `received` is the last signal."""
     result = done.result
     if not result.parts:
         _fail(f"{result.stopped} at the first evaluation: no picture was written", 1)
@@ -110,9 +150,9 @@ def run_and_save(
     if not quiet:
         console.print_result(result, output)
     if result.stopped == "interrupted":
-        raise typer.Exit(128 + received[-1])
+        raise Exit(128 + received)
     if result.stopped == "not finite":
-        _fail(f"the loss became infinite or NaN; the best picture before that is {output}", 1)
+        _fail(f"the loss became infinite or NaN; {output} is the best picture before that", 1)
 
 
 @contextmanager
@@ -133,4 +173,4 @@ def _sigterm_interrupts() -> Iterator[list[int]]:
 
 def _fail(sentence: str, code: int) -> NoReturn:
     print(f"npstyle: {sentence}", file=sys.stderr)
-    raise typer.Exit(code)
+    raise Exit(code)

@@ -1,122 +1,153 @@
 """Files of weights: `npstyle weights`."""
 
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
+import rich_click as click
 
-from npstyle.cli import console
+from npstyle.cli.options import Command, argument, count, option
 
+if TYPE_CHECKING:
+    from npstyle.maths.array import Array
 
-class Published(StrEnum):
-    """The networks that can be fetched."""
-
-    VGG16 = "vgg16"
-    VGG19 = "vgg19"
+WEIGHTS = "A file of weights, or a name as for --network."
 
 
-app = typer.Typer(no_args_is_help=True, help="Convert, normalise and inspect files of weights.")
+def _quiet() -> click.Parameter:
+    return option("--quiet -q", "Print errors only.", is_flag=True)
 
 
-@app.command("convert")
-def weights_convert(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            help="A VGG from Keras (.h5), PyTorch (.pth), safetensors, MatConvNet (.mat) or Caffe "
-            "(.caffemodel)."
+@click.group()
+def weights() -> None:
+    """Download, convert, normalise and inspect files of weights."""
+
+
+def _convert_parameters() -> list[click.Parameter]:
+    return [
+        argument(
+            "source",
+            "A VGG from Keras (.h5), PyTorch (.pth), safetensors, MatConvNet (.mat) or Caffe "
+            "(.caffemodel).",
         ),
-    ],
-    destination: Annotated[Path, typer.Argument(help="The file to write (.npz).")],
-) -> None:
+        argument("destination", "The file to write (.npz)."),
+    ]
+
+
+@weights.command("convert", cls=Command, parameters=_convert_parameters)
+def weights_convert(source: Path, destination: Path) -> None:
     """Convert published weights to npstyle's format.
 
-    The format is recognised by the file's content. None of the frameworks is needed, and nothing in
-    a file is ever executed: a PyTorch file that asks for more than tensors is refused.
+    The format is recognised by the file's content. No framework is needed, and nothing in a file
+    is ever executed: a PyTorch file that asks for more than tensors is refused.
 
     [bold]npstyle weights convert vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5
     weights/vgg19.npz[/bold]
     """
+    from npstyle.cli.console import preparation
     from npstyle.networks.convert import convert
 
-    weights = convert(source, destination)
-    print(f"{destination}: {weights.name}, {len(weights.tensors) // 2} convolutions")
-    print(f"from {weights.source}")
-    print(f"pictures go in as {console.preparation(weights)}")
+    found = convert(source, destination)
+    print(f"{destination}: {found.name}, {len(found.tensors) // 2} convolutions")
+    print(f"from {found.source}")
+    print(f"input of the network: {preparation(found)}")
 
 
-@app.command("fetch")
-def weights_fetch(
-    name: Annotated[Published, typer.Argument(help="The network to download.")],
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-) -> None:
+def _fetch_parameters() -> list[click.Parameter]:
+    from npstyle.networks.fetch import PUBLISHED
+
+    names = click.Choice(list(PUBLISHED))
+    return [
+        argument("name", "The network to download.", names, metavar="NAME"),
+        _quiet(),
+    ]
+
+
+@weights.command("fetch", cls=Command, parameters=_fetch_parameters)
+def weights_fetch(name: str, quiet: bool) -> None:
     """Download a published network (VGG-19: 80 MB), check its hash and convert it.
 
-    It goes into your data directory and is used from then on. Proxies are taken from the
-    environment (HTTPS_PROXY).
+    The file is saved in your data directory and becomes the default network. Proxies are taken
+    from the environment (HTTPS_PROXY).
 
     [bold]npstyle weights fetch vgg19[/bold]
     """
+    from npstyle.cli.console import DownloadBar
     from npstyle.networks.fetch import fetch
 
     if quiet:
         fetch(name, say=lambda _: None)
     else:
-        weights = fetch(name, console.DownloadBar())
-        print(f"{weights.name}: {weights.license}")
+        found = fetch(name, DownloadBar())
+        print(f"{found.name}: {found.license}")
 
 
-@app.command("verify")
-def weights_verify(
-    file: Annotated[str, typer.Argument(help="A file of weights, or a name as for --network.")],
-) -> None:
-    """Read a file again from the start, and hold its activations against those it was made with.
+@weights.command("verify", cls=Command, parameters=lambda: [argument("file", WEIGHTS, str)])
+def weights_verify(file: str) -> None:
+    """Check that a file of weights still computes the activations it was made with.
 
-    Every figure that `info` prints is recomputed, then the mean activation of every layer on a
-    picture drawn by a formula. Whatever differs ends in exit code 2.
+    Reads the file, recomputes every figure that `info` prints, and compares the mean activation
+    of every layer on a picture drawn by formula with the stored value. The exit code is 2 if
+    anything differs.
     """
+    from npstyle.cli.console import print_check, print_weights
     from npstyle.networks.verify import check_activations
     from npstyle.networks.weights import find_weights, load_weights
 
     path = find_weights(file)
-    weights = load_weights(path)
-    console.print_weights(weights, path, (384, 512))
-    console.print_check(check_activations(path, weights))
+    found = load_weights(path)
+    print_weights(found, path, (384, 512))
+    print_check(check_activations(path, found))
 
 
-@app.command("info")
-def weights_info(
-    file: Annotated[str, typer.Argument(help="A file of weights, or a name as for --network.")],
-    size: Annotated[
-        str,
-        typer.Option(
+def _info_parameters() -> list[click.Parameter]:
+    return [
+        argument("file", WEIGHTS, str),
+        option(
+            "--size",
+            "Size of the picture for which shapes, multiplications and memory are shown.",
+            default="512x384",
             metavar="SIDE|WIDTHxHEIGHT",
-            help="Size of the picture whose shapes, multiplications and memory are shown.",
         ),
-    ] = "512x384",
-) -> None:
-    """Draw a network as a table, and print source, licence and hash of its file."""
+    ]
+
+
+@weights.command("info", cls=Command, parameters=_info_parameters)
+def weights_info(file: str, size: str) -> None:
+    """Print a network as a table, and the source, licence and hash of its file."""
+    from npstyle.cli.console import print_weights
     from npstyle.networks.weights import find_weights, load_weights
     from npstyle.run.experiments import parse_size
 
     path = find_weights(file)
-    console.print_weights(load_weights(path), path, parse_size(size))
+    print_weights(load_weights(path), path, parse_size(size))
 
 
-@app.command("normalize")
+def _normalize_parameters() -> list[click.Parameter]:
+    return [
+        argument("source", WEIGHTS, str),
+        argument("destination", "The file to write (.npz)."),
+        argument("images", "Pictures; more are better.", nargs=-1, required=True),
+        option(
+            "--size",
+            "Longest side to which larger pictures are reduced, in pixels.",
+            default=512,
+            metavar="N",
+            type=int,
+            callback=count,
+        ),
+        _quiet(),
+    ]
+
+
+@weights.command("normalize", cls=Command, parameters=_normalize_parameters)
 def weights_normalize(
-    source: Annotated[str, typer.Argument(help="A file of weights, or a name as for --network.")],
-    destination: Annotated[Path, typer.Argument(help="The file to write (.npz).")],
-    images: Annotated[list[Path], typer.Argument(help="Pictures, the more the better.")],
-    size: Annotated[int, typer.Option(help="Longest side that they are scaled down to.")] = 512,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    source: str, destination: Path, images: tuple[Path, ...], size: int, quiet: bool
 ) -> None:
-    """Scale every filter to a mean activation of 1 over images and positions, as the paper did.
+    """Scale every filter to a mean activation of 1 over pictures and positions, as in the paper.
 
-    With such a network the preset `paper` is literal. The pictures are looked at one after another,
-    so there may be any number of them; the paper took those of ImageNet.
+    The preset `paper` is meant for such a network. The pictures are read one after another, so
+    there may be any number of them; the paper used those of ImageNet.
 
     [bold]npstyle weights normalize vgg19 weights/vgg19_normalized.npz pictures/*.jpg[/bold]
     """
@@ -127,27 +158,27 @@ def weights_normalize(
     from npstyle.networks.weights import SUFFIXES, find_weights, load_weights, save_weights
 
     check_destination(destination, SUFFIXES)
-    weights = load_weights(find_weights(source))
+    found = load_weights(find_weights(source))
     for path in images:
-        image_size(path)  # a bad picture is told before the work starts
+        image_size(path)  # finds bad pictures before the work starts
 
-    def load(path: Path) -> Any:
+    def load(path: Path) -> "Array":
         return load_image(path, min(size, max(image_size(path))))
 
-    def pictures() -> Iterator[Any]:
+    def pictures() -> "Iterator[Array]":
         for k, path in enumerate(images, start=1):
             pixels = load(path)
             if not quiet:
                 print(f"{k}/{len(images)}  {path}", flush=True)
             yield pixels
 
-    means = filter_means(weights, pictures())
-    normalized = normalize(weights, means)
-    worst = check_normalized(weights, normalized, means, load(images[0]))
-    save_weights(destination, with_check(normalized) if weights.check else normalized)
+    means = filter_means(found, pictures())
+    normalized = normalize(found, means)
+    worst = check_normalized(found, normalized, means, load(images[0]))
+    save_weights(destination, with_check(normalized) if found.check else normalized)
     if not quiet:
         silent = sum(int((mean == 0).sum()) for mean in means.values())
-        print(f"activations are the scaled originals to {worst:.0e} of the largest")
+        print(f"the activations are the scaled originals to {worst:.0e} of the largest")
         if silent:
-            print(f"{silent} filters were active nowhere and keep their scale")
+            print(f"{silent} filters were never active and keep their scale")
         print(f"wrote {destination}")

@@ -1,12 +1,12 @@
-"""Memory for the arrays that come and go in an evaluation.
+"""Memory for the temporary arrays of an evaluation.
 
-An evaluation makes some dozens of large arrays and lets most of them go soon after. Taken from the
-operating system each time, their memory would have to be filled with zeros, page by page; kept by
-the C library, it would lie wherever other arrays left a gap. An arena is one piece of memory that
-outlives the evaluation: a new array takes the lowest gap that is large enough, and its place is
-free again as soon as nobody looks at the array any more.
+An evaluation makes some dozens of large arrays and frees most of them soon after. If their memory
+came from the operating system each time, it would be zeroed page by page. If the C library kept it,
+it would be scattered in gaps between other arrays. An arena is one block of memory that outlives
+the evaluation. A new array takes the lowest gap that is large enough, and its place is free again
+as soon as no reference to the array is left.
 
-While an arena is `lent`, the engine's functions take the arrays that they return from it.
+While an arena is `lent`, the engine's functions allocate the arrays they return in it.
 """
 
 import math
@@ -26,19 +26,19 @@ Part = tuple[int, int]
 """First byte and end."""
 
 ALIGNMENT = 64
-"""Bytes of a line of the cache; arrays begin at multiples."""
+"""Arrays begin at multiples of this many bytes, a cache line."""
 
 _lent: "Arena | None" = None
 
 
 class Arena:
-    """A piece of memory, and which parts of it are taken.
+    """A block of memory, and the parts of it that are taken.
 
     Parameters
     ----------
     size : int
-        Bytes that it can hold at most. The operating system gives memory only for what has been
-        written to. An array that does not fit any more is made outside.
+        Capacity in bytes. The operating system provides memory only for pages that were written to.
+        An array that does not fit is allocated by NumPy.
     """
 
     def __init__(self, size: int) -> None:
@@ -49,10 +49,10 @@ class Arena:
         self._watched: dict[Part, weakref.ref[NDArray[np.uint8]]] = {}
         self._released: deque[Part] = deque()  # by any thread, at any time
         self.used = 0
-        """Bytes from the beginning to the highest end that an array has had."""
+        """Bytes from the beginning to the highest end of any array so far."""
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """An array with any content; to be called by one thread at a time."""
+        """Return an uninitialised array; one thread may call this at a time."""
         while self._released:
             free = self._released.popleft()
             self._taken.remove(free)
@@ -64,9 +64,9 @@ class Arena:
         part = first, first + size
         insort(self._taken, part)
         self.used = max(self.used, part[1])
-        # Every view of an array holds on to the array at the bottom, and that is this one.
+        # Every view of an array refers to its base array, and that is this one.
         owner = np.frombuffer(self._memory, np.uint8, size, first)
-        released = self._released  # not the arena itself: it may go before its arrays do
+        released = self._released  # not the arena itself, which may be freed before its arrays
         self._watched[part] = weakref.ref(owner, lambda _: released.append(part))
         return owner.view(dtype).reshape(shape)
 
@@ -80,7 +80,7 @@ class Arena:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Let `empty` take arrays from this arena."""
+        """Let `empty` allocate arrays in this arena."""
         global _lent
         before, _lent = _lent, self
         try:
@@ -90,5 +90,5 @@ class Arena:
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An array with any content, from the arena that is lent, or else of NumPy's own."""
+    """Return an uninitialised array, in the arena that is lent, or else from NumPy."""
     return np.empty(shape, dtype) if _lent is None else _lent.empty(shape, dtype)

@@ -1,11 +1,11 @@
-"""Where a run computes: on the processor, or on an NVIDIA card through CuPy.
+"""Where a run computes: on the CPU, or on an NVIDIA GPU through CuPy.
 
-"auto" takes the first card if it works; if not, it says in one line why. CuPy is imported only
-where it is installed, so that asking costs nothing elsewhere.
+"auto" takes the first GPU if it works, and otherwise records in one line why not. CuPy is imported
+only where it is installed.
 
-CuPy keeps memory that was let go for the next array of its size (its pool): after the first
-evaluation the driver is asked for nothing more. `on_device` lets the pool take what is free when a
-run begins and no more, and gives its memory back at the end.
+CuPy keeps freed memory in a pool for the next array of that size, so that after the first
+evaluation it needs no more from the driver. `on_device` limits the pool to the memory that is free
+when a run begins, and releases it at the end.
 """
 
 import re
@@ -13,16 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from types import ModuleType
 
-from npstyle.engine import threads as backend
-from npstyle.engine.cuda import arrays as card
+from npstyle.engine import cpu, machine
+from npstyle.engine.cuda import arrays
 from npstyle.errors import InputError
 
 OLDEST = 70
-"""Compute capability from which on the kernels run, as CuPy writes it: 7.0."""
+"""Lowest compute capability that the kernels support, times 10."""
 
 TENSOR_CORES = 80
-"""The same for the convolutions on tensor cores."""
+"""Lowest compute capability for the convolutions on tensor cores, times 10."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,13 @@ class Device:
     Attributes
     ----------
     number : int or None
-        CUDA's number of the card; None: the processor.
+        CUDA's number of the GPU; None for the CPU.
     name : str
-        The card's, or "CPU".
+        The GPU's name, or "CPU".
     capability : int
-        The card's compute capability: 90 is 9.0.
+        The GPU's compute capability times 10: 90 is 9.0.
     missing : str
-        Why "auto" took the processor.
+        Why "auto" took the CPU.
     """
 
     number: int | None = None
@@ -48,7 +49,7 @@ class Device:
 
     @property
     def is_gpu(self) -> bool:
-        """Whether it is a card."""
+        """Whether it is a GPU."""
         return self.number is not None
 
     def __str__(self) -> str:
@@ -58,48 +59,57 @@ class Device:
 CPU = Device()
 
 
-def find_device(asked_for: str = "auto") -> Device:
-    """The device that is asked for.
+def engine_of(device: Device) -> ModuleType:
+    """Return the engine that computes on a device."""
+    if not device.is_gpu:
+        return cpu
+    from npstyle.engine import cuda
+
+    return cuda
+
+
+def find_device(requested: str = "auto") -> Device:
+    """Find the requested device.
 
     Parameters
     ----------
-    asked_for : "auto", "cpu", "cuda" or "cuda:N"
-        "cuda" is the first card.
+    requested : "auto", "cpu", "cuda" or "cuda:N"
+        "cuda" is the first GPU.
 
     Returns
     -------
     Device
-        For "auto" without a card that works, the processor; `missing` says why.
+        For "auto" without a working GPU, the CPU; `missing` says why.
 
     Raises
     ------
     InputError
-        If it is none of these, or a card that cannot be had.
+        If the request is none of these, or the GPU is not available.
     """
-    match = re.fullmatch(r"auto|cpu|cuda(?::(\d{1,4}))?", asked_for)
+    match = re.fullmatch(r"auto|cpu|cuda(?::(\d{1,4}))?", requested)
     if match is None:
-        raise InputError(f"--device {asked_for}: give auto, cpu, cuda, or cuda:N for card N")
-    if asked_for == "cpu":
+        raise InputError(f"--device {requested}: give auto, cpu, cuda, or cuda:N for GPU N")
+    if requested == "cpu":
         return CPU
-    found = _card(int(match[1] or 0))
+    found = _gpu(int(match[1] or 0))
     if isinstance(found, Device):
         return found
-    if asked_for == "auto":
+    if requested == "auto":
         return Device(missing=found)
-    raise InputError(f"--device {asked_for}: {found}")
+    raise InputError(f"--device {requested}: {found}")
 
 
-def _card(number: int) -> Device | str:
-    """A card, or why it cannot be had."""
+def _gpu(number: int) -> Device | str:
+    """A GPU, or why it is not available."""
     if find_spec("cupy") is None:
         return "CuPy is not installed; `pip install 'npstyle[cuda13]'`, or [cuda12], adds it"
     try:
-        cuda = card.cupy().cuda
+        cuda = arrays.cupy().cuda
         count = cuda.runtime.getDeviceCount()
     except (ImportError, OSError, RuntimeError) as error:
         return _reason(str(error))
     if number >= count:
-        return f"there is no card {number}; CUDA sees {count}, counted from 0"
+        return f"there is no GPU {number}; CUDA sees {count}, counted from 0"
     name = cuda.runtime.getDeviceProperties(number)["name"].decode()
     capability = int(cuda.Device(number).compute_capability)
     if capability < OLDEST:
@@ -119,17 +129,17 @@ def _reason(error: str) -> str:
     if "cudaErrorInsufficientDriver" in error:
         return "there is no NVIDIA driver, or one too old for this CuPy"
     if "cudaErrorNoDevice" in error:
-        return "there is no NVIDIA card"
+        return "there is no NVIDIA GPU"
     return f"CuPy does not start ({error.strip().partition(chr(10))[0]})"
 
 
 @contextmanager
 def on_device(device: Device) -> Iterator[None]:
-    """Compute on a device: arrays that are placed on a card are placed on this one."""
+    """Compute on a device: inside this context new GPU arrays are placed on this GPU."""
     if not device.is_gpu:
         yield
         return
-    cupy = card.cupy()
+    cupy = arrays.cupy()
     with cupy.cuda.Device(device.number):
         pool = cupy.get_default_memory_pool()
         before = pool.get_limit()
@@ -142,20 +152,20 @@ def on_device(device: Device) -> Iterator[None]:
 
 
 def free_memory(device: Device) -> int:
-    """Bytes of memory that can still be taken where the device computes."""
+    """Return the device's memory that can still be taken, in bytes."""
     if not device.is_gpu:
-        return backend.available_memory()
-    cupy = card.cupy()
+        return machine.available_memory()
+    cupy = arrays.cupy()
     with cupy.cuda.Device(device.number):
         free: int = cupy.cuda.Device().mem_info[0] + cupy.get_default_memory_pool().free_bytes()
     return free
 
 
 def held_memory(device: Device) -> int:
-    """Bytes of that memory that this process holds now; of a card's, what arrays fill."""
+    """Return the device's memory that this process holds, in bytes; on a GPU by its arrays."""
     if not device.is_gpu:
-        return backend.held_memory()
-    cupy = card.cupy()
+        return machine.held_memory()
+    cupy = arrays.cupy()
     with cupy.cuda.Device(device.number):
         held: int = cupy.get_default_memory_pool().used_bytes()
     return held

@@ -1,11 +1,11 @@
-"""Arrays that live on disk: what is as large as the picture, where memory is short.
+"""Arrays on disk, for arrays of the picture's size where memory is short.
 
-An array is a memory map of a file in the folder that the user names. The file has no name of its
-own, so that nothing is left behind however the run ends, and its space is taken when it is made: a
-disk that is full says so then, and not in the middle of a sum.
+An array is a memory map of a file in a folder that the user names. The file has no name of its own,
+so nothing is left behind however the run ends. Its space is reserved when it is made, so a full
+disk is reported then, and not in the middle of a computation.
 
-What has been read or written stays in memory until the system wants it back, and counts as the
-program's until then. `let_go` gives it back at once; the file keeps it.
+Pages that were read or written stay in memory, and count as the program's, until the system needs
+them. `let_go` releases them at once; the file keeps their contents.
 """
 
 import math
@@ -24,16 +24,16 @@ from npstyle.errors import InputError
 Array = NDArray[Any]
 
 Allocate = Callable[[tuple[int, ...], DTypeLike, str], Array]
-"""From shape, dtype and a name for messages: an array of zeros."""
+"""Makes an array of zeros from a shape, a dtype and a name for messages."""
 
 
 def in_memory(shape: tuple[int, ...], dtype: DTypeLike, name: str) -> Array:
-    """An array of zeros, in memory."""
+    """Return an array of zeros in memory."""
     return np.zeros(shape, dtype)
 
 
 def on_disk(folder: Path) -> Allocate:
-    """What makes arrays in files in a folder.
+    """Return a function that makes arrays in files in a folder.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ def on_disk(folder: Path) -> Allocate:
     Returns
     -------
     callable
-        Raises InputError, naming --scratch, if the disk has no room for an array.
+        It raises InputError, naming --scratch, if the disk is too full for an array.
 
     Raises
     ------
     InputError
-        If no file can be made there.
+        If no file can be created there.
     """
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -73,7 +73,7 @@ def on_disk(folder: Path) -> Allocate:
 
 
 def _reserve(file: int, size: int) -> None:
-    """Let a file have `size` bytes of the disk, all zero."""
+    """Reserve `size` bytes of the disk for a file, all zero."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
     else:
@@ -81,7 +81,7 @@ def _reserve(file: int, size: int) -> None:
 
 
 def let_go(array: Array) -> None:
-    """Give back the memory of what has been touched of an array on disk; others are left alone."""
+    """Release the memory of an array on disk; an array in memory is left as it is."""
     if isinstance(array, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped: mmap.mmap = array._mmap  # type: ignore[attr-defined]
         mapped.madvise(mmap.MADV_DONTNEED)

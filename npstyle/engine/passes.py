@@ -1,238 +1,241 @@
-"""A network run forward and backward.
+"""A bound network run forward and backward.
 
-Forward, every layer turns the array before it into the next one; the activations asked for are
-handed out by name. Backward, the chain rule walks the same list from its deepest layer up: at a
-layer where a loss sits, the loss's gradient is added to what arrives from below,
+The mathematics is that of `npstyle.maths.network`. This module saves time and memory:
 
-    dL/dF^l = dE_l/dF^l + (dF^(l+1)/dF^l)^T dL/dF^(l+1)
-
-and the layer's own backward function carries the sum on, until it stands at the image.
+- A ReLU behind a convolution is part of the convolution: forward the convolution returns max(Z, 0),
+  backward it applies the ReLU mask to what it reads. A fast convolution also distributes the
+  gradient of an average pooling behind its ReLU.
+- The cache of the forward pass holds the mask of a ReLU, a byte per value, unless a loss or a max
+  or l2 pooling needs its output. The first convolution's output is recomputed.
+- Both passes are generators. They yield at each activation that has a loss, in order, so that the
+  losses are computed while the array is there, and arrays are freed as early as possible. The
+  caller deletes its own references (`del F`) before it asks for the next activation.
 """
 
-from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Collection, Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npstyle.engine.cpu.conv import conv2d, conv2d_backward
-from npstyle.engine.cpu.padding import replicate, replicate_backward
-from npstyle.engine.cpu.pooling import (
-    avg_pool2d,
-    avg_pool2d_backward,
-    l2_pool2d,
-    l2_pool2d_backward,
-    max_pool2d,
-    max_pool2d_backward,
-)
-from npstyle.engine.cpu.relu import relu, relu_backward, relu_mask
-from npstyle.engine.cpu.winograd import winograd_conv2d, winograd_conv2d_backward
-from npstyle.engine.cuda import tensor_cores as gpu_tensor
-from npstyle.networks.network import (
-    Conv,
-    Convolution,
-    FastConv,
-    Network,
-    Pool,
-    Relu,
-    TensorConv,
-    shapes,
-)
-
-T = TypeVar("T")
-Array = NDArray[Any]
-
-LossGradient = Callable[[Array, Array | None], Array]
-"""From an activation, and from the gradient that arrives there from deeper layers if there are any:
-the gradient with a loss's own derivative added. It may be written over."""
-
+from npstyle.engine.bind import BoundNetwork
+from npstyle.engine.layers import Convolution, FastConv, TensorConv
+from npstyle.maths.array import Array
+from npstyle.maths.network import Conv, Pool, Relu
+from npstyle.networks.network import shapes
 
 MANY_FILTERS = 32
-"""A first convolution with this many is made again on the way back."""
+"""Number of filters from which the first convolution is recomputed on the way back."""
 
 
 @dataclass
 class Cache:
-    """What `forward` keeps for `backward`.
+    """What the backward pass needs of the forward pass.
 
     Attributes
     ----------
     image : array (height, width, channels)
-        The preprocessed picture.
+        The network's input.
+    wanted : dict
+        Names of the activations with a loss, by the index of their layer.
     entries : list
-        One per layer that ran. A convolution's is the shape of its input; a ReLU's, its output, or
-        where that is positive, or None if `rectified` makes it again; a pooling layer's, its
-        input or the shape of that, and its output if it is needed.
-    depths : dict
-        The names of the activations that were wanted, by layer.
+        One per layer that ran. A convolution's is the shape of its input. A ReLU's is its output,
+        or its mask, or None if `rectified` recomputes it. A pooling layer's is its input, or the
+        shape of it, and its output if it is needed.
+    gradient : array (height, width, channels), optional
+        dL/dX_0, once `backward` is exhausted.
     """
 
     image: Array
-    entries: list[Any]
-    depths: dict[int, str]
+    wanted: dict[int, str]
+    entries: list[Any] = field(default_factory=list)
+    gradient: Array | None = None
 
 
-def forward(
-    network: Network, image: Array, wanted: Mapping[str, Callable[[Array], T]]
-) -> tuple[dict[str, T], Cache]:
-    """Run the network as deep as the deepest activation that is wanted.
+def prepare(bound: BoundNetwork, image: Array, wanted: Iterable[str]) -> Cache:
+    """Return the cache for a forward pass.
 
     Parameters
     ----------
-    network : Network
+    bound : BoundNetwork
     image : array (height, width, channels)
-        The preprocessed picture.
-    wanted : dict of functions
-        By name of activation, what to take of it: each is called with the activation (height,
-        width, channels) as soon as it is there, and must not change it.
-
-    Returns
-    -------
-    taken : dict
-        What the functions returned, by the same names.
-    cache : Cache
-        For `backward`. Drop it if no gradient is needed.
+        The preprocessed picture, on the engine's device.
+    wanted : names of activations
+        Where `forward` and `backward` yield.
 
     Raises
     ------
     InputError
-        If a name is unknown or the image is too small to reach the deepest layer.
+        If a name is unknown, or the image is too small to reach the deepest layer.
     """
-    depths = {network.depth(name): name for name in wanted}
-    shapes(network, depths.values(), image.shape[0], image.shape[1])  # raises if too small
-    cache = Cache(image, [], depths)
-    taken: dict[str, T] = {}
-    for index in range(max(depths, default=-1) + 1):
-        layer = network.layers[index]
-        before = image
-        match layer:
-            case Conv() | FastConv() | TensorConv():
-                image = _convolve(network, index, before)
-                cache.entries.append(before.shape)
-            case Relu():
-                if not _belongs_to_convolution(network, index):
-                    image = relu(before)
-                cache.entries.append(_relu_entry(network, index, image, depths))
-            case Pool(mode="avg"):
-                image = avg_pool2d(before, layer.size, layer.stride)
-                cache.entries.append((before.shape, image if index in depths else None))
-            case Pool():
-                pool = max_pool2d if layer.mode == "max" else l2_pool2d
-                image = pool(before, layer.size, layer.stride)
-                cache.entries.append((before, image))
-        if index in depths:
-            taken[depths[index]] = wanted[depths[index]](image)
-    return taken, cache
+    depths = {bound.network.depth(name): name for name in wanted}
+    shapes(bound.network, depths.values(), image.shape[0], image.shape[1])
+    return Cache(image, depths)
 
 
-def backward(network: Network, cache: Cache, losses: dict[str, LossGradient]) -> Array:
-    """Carry the gradients at several activations back to the image.
+def forward(bound: BoundNetwork, cache: Cache) -> Iterator[tuple[str, Array]]:
+    """Run the network as deep as the deepest wanted activation.
 
     Parameters
     ----------
-    network : Network
+    bound : BoundNetwork
     cache : Cache
-        From `forward`. It is emptied: each entry is let go as soon as it has been used.
-    losses : dict of functions
-        By the names given to `forward`. Each is called once, the deepest with no gradient yet.
+        From `prepare`; it is filled.
 
-    Returns
-    -------
-    array (height, width, channels)
-        The derivative with respect to the preprocessed picture.
+    Yields
+    ------
+    name : str
+        Of each wanted activation, in the order of the layers.
+    activation : array (height, width, channels)
+        It must not be changed.
     """
-    gradient: Array | None = None
-    gate: Array | None = None
+    engine, image, wanted = bound.engine, cache.image, cache.wanted
+    for index in range(max(wanted, default=-1) + 1):
+        layer = bound.layers[index]
+        before = image
+        match layer:
+            case Relu():
+                if not _belongs_to_convolution(bound, index):
+                    image = engine.relu(before)
+                cache.entries.append(_relu_entry(bound, index, image, wanted))
+            case Pool(mode="avg"):
+                image = engine.avg_pool2d(before, layer.size, layer.stride)
+                cache.entries.append((before.shape, image if index in wanted else None))
+            case Pool():
+                pool = engine.max_pool2d if layer.mode == "max" else engine.l2_pool2d
+                image = pool(before, layer.size, layer.stride)
+                cache.entries.append((before, image))
+            case _:
+                image = _convolve(bound, index, before)
+                cache.entries.append(before.shape)
+        del before
+        if index in wanted:
+            yield wanted[index], image
+
+
+def activations(bound: BoundNetwork, image: Array, wanted: Collection[str]) -> dict[str, Array]:
+    """Return the wanted activations (height, width, channels) of an image by name."""
+    found = dict(forward(bound, prepare(bound, image, wanted)))
+    return {name: found[name] for name in wanted}
+
+
+def backward(bound: BoundNetwork, cache: Cache) -> Iterator[tuple[str, Array, Array]]:
+    """Carry gradients back from the activations to the image.
+
+    Parameters
+    ----------
+    bound : BoundNetwork
+    cache : Cache
+        From an exhausted `forward`. It is emptied: each entry is freed as soon as it has been used.
+        When the iteration is over, `cache.gradient` holds the derivative with respect to the image.
+
+    Yields
+    ------
+    name : str
+        Of each wanted activation, from the deepest to the first.
+    activation : array (height, width, channels)
+    out : array (height, width, channels)
+        The gradient that arrives from deeper layers. The caller adds its loss's derivative to it.
+
+    Raises
+    ------
+    ValueError
+        If the cache is empty.
+    """
+    if not cache.entries:
+        raise ValueError("backward: the cache is empty; it can be used once")
+    engine = bound.engine
+    gradient: Any = None
+    mask: Array | None = None
     pooling = 1
     while cache.entries:
         index = len(cache.entries) - 1
-        layer = network.layers[index]
+        layer = bound.layers[index]
         kept: Any = cache.entries[index]
         if isinstance(layer, Relu):
-            kept = rectified(network, cache, index)
+            kept = rectified(bound, cache, index)
         cache.entries.pop()
-        if index in cache.depths:
+        if index in cache.wanted:
             activation = kept[1] if isinstance(layer, Pool) else kept
-            gradient = losses[cache.depths[index]](activation, gradient)
+            if gradient is None:
+                gradient = engine.zeros_like(activation)
+            yield cache.wanted[index], activation, gradient
             del activation
-        if gradient is None:
-            raise ValueError("backward: forward was asked for no activation, so nothing flows back")
         match layer:
-            case Conv() | FastConv() | TensorConv():
-                gradient = _convolve_backward(network, index, gradient, gate, pooling, kept)
-                gate, pooling = None, 1
-            case Relu() if _belongs_to_convolution(network, index):
-                gate = kept
+            case Relu() if _belongs_to_convolution(bound, index):
+                mask = kept
             case Relu():
-                gradient = relu_backward(gradient, kept, out=gradient)
-            case Pool(mode="avg") if _is_spread_by_convolution(network, index, cache.depths):
+                gradient = engine.relu_backward(gradient, kept, out=gradient)
+            case Pool(mode="avg") if _is_fused_with_convolution(bound, index, cache.wanted):
                 pooling = layer.size
             case Pool(mode="avg"):
-                gradient = avg_pool2d_backward(gradient, kept[0], layer.size, layer.stride)
+                gradient = engine.avg_pool2d_backward(gradient, kept[0], layer.size, layer.stride)
             case Pool():
-                pool_backward = max_pool2d_backward if layer.mode == "max" else l2_pool2d_backward
-                gradient = pool_backward(gradient, kept[0], kept[1], layer.size, layer.stride)
+                max_pooling = layer.mode == "max"
+                pool = engine.max_pool2d_backward if max_pooling else engine.l2_pool2d_backward
+                gradient = pool(gradient, kept[0], kept[1], layer.size, layer.stride)
+            case _:
+                gradient = _convolve_backward(bound, index, gradient, mask, pooling, kept)
+                mask, pooling = None, 1
         del kept
-    if gradient is None:
-        raise ValueError("backward: the cache is empty; every cache can be used once")
-    return gradient
+    cache.gradient = gradient
 
 
-def rectified(network: Network, cache: Cache, index: int) -> Array:
-    """What a cache knows of ReLU `index`: its output (height, width, channels), or its gate."""
+def rectified(bound: BoundNetwork, cache: Cache, index: int) -> Array:
+    """Return the output (height, width, channels) of ReLU `index`, or its mask."""
     kept: Array | None = cache.entries[index]
-    return _convolve(network, 0, cache.image) if kept is None else kept
+    return _convolve(bound, 0, cache.image) if kept is None else kept
 
 
-def is_recomputed(network: Network, index: int, depths: Container[int]) -> bool:
-    """Whether the cache leaves the output of ReLU `index` to be made again on the way back.
+def is_recomputed(bound: BoundNetwork, index: int, wanted: Container[int]) -> bool:
+    """Whether the output of ReLU `index` is recomputed on the way back.
 
-    The first convolution's is one of the two largest of all, and from an image of three channels it
-    is soon made: in VGG-19 it takes 2 to 3 % of an evaluation's time and saves a fifth of its
-    memory. A narrow network's memory is small, and there it would take longer.
+    The first convolution's output is one of the two largest arrays, and an image of three channels
+    makes it cheap: in VGG-19 recomputing it takes 2 to 3 % of an evaluation's time and saves a
+    fifth of its memory. In a narrow network it would take longer, and there is little memory to
+    save.
     """
-    if index != 1 or index not in depths or not _belongs_to_convolution(network, index):
+    if index != 1 or index not in wanted or not _belongs_to_convolution(bound, index):
         return False
-    first = network.layers[0]
+    first = bound.layers[0]
     return isinstance(first, Convolution) and len(first.bias) >= MANY_FILTERS
 
 
-def stays(network: Network, index: int, depths: Container[int]) -> bool:
-    """Whether the cache keeps the output of ReLU `index`, and not only its gate.
+def is_kept(bound: BoundNetwork, index: int, wanted: Container[int]) -> bool:
+    """Whether the cache keeps the output of ReLU `index`, and not only its mask.
 
-    A loss at it (its depth is in `depths`) and max or l2 pooling behind it need the whole array.
+    A loss at it, or a max or l2 pooling behind it, needs the whole array.
     """
-    after = network.layers[index + 1 : index + 2]
-    return index in depths or any(
+    after = bound.layers[index + 1 : index + 2]
+    return index in wanted or any(
         isinstance(layer, Pool) and layer.mode != "avg" for layer in after
     )
 
 
-def _relu_entry(network: Network, index: int, image: Array, depths: Container[int]) -> Array | None:
-    if is_recomputed(network, index, depths):
+def _relu_entry(
+    bound: BoundNetwork, index: int, image: Array, wanted: Container[int]
+) -> Array | None:
+    if is_recomputed(bound, index, wanted):
         return None
-    return image if stays(network, index, depths) else relu_mask(image)
+    mask: Array = image if is_kept(bound, index, wanted) else bound.engine.relu_mask(image)
+    return mask
 
 
-def _belongs_to_convolution(network: Network, index: int) -> bool:
-    """Whether layer `index` is a ReLU right behind a convolution, which then does its work, too.
-
-    Forward the convolution returns max(Z, 0); backward it reads dL/dF with the gate of F.
-    """
-    pair = network.layers[index - 1 : index + 1]
+def _belongs_to_convolution(bound: BoundNetwork, index: int) -> bool:
+    """Whether layer `index` is a ReLU directly behind a convolution, which then computes it."""
+    pair = bound.layers[index - 1 : index + 1]
     return len(pair) == 2 and isinstance(pair[0], Convolution) and isinstance(pair[1], Relu)
 
 
-def _is_spread_by_convolution(network: Network, index: int, depths: Container[int]) -> bool:
-    """Whether the fast convolution before pooling `index` spreads the pooling's gradient, too.
+def _is_fused_with_convolution(bound: BoundNetwork, index: int, wanted: Container[int]) -> bool:
+    """Whether the fast convolution before pooling `index` distributes the pooling's gradient.
 
-    The gradient at the ReLU between them is then never written down; a loss there would need it.
+    The gradient at the ReLU between them is then never stored. A loss there would need it.
     """
-    before = network.layers[max(0, index - 2) : index]
-    pool = network.layers[index]
+    before = bound.layers[max(0, index - 2) : index]
+    pool = bound.layers[index]
     return (
-        index - 1 not in depths
+        index - 1 not in wanted
         and len(before) == 2
         and isinstance(before[0], FastConv | TensorConv)
         and isinstance(before[1], Relu)
@@ -241,48 +244,52 @@ def _is_spread_by_convolution(network: Network, index: int, depths: Container[in
     )
 
 
-def _convolve(network: Network, index: int, image: Array) -> Array:
+def _convolve(bound: BoundNetwork, index: int, image: Array) -> Array:
     """Run convolution `index`, and the ReLU behind it if there is one."""
-    layer = network.layers[index]
-    rectify = _belongs_to_convolution(network, index + 1)
+    engine, layer = bound.engine, bound.layers[index]
+    rectify = _belongs_to_convolution(bound, index + 1)
+    Z: Array
     if isinstance(layer, FastConv):
-        return winograd_conv2d(image, layer.filters, layer.bias, rectify=rectify)
+        Z = engine.winograd_conv2d(image, layer.filters, layer.bias, rectify=rectify)
+        return Z
     if isinstance(layer, TensorConv):
-        way = layer.packed[0], layer.bias, layer.precision, layer.out_scale
-        return gpu_tensor.conv2d(image, *way, rectify=rectify)
+        options = layer.bias, layer.precision, layer.out_scale
+        Z = engine.tensor_conv2d(image, layer.packed[0], *options, rectify=rectify)
+        return Z
     assert isinstance(layer, Conv)
     padding = layer.padding
-    if _continues_edges(network, index):
-        image, padding = replicate(image, padding), 0
-    return conv2d(image, layer.kernel, layer.bias, layer.stride, padding, rectify=rectify)
-
-
-def _continues_edges(network: Network, index: int) -> bool:
-    """Whether convolution `index` sees the edge's pixels beyond the picture, and not zeros."""
-    return index == 0 and network.padding_mode == "replicate"
+    if layer.padding_mode == "replicate":
+        image, padding = engine.replicate_pad(image, padding), 0
+    Z = engine.conv2d(image, layer.kernel, layer.bias, layer.stride, padding, rectify=rectify)
+    return Z
 
 
 def _convolve_backward(
-    network: Network,
+    bound: BoundNetwork,
     index: int,
-    gradient: Array,
-    gate: Array | None,
+    upstream: Array,
+    mask: Array | None,
     pooling: int,
     shape: tuple[int, ...],
 ) -> Array:
-    """dL/dX of a convolution, its ReLU, whose gate is given, and its pooling; X has this shape."""
-    layer = network.layers[index]
+    """dL/dX, of this shape, of a convolution, its ReLU and its pooling."""
+    engine, layer = bound.engine, bound.layers[index]
+    gradient: Array
     if isinstance(layer, FastConv):
-        return winograd_conv2d_backward(gradient, layer.filters, gate, pooling)
+        gradient = engine.winograd_conv2d_backward(upstream, layer.filters, mask, pooling)
+        return gradient
     if isinstance(layer, TensorConv):
-        gate = gate if gate is None or gate.dtype == np.bool_ else relu_mask(gate)
-        way = layer.packed[1], gate, layer.channels, layer.precision, layer.out_scale
-        return gpu_tensor.conv2d_backward(gradient, *way, pooling)
+        mask = mask if mask is None or mask.dtype == np.bool_ else engine.relu_mask(mask)
+        options = layer.channels, layer.precision, layer.out_scale
+        packed = layer.packed[1]
+        gradient = engine.tensor_conv2d_backward(upstream, packed, mask, *options, pooling)
+        return gradient
     assert isinstance(layer, Conv)
-    if _continues_edges(network, index):
-        p = layer.padding
+    kernel, stride, p = layer.kernel, layer.stride, layer.padding
+    if layer.padding_mode == "replicate":
         padded = (shape[0] + 2 * p, shape[1] + 2 * p, shape[2])
-        return replicate_backward(
-            conv2d_backward(gradient, layer.kernel, padded, layer.stride, 0, gate), p
-        )
-    return conv2d_backward(gradient, layer.kernel, shape, layer.stride, layer.padding, gate)
+        at_padded = engine.conv2d_backward(upstream, kernel, padded, stride, 0, mask)
+        gradient = engine.replicate_pad_backward(at_padded, p)
+        return gradient
+    gradient = engine.conv2d_backward(upstream, kernel, shape, stride, p, mask)
+    return gradient

@@ -10,11 +10,11 @@ import tifffile
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
+from npstyle import __version__
 from npstyle.errors import InputError
 from npstyle.files import check_destination, written_whole
 from npstyle.images.read import SETTINGS_KEY
 from npstyle.maths.array import Array
-from npstyle.version import __version__
 
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 QUALITY = 95

@@ -1,82 +1,61 @@
-"""npstyle's own derivatives, each ready for `npstyle.lab.gradcheck.check_gradient`.
+"""The battery: every derivative of npstyle, by chapter, ready for `check_subject`.
 
-A chapter of the source (`CHAPTERS`) gives its subjects: a function, its backward function, and
-random inputs. What a network gives is in `npstyle.lab.whole`.
+Most chapters are pages of the textbook, `npstyle.maths` (see `npstyle.lab.pages`). Two belong to
+the engine and are checked numerically there: Winograd's convolution, and the objective by tiles.
+Subjects that need a whole network are in `npstyle.lab.whole`.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npstyle.engine.cpu import conv, gram, losses, relu, winograd
-from npstyle.engine.cpu import padding as pad
-from npstyle.engine.cpu import pooling as pool
+from npstyle import maths
+from npstyle.engine.bind import bind
+from npstyle.engine.cpu import winograd
 from npstyle.engine.guides import Region, Source
-from npstyle.engine.objective import build_objective
-from npstyle.images import image
-from npstyle.lab.kinks import kink_pattern
-from npstyle.networks.network import Conv, Layer, Network, Pool, Relu
-from npstyle.run.settings import Settings
-from npstyle.search import box
-from npstyle.tiles import cut as tiles
-from npstyle.tiles import passes as tile_passes
+from npstyle.engine.losses import Losses
+from npstyle.engine.objective import StyleObjective
+from npstyle.lab import pages
+from npstyle.lab.kinks import sides_of_bound
+from npstyle.lab.subjects import Subject
+from npstyle.maths.array import Array
+from npstyle.maths.network import run_layer, run_layer_backward
+from npstyle.networks.network import Network
+from npstyle.tiles.cut import receptive_field
 from npstyle.tiles.objective import TiledObjective
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One derivative and where to check it; the fields are `check_gradient`'s parameters."""
-
-    name: str
-    function: Callable[..., Any]
-    backward: Callable[..., Any]
-    inputs: tuple[Array, ...]
-    pattern: Callable[..., tuple[Any, Any]] | None = None
-    linear: tuple[int, ...] = ()
-    smooth: tuple[int, ...] = ()
-    step: float | None = None
+from npstyle.tiles.passes import tile_backward, tile_forward
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """A module that derives something, the functions in it, and their subjects."""
+    """A page of the textbook, or a module of the engine that derives something.
 
-    module: ModuleType
+    Attributes
+    ----------
+    functions : tuple of callables
+        In reading order.
+    subjects : callable
+        From a random generator to the derivatives to check.
+    engine : tuple of str
+        Functions of the engine that compute what the page describes.
+    """
+
     functions: tuple[Callable[..., Any], ...]
     subjects: Callable[[np.random.Generator], Iterator[Subject]]
+    engine: tuple[str, ...]
 
-
-def conv_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Convolution in image, weight and bias, for several kernels, strides and paddings."""
-    for size, stride, padding in [((3, 3), 1, 1), ((3, 2), 2, 1), ((1, 1), 1, 0)]:
-        x = rng.standard_normal((5, 6, 3))
-        w = rng.standard_normal((*size, 3, 4))
-        b = rng.standard_normal(4)
-
-        def function(x: Array, w: Array, b: Array, s: int = stride, p: int = padding) -> Array:
-            return conv.conv2d(x, w, b, s, p)
-
-        def backward(
-            g: Array, x: Array, w: Array, b: Array, s: int = stride, p: int = padding
-        ) -> tuple[Array, Array, Array]:
-            kernel = (w.shape[0], w.shape[1])
-            return (
-                conv.conv2d_backward(g, w, x.shape, s, p),
-                *conv.conv2d_backward_weights(g, x, kernel, s, p),
-            )
-
-        name = f"conv2d {size[0]}x{size[1]} /{stride} +{padding}"
-        yield Subject(name, function, backward, (x, w, b), linear=(0, 1, 2), smooth=(0, 1, 2))
+    @property
+    def module(self) -> ModuleType:
+        """The module of the first function; its docstring has the derivation."""
+        return sys.modules[self.functions[0].__module__]
 
 
 def winograd_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """The fast route, at sizes that are no multiple of its tiles, alone and with its ReLU."""
+    """Yield Winograd's convolution, alone and with its ReLU, at sizes no tile divides."""
     x, b = rng.standard_normal((9, 6, 3)), rng.standard_normal(4)
     filters = winograd.transform_filters(rng.standard_normal((3, 3, 3, 4)))
 
@@ -100,210 +79,14 @@ def winograd_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     )
 
 
-def relu_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """The rectifier, with two values exactly at its kink."""
-    z = rng.standard_normal((5, 6, 3))
-    z[0, 0, 0] = z[4, 5, 2] = 0.0
-    yield relu_subject("relu", z)
-
-
-def avg_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Average pooling on odd sizes, with windows that touch and that overlap."""
-    for size, stride in [(2, 2), (3, 2)]:
-        x = rng.standard_normal((5, 7, 3))
-        yield avg_pool_subject(f"avg_pool2d {size}x{size} /{stride}", x, size, stride)
-
-
-def max_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Max pooling on odd sizes, with a tie."""
-    for size, stride in [(2, 2), (3, 2)]:
-        x = rng.standard_normal((5, 7, 3))
-        x[0, 0, 0] = x[0, 1, 0] = 3.0
-        yield max_pool_subject(f"max_pool2d {size}x{size} /{stride}", x, size, stride)
-
-
-def l2_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Root mean square pooling on odd sizes, with a window of zeros."""
-    for size, stride in [(2, 2), (3, 2)]:
-        x = rng.standard_normal((5, 7, 3))
-        x[:size, :size, 0] = 0.0
-        yield l2_pool_subject(f"l2_pool2d {size}x{size} /{stride}", x, size, stride)
-
-
-def replicate_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Padding with the edge's pixels, by more than the image's own height, too."""
-    for padding in (1, 3):
-        yield Subject(
-            f"replicate +{padding}",
-            lambda x, p=padding: pad.replicate(x, p),
-            lambda g, x, p=padding: pad.replicate_backward(g, p),
-            (rng.standard_normal((2, 5, 3)),),
-            linear=(0,),
-            smooth=(0,),
-        )
-
-
-def relu_subject(name: str, z: Array) -> Subject:
-    """The rectifier at z."""
-    return Subject(
-        name,
-        relu.relu,
-        lambda g, z: relu.relu_backward(g, relu.relu(z)),
-        (z,),
-        pattern=lambda z: (relu.relu(z), np.sign(z)),
-    )
-
-
-def avg_pool_subject(name: str, x: Array, size: int, stride: int) -> Subject:
-    """Average pooling at x."""
-    return Subject(
-        name,
-        lambda x: pool.avg_pool2d(x, size, stride),
-        lambda g, x: pool.avg_pool2d_backward(g, x.shape, size, stride),
-        (x,),
-        linear=(0,),
-        smooth=(0,),
-    )
-
-
-def max_pool_subject(name: str, x: Array, size: int, stride: int) -> Subject:
-    """Max pooling at x; its kinks are where another place wins."""
-    return Subject(
-        name,
-        lambda x: pool.max_pool2d(x, size, stride),
-        lambda g, x: pool.max_pool2d_backward(g, x, pool.max_pool2d(x, size, stride), size, stride),
-        (x,),
-        pattern=lambda x: (
-            pool.max_pool2d(x, size, stride),
-            pool.max_pool2d_winners(x, size, stride),
-        ),
-    )
-
-
-def l2_pool_subject(name: str, x: Array, size: int, stride: int) -> Subject:
-    """Root mean square pooling at x; its kinks are where a window is all zeros."""
-    return Subject(
-        name,
-        lambda x: pool.l2_pool2d(x, size, stride),
-        lambda g, x: pool.l2_pool2d_backward(g, x, pool.l2_pool2d(x, size, stride), size, stride),
-        (x,),
-        pattern=lambda x: (pool.l2_pool2d(x, size, stride), pool.l2_pool2d(x, size, stride) > 0),
-    )
-
-
-def gram_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """The Gram matrix, over all positions alike and with weights."""
-    x = rng.standard_normal((4, 5, 6))
-    yield Subject("gram", gram.gram, gram.gram_backward, (x,), smooth=(0,))
-    w = rng.uniform(0, 1, (4, 5))
-    yield Subject(
-        "gram, guided",
-        lambda x: gram.gram(x, w),
-        lambda g, x: gram.gram_backward(g, x, weights=w),
-        (x,),
-        smooth=(0,),
-    )
-
-
-def _active(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Activations of units that are all active, so that a loss's gate is open."""
-    return np.abs(rng.standard_normal(shape)) + 0.1
-
-
-def content_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """The content loss where all units are active, and as a function of the pre-activations."""
-    target = relu.relu(rng.standard_normal((4, 5, 3)))
-    yield Subject(
-        "content loss",
-        lambda f: losses.content_loss(f, target),
-        lambda g, f: g * losses.content_loss_backward(f, target),
-        (_active(rng, (4, 5, 3)),),
-        smooth=(0,),
-    )
-    yield _gated(
-        "content loss of max(z, 0)",
-        lambda f: losses.content_loss(f, target),
-        lambda f: losses.content_loss_backward(f, target),
-        rng.standard_normal((4, 5, 3)),
-    )
-
-
-def style_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """The style loss with a painting of another size, in a region, and through the ReLU."""
-    target = losses.mean_gram(relu.relu(rng.standard_normal((3, 7, 3))))
-    guide = rng.uniform(0, 1, (4, 5))
-    for name, weights in [("style loss", None), ("style loss, guided", guide / guide.sum())]:
-
-        def value(f: Array, w: Array | None = weights) -> Any:
-            return losses.style_loss(losses.mean_gram(f, w), target)
-
-        def slope(f: Array, w: Array | None = weights) -> Array:
-            return losses.style_loss_backward(f, losses.mean_gram(f, w), target, weights=w)
-
-        active = _active(rng, (4, 5, 3))
-        yield Subject(name, value, lambda g, f, s=slope: g * s(f), (active,), smooth=(0,))
-        yield _gated(f"{name} of max(z, 0)", value, slope, rng.standard_normal((4, 5, 3)))
-
-
-def _gated(
-    name: str, value: Callable[[Array], Any], slope: Callable[[Array], Array], z: Array
-) -> Subject:
-    """A loss of F = max(z, 0) as a function of z: its own gate is the ReLU's derivative."""
-    return Subject(
-        name,
-        lambda z: value(relu.relu(z)),
-        lambda g, z: g * slope(relu.relu(z)),
-        (z,),
-        pattern=lambda z: (value(relu.relu(z)), np.sign(z)),
-    )
-
-
-def tv_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Total variation."""
-    yield Subject(
-        "total variation",
-        losses.total_variation,
-        lambda g, x: g * losses.total_variation_backward(x),
-        (rng.uniform(0, 255, (4, 5, 3)),),
-        smooth=(0,),
-    )
-
-
-def preprocess_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """From pixels to the network's input."""
-    mean, scale = (103.939, 116.779, 123.68), (1.0, 0.5, 2.0)
-    yield Subject(
-        "preprocess",
-        lambda x: image.preprocess(x, "BGR", mean, scale, np.float64),
-        lambda g, x: image.preprocess_backward(g, "BGR", scale),
-        (rng.uniform(0, 255, (4, 5, 3)),),
-        linear=(0,),
-    )
-
-
-def mirror_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Numbers reflected at 0 and 255, some several times, and two that stand at a wall."""
-    z = rng.uniform(-800, 1000, (4, 5, 3))
-    z[0, 0, 0], z[3, 4, 2] = 0.0, 255.0
-    yield Subject(
-        "mirror",
-        box.mirror,
-        box.mirror_backward,
-        (z,),
-        pattern=lambda z: (box.mirror(z), np.floor(z / box.PIXEL_MAX)),
-    )
-
-
 def tile_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """The gradient by tiles, beside the objective of the whole picture: two regions, TV."""
-    layers: list[Layer] = []
-    for name, channels, filters in [("conv1_1", 3, 3), ("conv2_1", 3, 4)]:
-        weight = rng.standard_normal((3, 3, channels, filters)) / np.sqrt(9 * channels / 2)
-        layers.append(Conv(name, weight, rng.normal(0, 0.3, filters), 1, 1))
-        layers.append(Relu(name.replace("conv", "relu")))
-        layers.append(Pool(name.replace("conv", "pool").removesuffix("_1"), 2, 2, "avg"))
-    network = Network("small", tuple(layers), "BGR", (120.0,) * 3, (0.02,) * 3, False, "")
-    settings = Settings(
+    """Yield the value of the whole picture's objective with the gradient by tiles.
+
+    The objective has two regions and total variation.
+    """
+    layers = tuple(pages.small_layers(rng))
+    network = Network("small", layers, "BGR", (120.0,) * 3, (0.02,) * 3, False, "")
+    losses = Losses(
         content_layers={"conv2_1": 3.0},
         style_layers={"conv1_1": 1.0, "conv2_1": 1.0},
         tv_weight=0.1,
@@ -311,12 +94,13 @@ def tile_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     photo, painting, x = (rng.uniform(0, 255, (7, 11, 3)) for _ in range(3))
     left = rng.uniform(0, 1, (7, 11))
     regions = [Region((Source(painting),), left), Region((Source(photo),), 1 - left)]
-    whole = build_objective(network, photo, regions, settings)
-    tiled = TiledObjective(network, photo, regions, settings, tile=2)
+    bound = bind(network, losses.layers)
+    whole = StyleObjective(bound, photo, regions, losses)
+    tiled = TiledObjective(bound, photo, regions, losses, tile=2)
 
     def traced(x: Array) -> tuple[float, Array]:
         loss, cache = whole.value(x)
-        return loss, kink_pattern(network, cache)
+        return loss, sides_of_bound(bound, cache)
 
     yield Subject(
         "objective by tiles",
@@ -328,32 +112,91 @@ def tile_subjects(rng: np.random.Generator) -> Iterator[Subject]:
 
 
 CHAPTERS = {
+    "preprocess": Chapter(
+        (maths.preprocess, maths.preprocess_backward),
+        pages.preprocess_subjects,
+        ("preprocess", "preprocess_backward"),
+    ),
+    "zero": Chapter(
+        (maths.zero_pad, maths.zero_pad_backward),
+        pages.zero_subjects,
+        ("conv2d", "conv2d_backward"),
+    ),
+    "replicate": Chapter(
+        (maths.replicate_pad, maths.replicate_pad_backward),
+        pages.replicate_subjects,
+        ("replicate_pad", "replicate_pad_backward"),
+    ),
+    "windows": Chapter(
+        (maths.windows, maths.output_size), pages.window_subjects, ("conv2d", "max_pool2d")
+    ),
     "conv2d": Chapter(
-        conv, (conv.conv2d, conv.conv2d_backward, conv.conv2d_backward_weights), conv_subjects
+        (maths.conv2d, maths.conv2d_backward, maths.conv2d_backward_weights),
+        pages.conv_subjects,
+        (
+            "conv2d",
+            "conv2d_backward",
+            "conv2d_backward_weights",
+            "tensor_conv2d",
+            "tensor_conv2d_backward",
+        ),
     ),
-    "winograd": Chapter(
-        winograd, (winograd.winograd_conv2d, winograd.winograd_conv2d_backward), winograd_subjects
+    "relu": Chapter(
+        (maths.relu, maths.relu_backward),
+        pages.relu_subjects,
+        ("relu", "relu_mask", "relu_backward"),
     ),
-    "relu": Chapter(relu, (relu.relu, relu.relu_backward), relu_subjects),
-    "avg_pool2d": Chapter(pool, (pool.avg_pool2d, pool.avg_pool2d_backward), avg_pool_subjects),
-    "max_pool2d": Chapter(pool, (pool.max_pool2d, pool.max_pool2d_backward), max_pool_subjects),
-    "l2_pool2d": Chapter(pool, (pool.l2_pool2d, pool.l2_pool2d_backward), l2_pool_subjects),
-    "replicate": Chapter(pad, (pad.replicate, pad.replicate_backward), replicate_subjects),
-    "gram": Chapter(gram, (gram.gram, gram.gram_backward), gram_subjects),
+    "avg_pool2d": Chapter(
+        (maths.avg_pool2d, maths.avg_pool2d_backward),
+        pages.avg_pool_subjects,
+        ("avg_pool2d", "avg_pool2d_backward"),
+    ),
+    "max_pool2d": Chapter(
+        (maths.max_pool2d, maths.max_pool2d_winners, maths.max_pool2d_backward),
+        pages.max_pool_subjects,
+        ("max_pool2d", "max_pool2d_backward"),
+    ),
+    "l2_pool2d": Chapter(
+        (maths.l2_pool2d, maths.l2_pool2d_backward),
+        pages.l2_pool_subjects,
+        ("l2_pool2d", "l2_pool2d_backward"),
+    ),
+    "network": Chapter(
+        (maths.forward, maths.backward, run_layer, run_layer_backward),
+        pages.network_subjects,
+        (),
+    ),
     "content": Chapter(
-        losses, (losses.content_loss, losses.content_loss_backward), content_subjects
+        (maths.content_loss, maths.content_loss_backward),
+        pages.content_subjects,
+        ("content_loss", "content_loss_backward"),
+    ),
+    "gram": Chapter(
+        (maths.gram, maths.gram_backward, maths.mean_gram, maths.mean_gram_backward),
+        pages.gram_subjects,
+        ("gram", "gram_backward", "mean_gram"),
     ),
     "style": Chapter(
-        losses, (losses.mean_gram, losses.style_loss, losses.style_loss_backward), style_subjects
+        (maths.style_loss, maths.style_loss_backward),
+        pages.style_subjects,
+        ("gram_loss", "gram_loss_backward", "style_loss", "style_loss_backward"),
     ),
-    "tv": Chapter(losses, (losses.total_variation, losses.total_variation_backward), tv_subjects),
-    "preprocess": Chapter(
-        image, (image.preprocess, image.preprocess_backward), preprocess_subjects
+    "tv": Chapter(
+        (maths.total_variation, maths.total_variation_backward),
+        pages.tv_subjects,
+        ("total_variation", "total_variation_backward"),
     ),
-    "mirror": Chapter(box, (box.mirror, box.mirror_backward), mirror_subjects),
-    "tiles": Chapter(
-        tiles,
-        (tiles.receptive_field, tile_passes.tile_forward, tile_passes.tile_backward),
-        tile_subjects,
+    "objective": Chapter((maths.objective,), pages.objective_subjects, ()),
+    "mirror": Chapter(
+        (maths.mirror, maths.mirror_backward),
+        pages.mirror_subjects,
+        ("mirror", "mirror_backward"),
     ),
+    "winograd": Chapter(
+        (winograd.winograd_conv2d, winograd.winograd_conv2d_backward),
+        winograd_subjects,
+        ("transform_filters", "winograd_conv2d", "winograd_conv2d_backward"),
+    ),
+    "tiles": Chapter((receptive_field, tile_forward, tile_backward), tile_subjects, ()),
 }
+"""All chapters by name: those of the textbook in reading order, then the engine's own."""

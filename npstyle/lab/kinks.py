@@ -1,26 +1,60 @@
-"""On which side of every kink a network is: what tells a difference across one from a plain one."""
+"""The side of every kink that a network is on, to tell a difference that crosses a kink."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npstyle.engine.cpu import pooling as pool
+from npstyle import maths
+from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.passes import Cache, rectified
-from npstyle.networks.network import Network, Pool, Relu
+from npstyle.maths.array import Array
+from npstyle.maths.network import Layer, Pool, Relu
 
-Array = NDArray[Any]
+
+def sides_of_layers(layers: Sequence[Layer], outputs: Mapping[str, Array]) -> Array:
+    """Return the side of every kink that a run of the textbook's network was on.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    outputs : dict of arrays
+        From `npstyle.maths.network.forward`.
+
+    Returns
+    -------
+    uint8 array (kinks,)
+        For each ReLU the units above 0, for each max pooling the winners, for each l2 pooling the
+        windows that are not all zeros.
+    """
+    sides = [np.zeros(0, np.uint8)]
+    X = outputs["image"]
+    for layer in layers:
+        Y = outputs[layer.name]
+        if isinstance(layer, Pool) and layer.mode == "max":
+            sides.append(maths.max_pool2d_winners(X, layer.size, layer.stride).ravel())
+        elif isinstance(layer, Relu) or (isinstance(layer, Pool) and layer.mode == "l2"):
+            sides.append((Y > 0).ravel().view(np.uint8))
+        X = Y
+    return np.concatenate(sides)
 
 
-def kink_pattern(network: Network, cache: Cache) -> Array:
-    """On which side of every kink a forward pass was: units active, winners of max pooling."""
+def sides_of_bound(bound: BoundNetwork, cache: Cache) -> Array:
+    """Return the same for a forward pass of the engine.
+
+    Parameters
+    ----------
+    bound : BoundNetwork
+        On the CPU.
+    cache : Cache
+        From an exhausted `npstyle.engine.passes.forward`, before any backward pass.
+    """
     sides = [np.zeros(0, np.uint8)]
     for index, kept in enumerate(cache.entries):
-        layer = network.layers[index]
+        layer = bound.layers[index]
         if isinstance(layer, Pool) and layer.mode == "max":
-            sides.append(pool.max_pool2d_winners(kept[0], layer.size, layer.stride).ravel())
+            sides.append(maths.max_pool2d_winners(kept[0], layer.size, layer.stride).ravel())
         elif isinstance(layer, Pool) and layer.mode == "l2":
             sides.append((kept[1] > 0).ravel().view(np.uint8))
         elif isinstance(layer, Relu):
-            sides.append((rectified(network, cache, index) > 0).ravel().view(np.uint8))
+            sides.append((rectified(bound, cache, index) > 0).ravel().view(np.uint8))
     return np.concatenate(sides)

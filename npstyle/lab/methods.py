@@ -1,52 +1,51 @@
-"""The ways to check a derivative; `npstyle.lab.gradcheck` says what each one can see."""
+"""The methods that check a derivative; `npstyle.lab.gradcheck` describes them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npstyle.engine.objective import Evaluation
 from npstyle.lab.probes import SLOPE_TOLERANCE, Difference, Line, difference, taylor
 from npstyle.lab.trial import Trial, checked_gradients, copies
-
-Array = NDArray[Any]
+from npstyle.maths.array import Array
 
 RESOLVED = 1e-2
-"""A difference whose own error may be larger than this, relatively, shows nothing."""
+"""Relative uncertainty above which a difference says nothing about the derivative."""
 
 COMPLEX_STEP = 1e-30
+"""h of the complex step, relative to the entries. Its square is lost in rounding."""
+
 COMPLEX_STEP_TOLERANCE = 1e-14
+"""Largest error of the complex step, relative to |g| |v|."""
 
 EQUALITY_TOLERANCE = 1e-12
-"""Between two routes to the same numbers in float64."""
+"""Largest relative error between two ways to compute the same numbers in float64."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one method found for one input.
+    """Result of one method for one input.
 
     Attributes
     ----------
     method : str
     argument : int
-        Which input was varied.
+        Index of the input that was varied.
     passed : bool
     error : float
         Worst relative error away from kinks.
     tolerance : float
-        What the error may be at most.
+        Largest error allowed.
     checked : int
-        Coordinates, directions or steps looked at.
+        Number of coordinates, directions, steps or results that were checked.
     kinks : int
-        How many of them were at a kink.
+        Number of those at a kink.
     slopes : (float, float), optional
-        Of the two Taylor remainders; NaN where a remainder is rounding all the way.
+        Slopes of the two Taylor remainders; NaN where all of a remainder is rounding.
     steps, remainders : sequences
         h and the two remainders of the Taylor test, for plots.
     note : str
-        What is wrong, or worth knowing.
+        The error in words, or a remark.
     seconds : float
     """
 
@@ -76,7 +75,8 @@ def coordinates(
 ) -> Outcome:
     """Compare single entries of the gradient with central differences.
 
-    `scale` holds the size of each entry, `step` is relative to it; `rounding` is that of f.
+    `scale` is the size of each entry, and `step` is relative to it. `rounding` is the rounding
+    error of f.
     """
     x, gradient = trial.inputs[argument], trial.gradients[argument]
     assert gradient is not None
@@ -137,8 +137,9 @@ def _judge(
         size = max(abs(found.numeric), abs(line.slope), floor, np.finfo(float).tiny)
         if found.at_kink:
             kinks += 1
-            # Where several kinks meet, no bound holds for their sum. A single entry is taken to
-            # meet one kink at a time where nobody counts them, a random direction is not.
+            # Where several kinks meet, no bound holds for their sum. Without a pattern kinks
+            # are not counted: then a single entry is assumed to meet one kink at a time, and a
+            # random direction several.
             one = found.crossed == 1 or (found.crossed is None and method == "coordinates")
             if one and not found.admits(line.slope, tolerance * size):
                 outside = outside or (
@@ -165,14 +166,14 @@ def _judge(
 
 
 def _excess(found: Difference, slope: float, allowed: float) -> float:
-    """Disagreement of the slopes; 0 where it is within what the difference cannot resolve."""
+    """Disagreement of the slopes; 0 if the difference cannot resolve it."""
     disagreement = abs(found.numeric - slope)
     unresolved = 4 * found.uncertainty > allowed
     return 0.0 if unresolved and disagreement <= 4 * found.uncertainty else disagreement
 
 
 def _factor(pairs: list[tuple[float, float]]) -> str:
-    """A hint if all analytic slopes are the numeric ones times one factor."""
+    """Name the constant factor that the analytic slopes lack, if there is one."""
     numeric, analytic = np.array(pairs).T
     squares = float(analytic @ analytic)
     if squares == 0:
@@ -190,12 +191,12 @@ def taylor_remainders(
     line = trial.line(argument, rng.standard_normal(scale.shape) * scale, rounding)
     found = taylor(line)
     off = abs(found.second_slope - 2)
-    # A cubic function may have no second-order term along v: steeper than 2 is right as well.
+    # A cubic function may have no second-order term along v, so a slope above 2 is right, too.
     right = found.second_slope >= 2 - SLOPE_TOLERANCE
     note = ""
     if np.isnan(found.second_slope):
         right = found.second_is_rounding or found.kinks > 0
-        note = "the second remainder is rounding: linear along this line"
+        note = "the second remainder is rounding: the function is linear along this line"
         if found.kinks == len(found.steps):
             note = "every step crosses a kink"
         elif not found.second_is_rounding:
@@ -218,7 +219,7 @@ def taylor_remainders(
 
 
 def adjoint(trial: Trial, argument: int, tolerance: float, rng: np.random.Generator) -> Outcome:
-    """<A x, y> against <x, A^T y>, with A x = F(x) - F(0) and A^T y = backward(y)."""
+    """Compare <A x, y> with <x, A^T y>, where A x = F(x) - F(0) and A^T y = backward(y)."""
     assert trial.backward is not None
     x = rng.standard_normal(trial.inputs[argument].shape).astype(trial.inputs[argument].dtype)
     zero, _ = trial.moved(argument, np.zeros_like(x))
@@ -260,17 +261,3 @@ def complex_step(
         directions,
         note="" if passed else note,
     )
-
-
-def equality(found: Evaluation, expected: Evaluation, checked: int) -> Outcome:
-    """Compare two evaluations of one objective: gradient, loss and every term, relatively."""
-    off = float(np.linalg.norm(found.gradient - expected.gradient))
-    errors = {"gradient": off / float(np.linalg.norm(expected.gradient))}
-    values = {"loss": found.loss, **found.parts}
-    for name, value in {"loss": expected.loss, **expected.parts}.items():
-        errors[name] = abs(values[name] - value) / abs(value)
-    worst = max(errors, key=lambda name: errors[name])
-    error = errors[worst]
-    passed = error <= EQUALITY_TOLERANCE
-    note = "" if passed else f"the {worst} differs by {error:.1e}"
-    return Outcome("equals whole", 0, passed, error, EQUALITY_TOLERANCE, checked, note=note)

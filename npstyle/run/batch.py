@@ -1,6 +1,6 @@
 """Many transfers, one after another, from a list in a file.
 
-A list is TOML: what stands at its top holds for every job, and each job may say otherwise.
+In a TOML list, the values at the top apply to every job, and each job may override them:
 
     network = "vgg19"
     size = 384
@@ -11,51 +11,36 @@ A list is TOML: what stands at its top holds for every job, and each job may say
     blend = [3, 7]
     output = "town-both.png"
 
-or CSV, a job a line, under a line of names; several values in a field have semicolons between. The
-names are those of `npstyle transfer`'s options. File names are relative to the list.
+In a CSV list, the first line holds the names and every other line is a job; semicolons separate
+several values in a field. The names are those of the options of `npstyle transfer`. File names are
+relative to the list.
 """
 
 import csv
 import time
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from npstyle.errors import InputError
-from npstyle.images.color import Color
 from npstyle.images.write import check_output, save_image
-from npstyle.networks.network import Network, PaddingMode, Pooling, load_network
+from npstyle.networks.network import Network, load_network
+from npstyle.run.machine import Machine
 from npstyle.run.pictures import Pictures
-from npstyle.run.settings import PRESETS, Optimizer, Precision, Scaling, Settings, parse_layers
-from npstyle.run.strategy import MemoryLimits
+from npstyle.run.settings import Settings, with_preset
+from npstyle.run.table import parse_paths, read_given, settings_of
 from npstyle.run.transfer import transfer_pictures
-
-PICTURES = ("photo", "painting", "content_mask", "style_mask")
-LISTS = ("painting", "content_mask", "style_mask", "blend", "scales")
-RENAMED: dict[str, str] = {}
-"""Options whose setting has another name."""
-
-CHOICES = {
-    "pooling": get_args(Pooling),
-    "padding": get_args(PaddingMode),
-    "color": get_args(Color),
-    "scaling": get_args(Scaling),
-    "optimizer": get_args(Optimizer),
-    "dtype": ("float32", "float64"),
-    "precision": get_args(Precision),
-}
-"""What the settings that are words may be."""
 
 _stop: Event | None = None
 
 
 @dataclass(frozen=True)
 class Job:
-    """One transfer of a list: what it is made of, with which network, and where it goes."""
+    """One transfer of a list."""
 
     pictures: Pictures
     settings: Settings
@@ -65,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: its summary, whether there is a picture, whether the user interrupted it."""
+    """How a job ended: a summary, whether a picture was written, whether the user interrupted."""
 
     summary: str
     succeeded: bool
@@ -73,12 +58,12 @@ class Outcome:
 
 
 def read_jobs(path: Path) -> list[dict[str, Any]]:
-    """The jobs of a list, each as names and values.
+    """Read the jobs of a list, each as names and values.
 
     Raises
     ------
     InputError
-        If the file is missing, no TOML or CSV, or holds no job.
+        If the file is missing, is not TOML or CSV, or contains no job.
     """
     try:
         if path.suffix.lower() == ".csv":
@@ -91,16 +76,16 @@ def read_jobs(path: Path) -> list[dict[str, Any]]:
             found = tomllib.loads(path.read_text(encoding="utf-8"))
             own = found.pop("job", [])
             if not isinstance(own, list) or not all(isinstance(job, dict) for job in own):
-                raise InputError(f"{path}: `job` must be a list; write [[job]] above each")
+                raise InputError(f"{path}: `job` must be a list; write [[job]] above each job")
             jobs = [{**found, **job} for job in own]
         else:
             raise InputError(f"{path}: is neither .toml nor .csv; give a list of jobs")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be understood ({error}); mend that line") from error
+        raise InputError(f"{path}: has a mistake ({error}); correct it") from error
     if not jobs:
-        raise InputError(f"{path}: holds no job; write [[job]] with a photo and a painting")
+        raise InputError(f"{path}: contains no job; write [[job]] with a photo and a painting")
     return jobs
 
 
@@ -110,59 +95,48 @@ def parse_job(entries: Mapping[str, Any], folder: Path) -> Job:
     Parameters
     ----------
     entries : mapping
-        As `read_jobs` returns it.
+        A job of `read_jobs`. A mask or setting is named as its option, with hyphens or underscores.
     folder : Path
-        What file names are relative to.
+        The folder that file names are relative to.
 
     Raises
     ------
     InputError
         If a name is unknown, or a value cannot be used.
     """
-    given = {str(name).replace("-", "_"): value for name, value in entries.items()}
-    given = {RENAMED.get(name, name): value for name, value in given.items()}
-    for name in LISTS:
-        given[name] = _list(given.get(name))
-    pictures = {name: given.pop(name, None) for name in PICTURES}
-    output, network, preset = (given.pop(name, None) for name in ("output", "network", "preset"))
-    if not pictures["photo"] or not output:
-        raise InputError("a job needs a photo and an output")
-    if preset not in (None, *PRESETS):
-        raise InputError(f"preset {preset}: there are {', '.join(PRESETS)}")
-    base = PRESETS[preset or "gatys"]
-    known = {field.name: getattr(base, field.name) for field in fields(Settings)}
-    unknown = sorted(set(given) - set(known))
+    given = {str(name).replace("_", "-"): value for name, value in entries.items()}
+    photo, painting, output, network = (
+        given.pop(name, None) for name in ("photo", "painting", "output", "network")
+    )
+    if not photo or not output:
+        raise InputError("a job needs a photo and an output; add the missing one")
+    tables = [*settings_of(Settings).values(), *settings_of(Pictures).values()]
+    names = {entry.option.removeprefix("--"): entry.name for entry in tables}
+    unknown = sorted(set(given) - set(names))
     if unknown:
         raise InputError(f"{unknown[0]}: there is no such setting; see npstyle transfer --help")
-    chosen = {
-        name: _value(name, value, known[name], share=base.scaling == "sums")
-        for name, value in given.items()
-        if value not in (None, ())
-    }
-    if "scales" in chosen and isinstance(chosen["scales"], tuple):
-        chosen["size"] = chosen["scales"][-1]
-    init = chosen.get("init")
-    if init is not None and (folder / init).is_file():
-        chosen["init"] = str(folder / init)
+    given = {names[name]: value for name, value in given.items()}
+    chosen = read_given(Settings, given)
+    if isinstance(chosen.get("scales"), tuple):
+        # A size at the top of the list is for the jobs without sizes of their own.
+        chosen.pop("size", None)
+    if "init" in chosen and (folder / chosen["init"]).is_file():
+        chosen["init"] = str(folder / chosen["init"])
+    masks = read_given(Pictures, given)
     return Job(
         Pictures(
-            folder / str(pictures["photo"]),
-            *(tuple(folder / str(p) for p in pictures[name]) for name in PICTURES[1:]),
+            folder / str(photo),
+            _inside(folder, parse_paths("painting", painting or ())),
+            **{name: _inside(folder, paths) for name, paths in masks.items()},
         ),
-        replace(base, **chosen),
+        with_preset(chosen),
         None if network is None else _network_name(str(network), folder),
         folder / str(output),
     )
 
 
-def run_job(
-    entries: Mapping[str, Any],
-    folder: Path,
-    threads: int | None,
-    device: str = "auto",
-    limits: MemoryLimits | None = None,
-) -> Outcome:
-    """Do one job; whatever is wrong with it becomes its summary."""
+def run_job(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outcome:
+    """Run one job; an error becomes its summary."""
     start = time.monotonic()
     try:
         job = parse_job(entries, folder)
@@ -171,9 +145,7 @@ def run_job(
             job.pictures,
             _load(job.network),
             job.settings,
-            threads=threads,
-            device=device,
-            limits=limits,
+            machine,
         )
         result = done.result
         if not result.parts:
@@ -191,23 +163,17 @@ def run_job(
 
 
 def start_worker(stop: Event) -> None:
-    """Make a process of several ready: it starts no job any more once `stop` is set."""
+    """Prepare a worker process: it starts no more jobs once `stop` is set."""
     global _stop
     _stop = stop
 
 
-def run_unless_stopped(
-    entries: Mapping[str, Any],
-    folder: Path,
-    threads: int | None,
-    device: str = "auto",
-    limits: MemoryLimits | None = None,
-) -> Outcome:
-    """Do one job in a process of several; an interrupted one stops the others."""
+def run_unless_stopped(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outcome:
+    """Run one job in a worker process; if it is interrupted, the others stop, too."""
     assert _stop is not None  # start_worker was called
     if _stop.is_set():
         return Outcome(f"{entries.get('output', 'job')}: interrupted", False, interrupted=True)
-    outcome = run_job(entries, folder, threads, device, limits)
+    outcome = run_job(entries, folder, machine)
     if outcome.interrupted:
         _stop.set()
     return outcome
@@ -215,7 +181,7 @@ def run_unless_stopped(
 
 @lru_cache(maxsize=1)
 def _load(name: str | None) -> Network:
-    """Jobs in a row with one network load it once."""
+    """Load a network once for consecutive jobs that use it."""
     return load_network(name)
 
 
@@ -223,35 +189,5 @@ def _network_name(name: str, folder: Path) -> str:
     return str(folder / name) if (folder / name).is_file() else name
 
 
-def _list(value: Any) -> Any:
-    """A tuple, from a list, from one value, or from text with semicolons; "auto" stays."""
-    if isinstance(value, str):
-        parts = tuple(part.strip() for part in value.split(";") if part.strip())
-        return "auto" if parts == ("auto",) else parts
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    return () if value is None else (value,)
-
-
-def _value(name: str, value: Any, usual: Any, share: bool) -> Any:
-    """A setting's value, from TOML or from text; `share` as for `parse_layers`."""
-    option = "--" + name.replace("_", "-")
-    try:
-        if name in ("content_layers", "style_layers"):
-            if isinstance(value, dict):
-                return {str(layer): float(weight) for layer, weight in value.items()}
-            texts = [value.replace(";", ",")] if isinstance(value, str) else list(map(str, value))
-            return parse_layers(option, texts, share)
-        if name == "scales":
-            return value if value == "auto" else tuple(int(size) for size in value)
-        if name == "blend":
-            return tuple(map(float, value))
-        if isinstance(usual, bool):
-            return {"true": True, "false": False}[str(value).lower()]
-        if isinstance(usual, int | float) and isinstance(value, str | int | float):
-            return type(usual)(value)
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{option} {value}: is no value for it; see npstyle transfer") from error
-    if not isinstance(value, str) or value not in CHOICES.get(name, (value,)):
-        raise InputError(f"{option} {value}: give one of {', '.join(CHOICES.get(name, ('text',)))}")
-    return value
+def _inside(folder: Path, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(folder / path for path in paths)

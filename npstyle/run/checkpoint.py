@@ -1,8 +1,9 @@
-"""Checkpoints: a run that was stopped, or killed, goes on from its last saved picture.
+"""Checkpoints: a run that was interrupted or killed resumes from its last saved picture.
 
-A checkpoint is an `.npz` with the picture (float64), the scale and the iteration there, and as
-JSON what the run depends on: the settings, and the SHA-256 of the network and of each picture. The
-optimiser's own memory (the pairs of L-BFGS-B, the moments of Adam) is not in it, and starts anew.
+A checkpoint is an `.npz` file. It holds the picture (float64), the scale and the iteration, and as
+JSON everything that the run depends on: the settings, and the SHA-256 of the network and of each
+picture. It does not hold the optimiser's state (the history of L-BFGS, the moments of Adam), which
+starts afresh.
 """
 
 import hashlib
@@ -20,13 +21,15 @@ from npstyle.files import written_whole
 from npstyle.networks.network import Network
 from npstyle.run.pictures import Picture, Pictures
 from npstyle.run.settings import Settings
+from npstyle.run.table import settings_of
 from npstyle.run.transfer import State
 
 FORMAT = 1
+"""Version of the file's layout."""
 
 
 def identity(settings: Settings, network: Network, pictures: Pictures) -> dict[str, Any]:
-    """What must be the same for a run to go on, as plain JSON.
+    """Return everything that must be the same for a run to be resumed, as plain JSON.
 
     Parameters
     ----------
@@ -47,19 +50,19 @@ def identity(settings: Settings, network: Network, pictures: Pictures) -> dict[s
 
 
 def save_checkpoint(path: Path, state: State, own: Mapping[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint, completely or not at all.
 
     Parameters
     ----------
     path : Path
     state : State
     own : mapping
-        From `identity`.
+        The run's `identity`.
 
     Raises
     ------
     InputError
-        If it cannot be written.
+        If the file cannot be written.
     """
     meta = {"format": FORMAT, "scale": state.scale, "iteration": state.iteration, "run": dict(own)}
     with written_whole(path) as file:
@@ -73,15 +76,16 @@ def load_checkpoint(path: Path, own: Mapping[str, Any]) -> State:
     ----------
     path : Path
     own : mapping
-        From `identity`, of the run that wants to go on.
+        The `identity` of the run that is to be resumed.
 
     Raises
     ------
     InputError
-        If the file is missing, no checkpoint, or of a run with another setting, which is named.
+        If the file is missing or is not a checkpoint, or if the run had another setting, which
+        the message names.
     """
     if not path.is_file():
-        raise InputError(f"--resume {path}: there is no such checkpoint; check the name")
+        raise InputError(f"--resume {path}: there is no such file; check the name")
     try:
         with np.load(path, allow_pickle=False) as file:
             image = np.asarray(file["image"], np.float64)
@@ -92,25 +96,26 @@ def load_checkpoint(path: Path, own: Mapping[str, Any]) -> State:
         sound = sound and bool(np.all(np.isfinite(image)))
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"--resume {path}: is no checkpoint by npstyle, or a damaged one; start the run anew"
+            f"--resume {path}: is not a checkpoint of npstyle, or is damaged; start a new run"
         ) from error
     if not sound:
-        raise InputError(f"--resume {path}: is of another format; start the run anew")
+        raise InputError(f"--resume {path}: has another format; start a new run")
     for name, before, now in _differences(run, own):
         raise InputError(
             f"--resume {path}: {name} was {before} and is {now} now; "
-            "give it as it was, or start the run anew"
+            "give the former value, or start a new run"
         )
     return state
 
 
 def _differences(run: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    options = {name: entry.option for name, entry in settings_of(Settings).items()}
     for name in dict.fromkeys([*run, *own]):
         if run.get(name) != own.get(name):
-            if name in ("network", "photo", "painting", "content-mask", "style-mask"):
-                yield f"the {name}", "another file", "this one"
+            if name in options:
+                yield options[name], run.get(name), own.get(name)
             else:
-                yield f"--{name.replace('_', '-')}", run.get(name), own.get(name)
+                yield f"the {name}", "another file", "this one"
 
 
 def _digest(picture: Picture) -> str:

@@ -1,8 +1,8 @@
-"""The paper's two halves apart: a photo from its content, a texture from a painting's style.
+"""The two halves of the paper's method: content reconstruction and texture synthesis.
 
-Gatys et al. 2015, Figure 1: white noise is moved until one layer sees in it what it sees in the
-photo (content reconstruction), or until several layers see the painting's Gram matrices (style
-reconstruction, which is texture synthesis).
+Gatys et al. 2015, Figure 1. Both start from white noise. Content reconstruction changes it until
+the activations of one layer equal the photo's; style reconstruction, or texture synthesis, until
+the Gram matrices of several layers equal the painting's.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from npstyle.run.pictures import Picture, Pictures
 from npstyle.run.settings import STYLE_LAYERS, Settings
 
 CONTENT_ROW = ("conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2")
-"""The layers of Figure 1, right half."""
+"""Layers of content reconstruction in Figure 1."""
 
 STYLE_ROW = tuple(STYLE_LAYERS[: k + 1] for k in range(len(STYLE_LAYERS)))
-"""The nested sets of layers of Figure 1, left half: A, B, C, D, E."""
+"""Nested sets of style layers in Figure 1: A, B, C, D, E."""
 
 
 def reconstruction(photo: Picture, layer: str, settings: Settings) -> tuple[Pictures, Settings]:
-    """What `transfer` needs to reconstruct a photo from one layer.
+    """Return pictures and settings that reconstruct a photo from one layer.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def reconstruction(photo: Picture, layer: str, settings: Settings) -> tuple[Pict
     layer : str
         Such as "conv4_2".
     settings : Settings
-        Everything else; the start is white noise if they say "content".
+        All other settings. White noise replaces the start "content".
     """
     init = _start(settings)
     settings = replace(settings, content_layers={layer: 1.0}, style_layers={}, init=init)
@@ -40,16 +40,16 @@ def reconstruction(photo: Picture, layer: str, settings: Settings) -> tuple[Pict
 def texture(
     painting: Picture, layers: Mapping[str, float], size: tuple[int, int], settings: Settings
 ) -> tuple[Pictures, Settings]:
-    """What `transfer` needs to make a texture after a painting.
+    """Return pictures and settings that make a texture from a painting.
 
     Parameters
     ----------
     painting : picture
     layers : mapping from layer to w_l
     size : (height, width)
-        Of the texture, in pixels.
+        The texture's size in pixels.
     settings : Settings
-        Everything else; the start is white noise if they say "content".
+        All other settings. White noise replaces the start "content".
     """
     init = _start(settings)
     settings = replace(settings, content_layers={}, style_layers=layers, init=init, size=max(size))
@@ -61,12 +61,12 @@ def _start(settings: Settings) -> str:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Read "256" or "320x200" (width x height); returns (height, width).
+    """Read a size such as "256" or "320x200" (width x height); returns (height, width).
 
     Raises
     ------
     InputError
-        If it is neither, or has no pixels.
+        If the text is neither, or a side is below 1.
     """
     try:
         numbers = [int(part) for part in text.lower().split("x")]

@@ -1,8 +1,8 @@
-"""The paper's figures, cell by cell: Figure 1's two rows and Figure 3's grid, on one sheet.
+"""The paper's figures: the two rows of Figure 1 and the grid of Figure 3, each on one sheet.
 
-A cell is a run of its own, whose picture is kept with what it was made from. A figure that was
-interrupted goes on where it stopped: cells that are there, made from the same pictures, network and
-settings, are not run again.
+Every cell of a figure is a run of its own. Its picture records the pictures, network and settings
+that it was made from, so an interrupted figure resumes where it stopped: cells that exist and were
+made from the same input are not run again.
 """
 
 import hashlib
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from npstyle.errors import InputError
@@ -24,20 +23,20 @@ from npstyle.images.write import save_image
 from npstyle.networks.network import Network
 from npstyle.run.checkpoint import identity
 from npstyle.run.experiments import CONTENT_ROW, STYLE_ROW, reconstruction, texture
+from npstyle.run.machine import Machine
 from npstyle.run.pictures import Pictures
 from npstyle.run.settings import Settings
-from npstyle.run.strategy import MemoryLimits
 from npstyle.run.transfer import transfer_pictures
 from npstyle.search.optimize import Progress
 
-Array = NDArray[Any]
-
 RATIOS = (1e-5, 1e-4, 1e-3, 1e-2)
-"""alpha / beta of Figure 3's columns; 1e-3 is the preset's own."""
+"""alpha / beta of the columns of Figure 3; 1e-3 is the ratio of the preset `gatys`."""
 
 LETTERS = "ABCDE"
+"""Names of the nested sets of style layers in Figure 1."""
+
 MARGIN = 8
-"""Pixels between the pictures of a sheet."""
+"""Space between the pictures of a sheet, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class Cell:
     Attributes
     ----------
     name : str
-        Of its file, without suffix.
+        The file's name without its suffix.
     row, column : str
-        Its labels; an empty one is not drawn.
+        Labels; may be empty.
     pictures : Pictures
     settings : Settings
     """
@@ -62,7 +61,7 @@ class Cell:
 
 
 def content_figure(photo: Path, settings: Settings) -> list[list[Cell]]:
-    """Figure 1, right half: a photo reconstructed from deeper and deeper layers."""
+    """Return the cells of Figure 1, content: a photo reconstructed from ever deeper layers."""
     return [
         [
             Cell(f"content-{layer}", "", layer, *reconstruction(photo, layer, settings))
@@ -72,7 +71,7 @@ def content_figure(photo: Path, settings: Settings) -> list[list[Cell]]:
 
 
 def style_figure(painting: Path, settings: Settings) -> list[list[Cell]]:
-    """Figure 1, left half: textures from more and more layers of a painting."""
+    """Return the cells of Figure 1, style: textures from ever more layers of a painting."""
     size = fit_size(*image_size(painting), settings.size)
     return [
         [
@@ -90,7 +89,13 @@ def style_figure(painting: Path, settings: Settings) -> list[list[Cell]]:
 def grid_figure(
     photo: Path, painting: Path, settings: Settings, ratios: Sequence[float] = RATIOS
 ) -> list[list[Cell]]:
-    """Figure 3: style layers A to E downwards, content against style to the right."""
+    """Return the cells of Figure 3: rows of style layers A to E, columns of alpha / beta.
+
+    Raises
+    ------
+    InputError
+        If a ratio is not a number above 0.
+    """
     for ratio in ratios:
         if not 0 < ratio < float("inf"):
             raise InputError(f"--ratios {ratio}: give numbers above 0, such as 1e-4 1e-3")
@@ -121,24 +126,22 @@ def run_cell(
     cell: Cell,
     folder: Path,
     network: Network,
-    threads: int | None = None,
-    device: str = "auto",
-    limits: MemoryLimits | None = None,
+    machine: Machine | None = None,
     callback: Callable[[Progress], None] | None = None,
 ) -> bool:
-    """Make a cell's picture in a folder, unless it is there.
+    """Make a cell's picture in a folder, unless it exists there.
 
     Returns
     -------
     bool
-        Whether there was anything to do.
+        Whether the cell was run.
 
     Raises
     ------
     KeyboardInterrupt
-        If the run was interrupted; the cell is then not kept.
+        If the run was interrupted. No picture is written then.
     InputError
-        As `npstyle.run.transfer.transfer` does, or if the loss became infinite or NaN.
+        For bad input, or if the loss became infinite or NaN.
     """
     path = folder / f"{cell.name}.png"
     own = json.dumps(identity(cell.settings, network, cell.pictures), sort_keys=True)
@@ -146,13 +149,7 @@ def run_cell(
     if path.is_file() and _mark(path) == mark:
         return False
     done = transfer_pictures(
-        cell.pictures,
-        network,
-        cell.settings,
-        threads=threads,
-        device=device,
-        limits=limits,
-        callback=callback,
+        cell.pictures, network, cell.settings, machine or Machine(), callback=callback
     )
     if done.result.stopped == "interrupted":
         raise KeyboardInterrupt
@@ -163,7 +160,7 @@ def run_cell(
 
 
 def contact_sheet(cells: Sequence[Sequence[Cell]], folder: Path) -> Image.Image:
-    """All pictures of a figure, with their labels, on one white sheet."""
+    """Put all pictures of a figure, with their labels, on one white sheet."""
     pixels = [[load_image(folder / f"{cell.name}.png") for cell in row] for row in cells]
     height, width = pixels[0][0].shape[:2]
     font = ImageFont.load_default(max(10, width // 16))
@@ -185,12 +182,13 @@ def contact_sheet(cells: Sequence[Sequence[Cell]], folder: Path) -> Image.Image:
 
 
 def save_sheet(sheet: Image.Image, path: Path) -> None:
-    """Write a sheet as PNG or PDF, whole or not at all."""
+    """Write a sheet as PNG or PDF, completely or not at all."""
     with written_whole(path) as file:
         sheet.save(file, format=path.suffix[1:].upper(), resolution=150)
 
 
 def _mark(path: Path) -> Any:
+    """Return what a cell's picture says it was made from, or None."""
     try:
         return read_settings(path).get("cell")
     except InputError:

@@ -1,47 +1,69 @@
-"""The pictures of a run: the photo, the paintings, the masks, each at the size of a scale."""
+"""The pictures of a run: the photo, the paintings and the masks, scaled to the sizes of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npstyle.engine.guides import Region, Source
 from npstyle.errors import InputError
 from npstyle.images.color import grey, luminance, match_colors, match_luminance
 from npstyle.images.read import image_size, load_image
 from npstyle.images.resize import fit_size, resize
+from npstyle.maths.array import Array
 from npstyle.run.settings import Settings
+from npstyle.run.table import PAINTINGS, parse_paths, setting
 
-Array = NDArray[Any]
 Picture = str | Path | Array
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a run looks at; each a path or an array (height, width, 3), RGB, 0..255.
+    """The pictures of a run, each a path or an array (height, width, 3), RGB, 0..255.
 
     Attributes
     ----------
     photo : picture
     paintings : tuple of pictures
-        Blended as `Settings.blend` says; with masks, each has a region of its own.
+        Blended with the weights `Settings.blend`; with masks, each has a region of its own.
     content_masks : tuple of pictures
-        None, or one per painting: bright where the photo takes that painting's style.
+        Empty, or one per painting: bright where the photo takes that painting's style.
     style_masks : tuple of pictures
-        None, or one per painting: bright where its style is taken from. Needs `content_masks`.
+        Empty, or one per painting: bright where its style is taken from. Needs `content_masks`.
     """
 
     photo: Picture
     paintings: tuple[Picture, ...]
-    content_masks: tuple[Picture, ...] = ()
-    style_masks: tuple[Picture, ...] = ()
+    content_masks: tuple[Picture, ...] = setting(
+        (),
+        "One picture for each painting, bright where the photo takes that painting's style.",
+        PAINTINGS,
+        option="--content-mask",
+        metavar="PICTURE...",
+        parse=parse_paths,
+        many=True,
+    )
+    style_masks: tuple[Picture, ...] = setting(
+        (),
+        "One picture for each painting, bright where its style is taken from.",
+        PAINTINGS,
+        option="--style-mask",
+        metavar="PICTURE...",
+        parse=parse_paths,
+        many=True,
+    )
 
 
 def check_pictures(pictures: Pictures, settings: Settings) -> tuple[Size, list[Size]]:
-    """Sizes of the photo and of the paintings; refuses numbers that do not go together."""
+    """Return the sizes (height, width) of the photo and of the paintings.
+
+    Raises
+    ------
+    InputError
+        If a picture is missing or cannot be read, or the numbers of paintings, weights and masks
+        do not match.
+    """
     paintings = len(pictures.paintings)
     if settings.style_layers and not paintings:
         raise InputError("no painting: name at least one picture whose style to take")
@@ -57,16 +79,19 @@ def check_pictures(pictures: Pictures, settings: Settings) -> tuple[Size, list[S
                 "give one for each"
             )
     if pictures.style_masks and not pictures.content_masks:
-        raise InputError("--style-mask: goes with --content-mask, which says where in the photo")
+        raise InputError("--style-mask: needs --content-mask, the regions of the photo; add it")
     if settings.blend and pictures.content_masks:
-        raise InputError("--blend: the masks say what each painting counts; leave one of them out")
+        raise InputError(
+            "--blend: cannot be combined with --content-mask, which already says where each "
+            "painting counts; leave one of them out"
+        )
     for mask in (*pictures.content_masks, *pictures.style_masks):
         picture_size(mask)
     return picture_size(pictures.photo), [picture_size(painting) for painting in pictures.paintings]
 
 
 def picture_size(picture: Picture) -> Size:
-    """Height and width of a picture before scaling; refuses arrays that are none."""
+    """Return a picture's (height, width) before scaling; raises InputError for a bad array."""
     if isinstance(picture, str | Path):
         return image_size(picture)
     pixels = np.asarray(picture)
@@ -76,19 +101,21 @@ def picture_size(picture: Picture) -> Size:
             f"not {pixels.shape}"
         )
     if not np.all(np.isfinite(pixels)):
-        raise InputError("a picture given as an array holds NaN or infinity; give numbers 0..255")
+        raise InputError(
+            "a picture given as an array contains NaN or infinity; give numbers 0..255"
+        )
     return pixels.shape[0], pixels.shape[1]
 
 
 def painting_size(painting: Size, size: int, settings: Settings) -> Size:
-    """Height and width of a painting where the result's longest side is `size`."""
+    """Return a painting's (height, width) for a result whose longest side is `size`."""
     return fit_size(*painting, max(1, round(size * settings.style_scale)))
 
 
 def load_scale(
     pictures: Pictures, settings: Settings, scale: int
 ) -> tuple[Array, Array, list[Region]]:
-    """Load and scale everything for one scale.
+    """Load the pictures and resize them for one scale.
 
     Parameters
     ----------
@@ -100,9 +127,9 @@ def load_scale(
     Returns
     -------
     photo : array (height, width, 3)
-        What the content is compared with.
+        The photo that the content is compared with.
     color_photo : array (height, width, 3)
-        The same in its own colours.
+        The same photo in its own colours.
     regions : list of Region
         Empty if there is no painting.
     """

@@ -1,32 +1,27 @@
-"""What a run is about to do: where, how large, with how much memory, and whether that is there."""
+"""What a run is about to do: on which device, at which sizes, and with how much memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from npstyle.engine import threads as backend
-from npstyle.engine.device import CPU, TENSOR_CORES, Device, free_memory, held_memory
+from npstyle.engine.bind import BoundNetwork, Route, bind
+from npstyle.engine.device import (
+    CPU,
+    TENSOR_CORES,
+    Device,
+    engine_of,
+    free_memory,
+    held_memory,
+)
+from npstyle.engine.machine import thread_count
 from npstyle.errors import InputError
 from npstyle.images.resize import fit_size
-from npstyle.networks.network import (
-    Network,
-    accelerate,
-    configure,
-    load_network,
-    shapes,
-    to_device,
-    to_tensor_cores,
-)
+from npstyle.networks.network import Network, configure, load_network, shapes
+from npstyle.run.machine import Machine
 from npstyle.run.pictures import Size, painting_size
 from npstyle.run.settings import Settings
-from npstyle.run.strategy import (
-    SHARE,
-    MemoryLimits,
-    Strategy,
-    choose_strategy,
-    whole_bytes,
-)
-from npstyle.search.optimize import vectors_held
+from npstyle.run.strategy import SHARE, Strategy, choose_strategy, whole_bytes
+from npstyle.search.memory import vectors_held
 
 
 @dataclass(frozen=True)
@@ -35,31 +30,37 @@ class Plan:
 
     Attributes
     ----------
-    network : Network
+    bound : BoundNetwork
     settings : Settings
     photo_sizes : tuple of (height, width)
         At each scale; the last is the result's.
     painting_sizes : tuple of (height, width)
-        Each painting's at the last scale.
+        Size of each painting at the last scale.
     threads : int
     strategies : tuple of Strategy
-        How each scale is worked on.
+        How each scale is computed.
     device : Device
-    limits : MemoryLimits
+    machine : Machine
+        As given by the user.
     """
 
-    network: Network
+    bound: BoundNetwork
     settings: Settings
     photo_sizes: tuple[Size, ...]
     painting_sizes: tuple[Size, ...]
     threads: int
     strategies: tuple[Strategy, ...]
     device: Device = CPU
-    limits: MemoryLimits = field(default_factory=MemoryLimits)
+    machine: Machine = field(default_factory=Machine)
+
+    @property
+    def network(self) -> Network:
+        """The network's name and shapes."""
+        return self.bound.network
 
     @property
     def memory(self) -> int:
-        """Bytes, of the device's, that the run will take on top of what the process holds now."""
+        """Memory of the device that the run takes beyond what the process holds now, in bytes."""
         return max(strategy.memory for strategy in self.strategies)
 
     @property
@@ -68,24 +69,32 @@ class Plan:
         return self.memory + held_memory(self.device)
 
 
-def prepared(network: Network | str | Path | None, settings: Settings, device: Device) -> Network:
-    """Load a network if it is not loaded yet, and set it up as the settings ask for."""
+def prepared(
+    network: Network | str | Path | None, settings: Settings, device: Device
+) -> BoundNetwork:
+    """Load a network if it is not loaded yet, and bind it as the settings ask.
+
+    Raises
+    ------
+    InputError
+        If the network cannot be loaded, or the device lacks the precision that is asked for.
+    """
     if not isinstance(network, Network):
         network = load_network(network)
     network = configure(network, settings.pooling, settings.dtype, settings.padding)
     wanted = [*settings.content_layers, *settings.style_layers]
+    route: Route = "plain"
     if settings.precision != "float32":
         _check_tensor_cores(settings.precision, device)
-        network = to_tensor_cores(network, wanted, settings.precision)
-    if device.is_gpu:
-        network = to_device(network)
-    if settings.dtype == settings.precision == "float32" and not settings.exact:
-        network = accelerate(network, wanted)
-    return network
+        route = settings.precision
+    elif settings.dtype == "float32" and not settings.exact:
+        route = "fast"
+    depth = wanted if route != "plain" else None
+    return bind(network, depth, engine=engine_of(device), route=route)
 
 
 def _check_tensor_cores(precision: str, device: Device) -> None:
-    """Raise InputError if the device has none that the kernels know."""
+    """Raise InputError if the device has no tensor cores that the kernels can use."""
     if not device.is_gpu:
         reason = f", and there is none: {device.missing}" if device.missing else ""
         raise InputError(
@@ -99,131 +108,132 @@ def _check_tensor_cores(precision: str, device: Device) -> None:
 
 
 def make_plan(
-    network: Network,
+    bound: BoundNetwork,
     settings: Settings,
     photo: Size,
     paintings: Sequence[Size],
-    threads: int | None = None,
+    machine: Machine | None = None,
     device: Device = CPU,
-    limits: MemoryLimits | None = None,
 ) -> Plan:
-    """Count sizes and memory of a run; check that the pictures reach every layer.
+    """Predict the sizes and the memory of a run; check that the pictures reach every layer.
 
     Parameters
     ----------
-    network : Network
+    bound : BoundNetwork
     settings : Settings
     photo : (height, width)
         Before scaling.
     paintings : sequence of (height, width)
-    threads : int, optional
-        One per physical core if not given.
+    machine : Machine, optional
+        Its memory limits, tiles and threads.
     device : Device
-        Where the network is.
-    limits : MemoryLimits, optional
+        The network's.
 
     Raises
     ------
     InputError
         If a layer is unknown or a picture too small for it, or no tile fits.
     """
-    threads, limits = backend.thread_count(threads), limits or MemoryLimits()
+    machine = machine or Machine()
+    threads = thread_count(machine.threads)
     photo_sizes = tuple(fit_size(*photo, size) for size in settings.scale_sizes())
     painting_sizes = [
         tuple(painting_size(painting, size, settings) for painting in paintings)
         for size in settings.scale_sizes()
     ]
     for photo_size, own_sizes in zip(photo_sizes, painting_sizes, strict=True):
-        shapes(network, [*settings.content_layers, *settings.style_layers], *photo_size)
+        shapes(bound.network, [*settings.content_layers, *settings.style_layers], *photo_size)
         for own_size in own_sizes:
-            shapes(network, settings.style_layers, *own_size)
+            shapes(bound.network, settings.style_layers, *own_size)
+    scales = list(zip(photo_sizes, painting_sizes, strict=True))
     if device.is_gpu:
-        if isinstance(limits.tile, int) or limits.cluster is not None:
-            raise InputError(
-                "--tile: tiles are run by NumPy only; use --device cpu, or leave it out"
-            )
-        strategies = tuple(
-            _on_gpu(network, settings, *sizes, threads)
-            for sizes in zip(photo_sizes, painting_sizes, strict=True)
-        )
+        if isinstance(machine.tile, int) or machine.cluster is not None:
+            raise InputError("--tile: tiles run on the CPU only; use --device cpu, or leave it out")
+        strategies = tuple(_on_gpu(bound, settings, *sizes, threads) for sizes in scales)
     else:
-        memory = _allowed(device, limits, SHARE)
+        memory = _allowed(device, machine, SHARE)
         strategies = tuple(
-            choose_strategy(network, settings, *sizes, threads, limits, memory)
-            for sizes in zip(photo_sizes, painting_sizes, strict=True)
+            choose_strategy(bound, settings, *sizes, threads, machine, memory) for sizes in scales
         )
     return Plan(
-        network, settings, photo_sizes, painting_sizes[-1], threads, strategies, device, limits
+        bound, settings, photo_sizes, painting_sizes[-1], threads, strategies, device, machine
     )
 
 
 def _on_gpu(
-    network: Network, settings: Settings, photo: Size, paintings: Sequence[Size], threads: int
+    bound: BoundNetwork, settings: Settings, photo: Size, paintings: Sequence[Size], threads: int
 ) -> Strategy:
-    """The one way that a card knows."""
-    vectors = vectors_held(settings.optimizer, settings.iterations, on_gpu=True)
-    return Strategy(None, None, whole_bytes(network, settings, photo, paintings, threads, vectors))
+    """The only strategy on a GPU: the whole picture at once."""
+    vectors = vectors_held(settings.optimizer, settings.iterations, engine=bound.engine)
+    return Strategy(None, None, whole_bytes(bound, settings, photo, paintings, threads, vectors))
 
 
-def _allowed(device: Device, limits: MemoryLimits, share: float = 1.0) -> int:
-    """Bytes that a run may take on top of what the process holds; a share of what is free."""
-    if limits.memory is not None:
-        return limits.memory - held_memory(device)
+def _allowed(device: Device, machine: Machine, share: float = 1.0) -> int:
+    """Return the bytes that a run may take beyond what the process holds.
+
+    Parameters
+    ----------
+    device : Device
+    machine : Machine
+    share : float
+        Share of the free memory that is allowed where no limit is set.
+    """
+    if machine.memory is not None:
+        return machine.memory - held_memory(device)
     return int(share * free_memory(device))
 
 
 def check_memory(plan: Plan) -> None:
-    """Raise InputError, naming a size that strategies, if the plan needs more memory than there is."""
-    free = _allowed(plan.device, plan.limits)
+    """Raise InputError, naming a size that fits, if the plan needs more memory than there is."""
+    free = _allowed(plan.device, plan.machine)
     if plan.memory <= free:
         return
     needs = (
-        f"the run needs {plan.memory / 1e9:.2f} GB of {_whose_memory(plan.device)} "
+        f"the run needs {plan.memory / 1e9:.2f} GB of {_memory_of(plan.device)} "
         f"and {max(0, free) / 1e9:.2f} GB are"
     )
-    if plan.limits.memory is not None:
-        given, needed = plan.limits.memory / 1e9, plan.peak_memory / 1e9
+    if plan.machine.memory is not None:
+        given, needed = plan.machine.memory / 1e9, plan.peak_memory / 1e9
         raise InputError(
             f"--memory {given:.2f}GB: the run needs {needed:.2f} GB in all; allow that much, or "
             f"{_mend(plan, free)}"
         )
-    if isinstance(plan.limits.tile, int):
+    if isinstance(plan.machine.tile, int):
         raise InputError(
-            f"--tile {plan.limits.tile}: {needs} left for it; use a smaller tile, or --tile auto"
+            f"--tile {plan.machine.tile}: {needs} left for it; use a smaller tile, or --tile auto"
         )
     size = plan.settings.scale_sizes()[-1]
     raise InputError(f"--size {size}: {needs} free; {_mend(plan, free)}")
 
 
 def out_of_memory(plan: Plan | None, device: Device) -> str:
-    """What to say where memory ran out all the same."""
+    """Return the sentence for a run whose memory ran out although it should have sufficed."""
     if plan is None:
-        return f"--device {device}: {_whose_memory(device)} does not hold the network; free some"
+        return f"--device {device}: {_memory_of(device)} does not hold the network; free some"
     return (
-        f"--size {plan.settings.scale_sizes()[-1]}: {_whose_memory(device)} ran out, though the "
+        f"--size {plan.settings.scale_sizes()[-1]}: {_memory_of(device)} ran out, though the "
         f"run was to need {plan.memory / 1e9:.2f} GB; {_mend(plan, plan.memory * 3 // 4)}"
     )
 
 
-def _whose_memory(device: Device) -> str:
+def _memory_of(device: Device) -> str:
     return "the GPU's memory" if device.is_gpu else "memory"
 
 
 def _mend(plan: Plan, free: int) -> str:
-    """What to do about a plan that needs more memory than this."""
+    """Advice for a plan that needs more memory than this."""
     size, smaller = plan.settings.scale_sizes()[-1], plan
     try:
         while smaller.memory > free:
             size = size * 31 // 32
             settings = replace(plan.settings, size=size, scales=(size,))
             smaller = make_plan(
-                plan.network,
+                plan.bound,
                 settings,
                 plan.photo_sizes[-1],
                 plan.painting_sizes,
-                plan.threads,
+                plan.machine,
                 plan.device,
-                plan.limits,
             )
         return f"use --size {size} or less"
     except InputError:  # too small for the network: no size is left

@@ -1,4 +1,4 @@
-"""What a run leaves behind besides its picture: frames, an animation, a log, a plot."""
+"""Where a run writes, and its records: frames, an animation, a log, a plot."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,87 +12,153 @@ from npstyle.errors import InputError
 from npstyle.files import check_destination, written_whole
 from npstyle.images.resize import resize
 from npstyle.images.write import save_image
+from npstyle.run.table import PICTURE, RECORDS, setting
 from npstyle.search.optimize import Progress
 
 FRAMES = 50
-"""About so many frames are taken of a run if no step is given."""
+"""Approximate number of frames of a run, where `frames_every` is not given."""
 
 GIF_SIDE = 480
 """Longest side of an animation, in pixels."""
 
 GIF_MILLISECONDS = 80
+"""Time that an animation shows each frame; the last one stays 20 times as long."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that a run writes, and what it prints.
+
+    The fields are documented where they are declared; `npstyle transfer --help` prints the same
+    texts.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used; names the option.
+    """
+
+    output: Path | None = setting(
+        None,
+        "File to write: .png, .jpg, .webp or .tif (16 bit).",
+        PICTURE,
+        short="-o",
+        shown="a .png in this folder, named after the pictures",
+    )
+    save_every: int = setting(
+        0,
+        "Write the best picture so far (and the checkpoint) every K steps. 0: write the picture at "
+        "the end only, the checkpoint every 10 steps.",
+        RECORDS,
+        metavar="K",
+    )
+    checkpoint: Path | None = setting(
+        None, "Save what is needed to resume the run later.", RECORDS, metavar="FILE.npz"
+    )
+    resume: Path | None = setting(
+        None, "Resume the run that wrote this checkpoint.", RECORDS, metavar="FILE.npz"
+    )
+    frames: Path | None = setting(
+        None, "Save numbered pictures in this folder.", RECORDS, metavar="FOLDER"
+    )
+    gif: Path | None = setting(None, "Save an animation.", RECORDS, metavar="FILE.gif")
+    frames_every: int | None = setting(
+        None, "Steps between two frames.", RECORDS, metavar="K", shown="about 50 frames in all"
+    )
+    log: Path | None = setting(
+        None, "Write the loss terms, one line per step.", RECORDS, metavar="FILE.jsonl"
+    )
+    plot: Path | None = setting(
+        None,
+        "Draw the loss terms (.png, .pdf or .svg). Needs npstyle[plots].",
+        RECORDS,
+        metavar="FILE.png",
+    )
+    quiet: bool = setting(False, "Print errors only.", RECORDS, short="-q")
+
+    def __post_init__(self) -> None:
+        """Raise InputError for values that no run could use."""
+        if self.save_every < 0:
+            raise InputError(f"--save-every {self.save_every}: give a number of 0 or more")
+        if self.frames_every is not None:
+            if self.frames_every < 1:
+                raise InputError(f"--frames-every {self.frames_every}: give a number of 1 or more")
+            if self.frames is None and self.gif is None:
+                raise InputError("--frames-every: needs --frames or --gif; add one of them")
 
 
 @dataclass
 class Recording:
-    """Takes down a run as it goes; `close` must be called at its end.
+    """Records a run while it goes on; call `close` at its end.
 
     Attributes
     ----------
-    every : int
-        Steps between two frames.
-    frames : Path, optional
-        Folder for numbered pictures.
-    gif, log, plot : Path, optional
-        Files to write: an animation, one JSON object per iteration, the loss terms as a picture.
+    outputs : Outputs
+        `frames`, `gif`, `log`, `plot` and `frames_every` are used.
+    steps : int
+        Steps of the whole run.
+    history : list of (evaluations, loss, terms by name)
+        Collected for the plot.
     """
 
-    every: int
-    frames: Path | None = None
-    gif: Path | None = None
-    log: Path | None = None
-    plot: Path | None = None
+    outputs: Outputs
+    steps: int
     history: list[tuple[int, float, dict[str, float]]] = field(default_factory=list)
     _images: list[Image.Image] = field(default_factory=list)
     _file: IO[str] | None = None
 
     def check(self) -> None:
-        """Check every destination before the work starts; nothing is written yet.
+        """Check every destination before the work starts, without writing anything.
 
         Raises
         ------
         InputError
-            If one cannot be written, or a plot is wanted and Matplotlib is not installed.
+            If a file cannot be written, or a plot is wanted and Matplotlib is not installed.
         """
-        if self.gif is not None:
-            check_destination(self.gif, (".gif",))
-        if self.plot is not None:
+        gif, plot, log, frames = (
+            getattr(self.outputs, name) for name in ("gif", "plot", "log", "frames")
+        )
+        if gif is not None:
+            check_destination(gif, (".gif",))
+        if plot is not None:
             from npstyle.run.plots import check_plot
 
-            check_plot(self.plot)
-        if self.log is not None:
-            check_destination(self.log, (".jsonl",))
-        if self.frames is not None and not (self.frames.is_dir() or self.frames.parent.is_dir()):
-            raise InputError(f"{self.frames}: there is no folder {self.frames.parent}; make it")
-        if self.frames is not None and self.frames.is_file():
-            raise InputError(f"{self.frames}: is a file; name a folder for the frames")
+            check_plot(plot)
+        if log is not None:
+            check_destination(log, (".jsonl",))
+        if frames is not None and not (frames.is_dir() or frames.parent.is_dir()):
+            raise InputError(f"{frames}: the folder {frames.parent} does not exist; make it first")
+        if frames is not None and frames.is_file():
+            raise InputError(f"{frames}: is a file; name a folder for the frames")
 
     def update(self, progress: Progress) -> None:
-        """Take down one iteration."""
-        if self.plot is not None:
+        """Record one iteration."""
+        outputs = self.outputs
+        if outputs.plot is not None:
             self.history.append((progress.evaluations, progress.loss, progress.parts))
-        if self.log is not None:
-            self._file = self._file or self.log.open("w", encoding="utf-8")
+        if outputs.log is not None:
+            self._file = self._file or outputs.log.open("w", encoding="utf-8")
             self._file.write(json.dumps(_line(progress)) + "\n")
             self._file.flush()
-        if progress.iteration % self.every and progress.iteration != 1:
+        every = outputs.frames_every or max(1, self.steps // FRAMES)
+        if progress.iteration % every and progress.iteration != 1:
             return
-        if self.frames is not None:
-            self.frames.mkdir(exist_ok=True)
-            save_image(self.frames / f"{progress.iteration:06d}.png", progress.image)
-        if self.gif is not None:
+        if outputs.frames is not None:
+            outputs.frames.mkdir(exist_ok=True)
+            save_image(outputs.frames / f"{progress.iteration:06d}.png", progress.image)
+        if outputs.gif is not None:
             side = min(GIF_SIDE, max(progress.image.shape[:2]))
             pixels = np.round(resize(progress.image, side)).astype(np.uint8)
             self._images.append(Image.fromarray(pixels))
 
     def close(self) -> None:
-        """Write what is written at the end."""
+        """Finish the log, and write the animation and the plot."""
         if self._file is not None:
             self._file.close()
-        if self.gif is not None and self._images:
-            # Scales differ in size; all frames get the last one's.
+        if self.outputs.gif is not None and self._images:
+            # The scales differ in size; every frame gets the size of the last.
             frames = [image.resize(self._images[-1].size) for image in self._images]
-            with written_whole(self.gif) as file:
+            with written_whole(self.outputs.gif) as file:
                 frames[0].save(
                     file,
                     format="GIF",
@@ -101,10 +167,10 @@ class Recording:
                     duration=[GIF_MILLISECONDS] * (len(frames) - 1) + [20 * GIF_MILLISECONDS],
                     loop=0,
                 )
-        if self.plot is not None and self.history:
+        if self.outputs.plot is not None and self.history:
             from npstyle.run.plots import plot_losses
 
-            plot_losses(self.plot, self.history)
+            plot_losses(self.outputs.plot, self.history)
 
 
 def _line(progress: Progress) -> dict[str, Any]:

@@ -1,31 +1,28 @@
 """The picture that the search starts from."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from npstyle.images.color import with_statistics
 from npstyle.images.read import load_image
 from npstyle.images.resize import resize
+from npstyle.maths.array import Array
+from npstyle.maths.box import PIXEL_MAX
 from npstyle.run.settings import Settings
-from npstyle.search.box import PIXEL_MAX
-
-Array = NDArray[Any]
 
 NOISE_DEVIATION = 10.0
-"""Of the white noise around middle grey. Stronger noise leaves grain that pooling cannot see."""
+"""Standard deviation of the white noise around middle grey, in pixel values 0..255. Stronger noise
+leaves grain that pooling hides from the network."""
 
 
 def starting_picture(settings: Settings, photo: Array, painting: Array | None) -> Array:
-    """Return the pixels (height, width, 3) that the optimiser starts from, of the photo's size.
+    """Return the picture (height, width, 3) that the search starts from, in the photo's size.
 
     Parameters
     ----------
     settings : Settings
         `init` and `seed` are used.
     photo, painting : arrays (height, width, 3), 0..255
-        The painting may be missing if `init` does not need it.
+        The painting may be None if `init` does not need it.
 
     Raises
     ------

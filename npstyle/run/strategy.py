@@ -1,100 +1,76 @@
-"""What a run does where memory is short: tiles, fewer history, arrays on disk.
+"""How a run fits into memory: tiles, a shorter L-BFGS history, arrays on disk.
 
-Of the ways below, the first that fits is taken. The pictures that they lead to are the same, to
-rounding (tiles, float32 history) or to what a search with fewer history finds:
+The first of these strategies that fits into memory is chosen. They find the same picture up to
+rounding (tiles, float32 history), or up to the effect of a shorter history on the search:
 
-1. the whole picture at once, SciPy's L-BFGS-B with ten history of float64 pictures,
-2. the same with ten history in float32 (`npstyle.search.lbfgs`), then with five,
-3. tiles of 512 pixels or more, as large as can be, with ten, five or three history in float32,
-4. smaller tiles and three history.
+1. The whole picture at once, with SciPy's L-BFGS-B and ten float64 pairs of history.
+2. The whole picture at once, with ten float32 pairs (`npstyle.search.lbfgs`), then five.
+3. Tiles of 512 pixels or more, as large as possible, with ten, five or three float32 pairs.
+4. Smaller tiles, with three float32 pairs.
 
-With a folder for scratch, the history and the content's targets are files there, and take no memory.
-Adam, which nobody is given who did not ask for it, goes from the whole picture to tiles.
+With a scratch folder, the history and the targets of the content loss are files in it and take no
+memory. Adam has no history: it goes from the whole picture to tiles.
 """
 
-import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
 
+from npstyle.engine import cpu
+from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.device import Device, find_device
-from npstyle.engine.disk import on_disk
 from npstyle.engine.memory import (
-    largest_tile,
-    run_bytes,
+    content_bytes,
+    evaluation_bytes,
+    forward_bytes,
+    guides_bytes,
     strips_bytes,
-    targets_bytes,
-    tile_bytes,
     with_gaps,
 )
 from npstyle.errors import InputError
-from npstyle.networks.network import Network, shapes
+from npstyle.run.machine import Machine
 from npstyle.run.settings import Settings
-from npstyle.search.optimize import CORRECTIONS, history_bytes, vectors_held
+from npstyle.search.lbfgs import CORRECTIONS
+from npstyle.search.memory import history_bytes, vectors_held
 from npstyle.tiles.cut import cell
+from npstyle.tiles.memory import largest_tile, tile_bytes
 from npstyle.tiles.passes import tile_cost
 
 Size = tuple[int, int]
-TileChoice = int | Literal["auto", "off"]
 
 SHARE = 0.8
-"""Of the memory that is free, what a run may take if nobody says."""
+"""Share of the free memory that a run may use by default."""
 
 GOOD_TILE = 512
-"""Smaller tiles spend more than half of their work on halos; fewer history cost less."""
+"""Longest side of a tile in pixels below which more than half of the work is on halos. A shorter
+history costs less time than smaller tiles."""
 
 CLUSTER_TILE = 1024
-"""Longest side of the tiles that a cluster is given."""
+"""Longest side in pixels of the tiles that a cluster gets by default."""
 
 SMALLEST_TILE = 96
-"""No smaller tile is chosen: this one takes nine times as long as one piece."""
+"""Longest side in pixels of the smallest tile that is chosen; it takes nine times the work of the
+whole picture."""
 
 SHORTER_HISTORIES = (5, 3)
-"""m, where ten history do not fit."""
-
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-
-
-@dataclass(frozen=True)
-class MemoryLimits:
-    """How much room a run is given.
-
-    Attributes
-    ----------
-    tile : "auto", "off" or int
-        Longest side of a tile in pixels; "auto": tiles only where the whole picture does not fit.
-    memory : int, optional
-        Peak memory in bytes that the process may reach; `SHARE` of what is free if not given.
-    scratch : Path, optional
-        A folder for arrays that are as large as the picture.
-    cluster : str, optional
-        Address of a cluster that the tiles are given to; see `npstyle.tiles.cluster.cluster.connect`.
-    """
-
-    tile: TileChoice = "auto"
-    memory: int | None = None
-    scratch: Path | None = None
-    cluster: str | None = None
+"""Pairs of L-BFGS history to try where ten do not fit."""
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """How one scale of a run is worked on.
+    """How one scale of a run is computed.
 
     Attributes
     ----------
     tile : int or None
-        Longest side of a tile; None: the whole picture at once.
+        Longest side of a tile in pixels; None: the whole picture at once.
     history : int or None
-        m, of float32 history; None: the optimiser as it comes.
+        Pairs of float32 L-BFGS history; None: the optimiser's default.
     memory : int
-        Bytes that this takes on top of what the process holds.
+        Bytes needed in addition to what the process holds.
     disk : int
-        Bytes in the folder for scratch.
+        Bytes needed in the scratch folder.
     cost : float
-        How many times the work of an evaluation of the whole picture.
+        Work of an evaluation, relative to the whole picture at once.
     """
 
     tile: int | None
@@ -104,56 +80,25 @@ class Strategy:
     cost: float = 1.0
 
 
-def parse_tile(text: str) -> TileChoice:
-    """Read "auto", "off" or a number of pixels; InputError if it is none."""
-    if text in ("auto", "off"):
-        return "auto" if text == "auto" else "off"
-    if not re.fullmatch(r"[1-9]\d{0,8}", text):
-        raise InputError(f"--tile {text}: give auto, off, or a tile's longest side in pixels")
-    return int(text)
-
-
-def parse_memory(text: str) -> int:
-    """Read a size such as "4GB", "800 MB" or "3.5GiB" in bytes; InputError if it is none."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
-    if match is None or (match[3] and not match[2]) or float(match[1]) == 0:
-        raise InputError(f"--memory {text}: give a size such as 4GB or 800MB")
-    unit = UNITS[match[2].upper()]
-    return int(float(match[1]) * (2 ** (10 * round(math.log(unit, 1000))) if match[3] else unit))
-
-
-def parse_limits(
-    tile: str = "auto",
-    memory: str | None = None,
-    scratch: Path | None = None,
-    cluster: str | None = None,
-) -> MemoryLimits:
-    """The room that options give; InputError if one cannot be read, or nothing written there."""
-    if scratch is not None:
-        on_disk(scratch)
-    size = None if memory is None else parse_memory(memory)
-    return MemoryLimits(parse_tile(tile), size, scratch, cluster)
-
-
-def choose_device(device: str, limits: MemoryLimits) -> Device:
-    """The device that is asked for; where a cluster runs the tiles, no card is looked for."""
-    return find_device("cpu" if device == "auto" and limits.cluster else device)
+def choose_device(machine: Machine) -> Device:
+    """Find the requested device; with a cluster, "auto" is the CPU, since tiles need NumPy."""
+    return find_device("cpu" if machine.device == "auto" and machine.cluster else machine.device)
 
 
 def choose_strategy(
-    network: Network,
+    bound: BoundNetwork,
     settings: Settings,
     photo: Size,
     paintings: Sequence[Size],
     threads: int,
-    limits: MemoryLimits,
+    machine: Machine,
     memory: int,
 ) -> Strategy:
-    """The first way that strategies.
+    """Choose the first strategy that fits into memory.
 
     Parameters
     ----------
-    network : Network
+    bound : BoundNetwork
         On the CPU.
     settings : Settings
     photo : (height, width)
@@ -161,138 +106,192 @@ def choose_strategy(
     paintings : sequence of (height, width)
         At the same scale; each may have a region of its own.
     threads : int
-    limits : MemoryLimits
+    machine : Machine
+        `tile`, `scratch` and `cluster` are used.
     memory : int
-        Bytes that may be taken on top of what the process holds.
+        Bytes that may be used in addition to what the process holds.
 
     Returns
     -------
     Strategy
-        If nothing strategies, what takes least: whoever calls compares its memory.
+        If none fits, the one that needs the least memory: the caller compares.
 
     Raises
     ------
     InputError
-        If a tile is asked for that is too small, or a network that cannot be cut.
+        If the requested tile is too small, or the network cannot be computed in tiles.
     """
-    ways = _ways(network, settings, photo, paintings, threads, limits, memory)
-    found = next(ways)
-    for other in ways:
+    needs = _Needs(bound, settings, photo, paintings, threads, machine)
+    candidates = needs.strategies(memory)
+    found = next(candidates)
+    for other in candidates:
         if found.memory <= memory:
             break
         found = other
     if found.tile is None or found.memory > memory:
         return found
     content, style = settings.content_layers, settings.style_layers
-    return replace(found, cost=tile_cost(network, content, style, photo, found.tile))
+    return replace(found, cost=tile_cost(bound, content, style, photo, found.tile))
 
 
-def _ways(
-    network: Network,
-    settings: Settings,
-    photo: Size,
-    paintings: Sequence[Size],
-    threads: int,
-    limits: MemoryLimits,
-    memory: int,
-) -> Iterator[Strategy]:
-    """All ways, the best first."""
-    wanted = [*settings.content_layers, *settings.style_layers]
-    strips = threads * strips_bytes(network, wanted, photo)
-    lean = settings.optimizer == "lbfgs"
-    picture = photo[0] * photo[1] * 3 * 8
-    targets = 0 if limits.cluster else targets_bytes(network, settings, photo)
-    guides = _guides_bytes(network, settings, photo) * len(paintings)
+@dataclass(frozen=True)
+class _Needs:
+    """What one scale of a run needs, for each strategy.
 
-    def held(history: int | None) -> tuple[int, int]:
-        """Vectors that the search holds, and bytes of its float32 history."""
-        vectors = vectors_held(settings.optimizer, settings.iterations, history)
-        return vectors, history_bytes(history, photo) if history else 0
+    The attributes are the arguments of `choose_strategy`.
+    """
 
-    def placed(memory: int, movable: int) -> tuple[int, int]:
-        """Memory and disk, of which something is on disk if there is a folder for it."""
-        return (memory, movable) if limits.scratch is not None else (memory + movable, 0)
+    bound: BoundNetwork
+    settings: Settings
+    photo: Size
+    paintings: Sequence[Size]
+    threads: int
+    machine: Machine
 
-    def search(history: int | None) -> tuple[int, int]:
-        """Memory and disk for what is as large as the picture."""
-        vectors, kept = held(history)
-        return placed(vectors * picture + guides, kept + targets)
+    def strategies(self, memory: int) -> Iterator[Strategy]:
+        """Yield all strategies for this many bytes, the best first."""
+        tile, cluster = self.machine.tile, self.machine.cluster
+        histories = self._histories()
+        if cluster is not None:
+            if tile == "off":
+                raise InputError(
+                    "--tile off: a cluster computes tiles; leave out --cluster or --tile"
+                )
+            side = CLUSTER_TILE if tile == "auto" else tile
+            for history in (None, *histories):
+                yield Strategy(side, history, *self._search(history))
+        elif tile == "off":
+            for history in (None, *histories):
+                yield self._whole(history)
+        elif tile != "auto":
+            for history in (None, *histories):
+                yield self._tiled(history, tile)
+        else:
+            for history in (None, *histories[:2]):
+                yield self._whole(history)
+            *longer, shortest = histories or (None,)
+            for history in longer:
+                side = self._largest_tile(history, memory)
+                if side >= GOOD_TILE:
+                    yield self._tiled(history, side)
+            yield self._tiled(shortest, self._largest_tile(shortest, memory))
 
-    def whole(history: int | None) -> Strategy:
-        vectors, kept = held(history)
-        needed = whole_bytes(network, settings, photo, paintings, threads, vectors)
-        return Strategy(None, history, *placed(needed, kept))
+    def _histories(self) -> tuple[int, ...]:
+        """Return the float32 histories to try; a history on disk need not be short."""
+        if self.settings.optimizer != "lbfgs":
+            return ()
+        if self.machine.scratch is not None:
+            return (CORRECTIONS,)
+        return (CORRECTIONS, *SHORTER_HISTORIES)
 
-    def tiled(history: int | None, tile: int) -> Strategy:
-        needed, disk = search(history)
-        needed += strips + max(
-            with_gaps(tile_bytes(network, layers, size, tile))
-            for layers, size in _cuts(settings, photo, paintings)
+    def _whole(self, history: int | None) -> Strategy:
+        """Return the strategy of the whole picture at once."""
+        vectors = self._vectors(history)
+        needed = whole_bytes(
+            self.bound, self.settings, self.photo, self.paintings, self.threads, vectors
+        )
+        return Strategy(None, history, *self._placed(needed, self._history_bytes(history)))
+
+    def _tiled(self, history: int | None, tile: int) -> Strategy:
+        """Return the strategy of tiles of this longest side."""
+        needed, disk = self._search(history)
+        needed += self._strips() + max(
+            with_gaps(tile_bytes(self.bound, layers, size, tile)) for layers, size in self._cuts()
         )
         return Strategy(tile, history, needed, disk)
 
-    def largest(history: int | None) -> int:
-        """The largest tile that fits; the smallest that is chosen if none does."""
-        left = memory - search(history)[0] - strips
-        smallest = max(SMALLEST_TILE, cell(network, wanted))
+    def _largest_tile(self, history: int | None, memory: int) -> int:
+        """Return the largest tile that fits, or the smallest that may be chosen."""
+        left = memory - self._search(history)[0] - self._strips()
+        smallest = max(SMALLEST_TILE, cell(self.bound.network, self._layers()))
         try:
             found = min(
-                largest_tile(network, layers, size, left)
-                for layers, size in _cuts(settings, photo, paintings)
+                largest_tile(self.bound, layers, size, left) for layers, size in self._cuts()
             )
         except InputError:
             return smallest
         return max(found, smallest)
 
-    in_files = limits.scratch is not None
-    history = (CORRECTIONS,) if in_files else (CORRECTIONS, *SHORTER_HISTORIES)
-    if limits.cluster is not None:  # which has the tiles, and the content's targets
-        if limits.tile == "off":
-            raise InputError("--tile off: a cluster works by tiles; leave --cluster or this out")
-        tile = CLUSTER_TILE if limits.tile == "auto" else limits.tile
-        for m in (None, *(history if lean else ())):
-            needed, disk = search(m)
-            yield Strategy(tile, m, needed, disk)
-        return
-    if limits.tile != "auto":
-        for m in (None, *(history if lean else ())):
-            yield whole(m) if limits.tile == "off" else tiled(m, limits.tile)
-        return
-    for m in (None, *(history[:2] if lean else ())):
-        yield whole(m)
-    choices: Sequence[int | None] = history if lean else (None,)
-    for m in choices[:-1]:
-        tile = largest(m)
-        if tile >= GOOD_TILE:
-            yield tiled(m, tile)
-    yield tiled(choices[-1], largest(choices[-1]))
+    def _search(self, history: int | None) -> tuple[int, int]:
+        """Return the memory and disk space of the search's arrays, targets and guides."""
+        picture = self.photo[0] * self.photo[1] * 3 * 8
+        # On a cluster the workers keep the targets.
+        content, style = self.settings.content_layers, self.settings.style_layers
+        targets = 0 if self.machine.cluster else content_bytes(self.bound, content, self.photo)
+        guides = len(self.paintings) * guides_bytes(self.bound, style, self.photo)
+        return self._placed(
+            self._vectors(history) * picture + guides, self._history_bytes(history) + targets
+        )
+
+    def _placed(self, memory: int, movable: int) -> tuple[int, int]:
+        """Return memory and disk space: `movable` bytes are on disk if there is a folder."""
+        return (memory, movable) if self.machine.scratch is not None else (memory + movable, 0)
+
+    def _vectors(self, history: int | None) -> int:
+        return vectors_held(self.settings.optimizer, self.settings.iterations, history)
+
+    def _history_bytes(self, history: int | None) -> int:
+        return history_bytes(history, self.photo) if history else 0
+
+    def _layers(self) -> list[str]:
+        return [*self.settings.content_layers, *self.settings.style_layers]
+
+    def _strips(self) -> int:
+        return self.threads * strips_bytes(self.bound, self._layers(), self.photo)
+
+    def _cuts(self) -> list[tuple[list[str], Size]]:
+        """Return the pictures to cut into tiles and the layers that see them."""
+        style = list(self.settings.style_layers)
+        return [(self._layers(), self.photo), *((style, size) for size in self.paintings)]
 
 
 def whole_bytes(
-    network: Network,
+    bound: BoundNetwork,
     settings: Settings,
     photo: Size,
     paintings: Sequence[Size],
     threads: int,
     vectors: int,
 ) -> int:
-    """Memory of a run in one piece, the largest painting's: `run_bytes` for all of them."""
+    """Return the memory of a run on the whole picture: `run_bytes` for the largest painting."""
     return max(
-        run_bytes(network, settings, photo, painting, threads, vectors)
+        run_bytes(bound, settings, photo, painting, threads, vectors)
         for painting in paintings or ((0, 0),)
     )
 
 
-def _cuts(
-    settings: Settings, photo: Size, paintings: Sequence[Size]
-) -> list[tuple[list[str], Size]]:
-    """What is cut into tiles: the photo for all layers, the paintings for those of style."""
-    style = list(settings.style_layers)
-    return [([*settings.content_layers, *style], photo), *((style, size) for size in paintings)]
+def run_bytes(
+    bound: BoundNetwork,
+    settings: Settings,
+    photo: Size,
+    painting: Size,
+    threads: int,
+    vectors: int,
+) -> int:
+    """Predict the memory that a run on the whole picture adds to what the process holds, in bytes.
 
+    On a GPU this is the GPU's memory. CuPy's pool cannot use every gap between arrays; a quarter is
+    added for that.
 
-def _guides_bytes(network: Network, settings: Settings, photo: Size) -> int:
-    """Memory of one region's weights of the positions."""
-    outputs = shapes(network, settings.style_layers, *photo)
-    values = (math.prod(outputs[network.depth(name)][1][:2]) for name in settings.style_layers)
-    return sum(values) * network.dtype.itemsize
+    Parameters
+    ----------
+    bound : BoundNetwork
+        The network and the pictures are already loaded and are not counted.
+    settings : Settings
+    photo, painting : (height, width)
+        Sizes after scaling.
+    threads : int
+        Worker threads, each with a workspace.
+    vectors : int
+        float64 pictures that the search holds, `npstyle.search.memory.vectors_held`.
+    """
+    style = settings.style_layers
+    wanted = [*settings.content_layers, *style]
+    targets = content_bytes(bound, settings.content_layers, photo)
+    search = vectors * photo[0] * photo[1] * 3 * 8
+    evaluation = evaluation_bytes(bound, wanted, photo)
+    painted = forward_bytes(bound, style, painting)
+    if bound.engine is not cpu:
+        return targets + search + with_gaps(max(painted, evaluation))
+    peak = max(painted, targets + search + evaluation)
+    return peak + threads * strips_bytes(bound, wanted, photo)

@@ -8,54 +8,58 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npstyle.engine import threads as backend
-from npstyle.engine.cuda import arrays as card
+from npstyle import __version__
 from npstyle.engine.device import on_device
 from npstyle.engine.disk import in_memory, on_disk
-from npstyle.engine.objective import build_objective
+from npstyle.engine.guides import Region
+from npstyle.engine.losses import Losses
+from npstyle.engine.machine import release_memory
+from npstyle.engine.objective import StyleObjective
+from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.images.color import put_back_chroma
 from npstyle.images.resize import resize
+from npstyle.maths.array import Array
 from npstyle.networks.network import Network
+from npstyle.run.machine import Machine
 from npstyle.run.pictures import Picture, Pictures, check_pictures, load_scale
 from npstyle.run.plan import Plan, check_memory, make_plan, out_of_memory, prepared
 from npstyle.run.settings import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.run.start import starting_picture
-from npstyle.run.strategy import MemoryLimits, TileChoice, choose_device, parse_memory
+from npstyle.run.strategy import choose_device
 from npstyle.search.optimize import History, Objective, Progress, Result, optimize
 from npstyle.tiles.objective import TiledObjective
-from npstyle.version import __version__
 
 if TYPE_CHECKING:
     from npstyle.tiles.cluster.cluster import Cluster
 
-Array = NDArray[Any]
-
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands: all that it needs to go on.
+    """How far a run has come: everything that is needed to resume it.
 
     Attributes
     ----------
     scale : int
-        Index of the scale it is at.
+        Index of the current scale.
     iteration : int
         Steps taken at this scale.
     current : array (height, width, 3), 0..255
-        The picture that is being moved, where the search has it: maybe on a GPU.
+        The current image, on the device of the search.
+    to_host : callable
+        Copies it to the host.
     """
 
     scale: int
     iteration: int
     current: Array
+    to_host: Callable[[Array], Array] = np.asarray
 
     @property
     def image(self) -> Array:
-        """The picture that is being moved, on the host."""
-        return card.to_host(self.current)
+        """The current image on the host."""
+        return self.to_host(self.current)
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ class Transfer:
         The picture (`result.image`, float64 (height, width, 3), 0..255), its loss and terms, and
         how the search ended.
     record : dict
-        Every setting, the network's name and hash, the version and the figures of the run, ready
-        for `npstyle.images.write.save_image`.
+        All settings, the network's name and hash, the version and the figures of the run, in the
+        form that `npstyle.images.write.save_image` takes.
     """
 
     result: Result
@@ -81,78 +85,56 @@ def transfer(
     painting: Picture | Sequence[Picture],
     network: Network | str | Path | None = None,
     settings: Settings | None = None,
+    machine: Machine | None = None,
     *,
     content_masks: Sequence[Picture] = (),
     style_masks: Sequence[Picture] = (),
-    threads: int | None = None,
-    device: str = "auto",
-    tile: TileChoice = "auto",
-    memory: int | str | None = None,
-    scratch: Path | None = None,
-    cluster: str | None = None,
     state: State | None = None,
-    announce: Callable[[Plan], None] | None = None,
     callback: Callable[[Progress], None] | None = None,
     keep: Callable[[State], None] | None = None,
 ) -> Transfer:
-    """Render a photo in the style of a painting, or of several.
+    """Render a photo in the style of one or more paintings.
 
     Parameters
     ----------
     photo : path, or array (height, width, 3), RGB, 0..255
-    painting : the same, or a sequence of such
-    content_masks, style_masks : sequences of the same, optional
-        See `Pictures`. All are scaled as `settings` says.
+    painting : the same, or a sequence of them
     network : Network, path or name, optional
-        See `npstyle.networks.network.load_network`. Its pooling and precision are set by `settings`.
+        See `npstyle.networks.network.load_network`. `settings` determine its pooling and precision.
     settings : Settings, optional
-        The preset `gatys` if not given; see `npstyle.run.settings`.
-    threads : int, optional
-        Worker threads; one per physical core if not given.
-    device : "auto", "cpu", "cuda" or "cuda:N"
-        Where to compute; see `npstyle.engine.device.find_device`. What the search moves stays there.
-    tile : "auto", "off" or int
-        Longest side of a tile in pixels; "auto": tiles where the whole picture does not fit.
-    memory : int or str, optional
-        Peak memory that the process may reach, in bytes or such as "4GB"; see `npstyle.run.strategy`.
-    scratch : Path, optional
-        A folder for arrays that are as large as the picture.
-    cluster : str, optional
-        Address of a Dask cluster that runs the tiles; see `npstyle.tiles.cluster.cluster.connect`.
+        The default is the preset `gatys`.
+    machine : Machine, optional
+        Threads, device, tiles and memory limits. By default one thread per physical core, the first
+        GPU that works, and 80 % of the free memory.
+    content_masks, style_masks : sequences of pictures, optional
+        See `npstyle.run.pictures.Pictures`.
     state : State, optional
-        Where to go on, from an earlier run's `keep` with the same pictures and settings. The
-        optimiser's own memory is not in it: it starts anew.
-    announce : callable, optional
-        Called with the `Plan` before the work starts.
+        Where to resume: an earlier run's state with the same pictures and settings. The optimiser's
+        own state is not part of it and starts afresh.
     callback : callable, optional
-        Called with a `Progress` after each iteration; it counts them over all scales.
+        Called with a `Progress` after each iteration; iterations are counted over all scales.
     keep : callable, optional
         Called with the `State` after each iteration, before `callback`.
 
     Returns
     -------
     Transfer
-        Also after Ctrl-C: `result.stopped` says how the run ended. If that was before the last
+        Also after Ctrl-C: `result.stopped` says how the run ended. If it ended before the last
         scale, the picture has the size of the scale that was reached.
 
     Raises
     ------
     InputError
-        If a picture, the network, a setting or the device cannot be used, or memory would not
-        suffice.
+        If a picture, the network, a setting or the device cannot be used, or if the run needs more
+        memory than there is.
     """
     paintings = (painting,) if isinstance(painting, str | Path | np.ndarray) else tuple(painting)
     return transfer_pictures(
         Pictures(photo, paintings, tuple(content_masks), tuple(style_masks)),
         network,
         settings or Settings(),
-        threads=threads,
-        device=device,
-        limits=MemoryLimits(
-            tile, parse_memory(memory) if isinstance(memory, str) else memory, scratch, cluster
-        ),
+        machine or Machine(),
         state=state,
-        announce=announce,
         callback=callback,
         keep=keep,
     )
@@ -162,41 +144,35 @@ def transfer_pictures(
     pictures: Pictures,
     network: Network | str | Path | None,
     settings: Settings,
+    machine: Machine,
     *,
-    threads: int | None = None,
-    device: str = "auto",
-    tile: TileChoice = "auto",
-    memory: int | str | None = None,
-    scratch: Path | None = None,
-    limits: MemoryLimits | None = None,
     state: State | None = None,
     announce: Callable[[Plan], None] | None = None,
     callback: Callable[[Progress], None] | None = None,
     keep: Callable[[State], None] | None = None,
 ) -> Transfer:
-    """As `transfer`, with everything that it looks at in one."""
-    backend.give_memory_back()
+    """Run `transfer` on pictures in one object; `announce` gets the plan before the work starts."""
+    release_memory()
     sizes = check_pictures(pictures, settings)
-    limits = limits or MemoryLimits()
-    found = choose_device(device, limits)
+    device = choose_device(machine)
     plan: Plan | None = None
     try:
-        with on_device(found):
-            ready = prepared(network, settings, found)
-            plan = make_plan(ready, settings, *sizes, threads, found, limits)
+        with on_device(device):
+            bound = prepared(network, settings, device)
+            plan = make_plan(bound, settings, *sizes, machine, device)
             if announce is not None:
                 announce(plan)
             check_memory(plan)
-            with _connected(limits.cluster) as cluster, backend.threads(plan.threads):
-                result = _run_scales(plan, pictures, cluster, state, callback, keep)
+            with _connected(machine.cluster) as cluster, use_threads(plan.threads):
+                result = _Run(plan, pictures, cluster, callback, keep).result(state)
     except MemoryError as error:
-        raise InputError(out_of_memory(plan, found)) from error
+        raise InputError(out_of_memory(plan, device)) from error
     return Transfer(result, _record(pictures, plan, result))
 
 
 @contextmanager
 def _connected(address: str | None) -> Iterator["Cluster | None"]:
-    """The cluster at an address; None without one."""
+    """Yield the cluster at an address, or None without an address."""
     if address is None:
         yield None
         return
@@ -206,111 +182,140 @@ def _connected(address: str | None) -> Iterator["Cluster | None"]:
         yield cluster
 
 
-def _run_scales(
-    plan: Plan,
-    pictures: Pictures,
-    cluster: "Cluster | None",
-    state: State | None,
-    callback: Callable[[Progress], None] | None,
-    keep: Callable[[State], None] | None,
-) -> Result:
-    """One search after the other, each from the enlarged result of the one before."""
-    steps = plan.settings.scale_steps()
-    now = state or State(0, 0, np.empty(0))  # an empty picture: there is none yet
-    if now.iteration >= steps[now.scale] and now.scale + 1 < len(steps):
-        now = State(now.scale + 1, 0, now.current)
-    counted = sum(steps[: now.scale]) + now.iteration, 0
-    result: Result | None = None
-    try:
-        while now.scale < len(steps):
-            result, image = _search(plan, pictures, cluster, now, counted, callback, keep)
-            if result.stopped in ("interrupted", "not finite"):
-                break
-            counted = result.iterations, result.evaluations
-            now = State(now.scale + 1, 0, image)
-    except KeyboardInterrupt:  # between two searches
-        if result is None:
-            raise
-        result = replace(result, stopped="interrupted")
-    assert result is not None
-    return result
+@dataclass(frozen=True)
+class _Run:
+    """The searches of a run, one at each scale.
 
-
-def _search(
-    plan: Plan,
-    pictures: Pictures,
-    cluster: "Cluster | None",
-    start: State,
-    counted: tuple[int, int],
-    callback: Callable[[Progress], None] | None,
-    keep: Callable[[State], None] | None,
-) -> tuple[Result, Array]:
-    """Search at one scale; `counted` are the iterations and evaluations of the run before it.
-
-    Returns the result as it is shown, counted over the whole run, and the picture that was moved.
+    Attributes
+    ----------
+    plan : Plan
+    pictures : Pictures
+    cluster : Cluster or None
+    callback, keep : callable or None
+        As in `transfer`.
     """
-    settings = plan.settings
-    photo, color_photo, regions = load_scale(pictures, settings, start.scale)
-    finished: Callable[[Array], Array] = np.asarray
-    if settings.color == "luminance":
-        finished = partial(put_back_chroma, photo=color_photo)
 
-    def report(progress: Progress) -> None:
-        if keep is not None:
-            taken = start.iteration + progress.iteration
-            keep(State(start.scale, taken, progress.current))
-        if callback is not None:
-            whole = replace(
-                progress,
-                iteration=counted[0] + progress.iteration,
-                evaluations=counted[1] + progress.evaluations,
-                finished=finished,
-            )
-            callback(whole)
+    plan: Plan
+    pictures: Pictures
+    cluster: "Cluster | None"
+    callback: Callable[[Progress], None] | None
+    keep: Callable[[State], None] | None
 
-    if start.current.size:
-        image = resize(start.image, photo.shape[:2])
-    else:
-        image = starting_picture(settings, photo, regions[0].sources[0].pixels if regions else None)
-    strategy = plan.strategies[start.scale]
-    allocate = in_memory if plan.limits.scratch is None else on_disk(plan.limits.scratch)
-    objective: Objective
-    if strategy.tile is None:
-        objective = build_objective(plan.network, photo, regions, _weighed(plan))
-    else:
-        objective = TiledObjective(
-            plan.network, photo, regions, _weighed(plan), strategy.tile, allocate, cluster
+    def result(self, state: State | None) -> Result:
+        """Search at one scale after another, each from the enlarged result of the one before."""
+        steps = self.plan.settings.scale_steps()
+        now = state or State(0, 0, np.empty(0))  # an empty array: there is no image yet
+        if now.iteration >= steps[now.scale] and now.scale + 1 < len(steps):
+            now = State(now.scale + 1, 0, now.current, now.to_host)
+        counted = sum(steps[: now.scale]) + now.iteration, 0
+        result: Result | None = None
+        try:
+            while now.scale < len(steps):
+                result, image = self._search(now, counted)
+                if result.stopped in ("interrupted", "not finite"):
+                    break
+                counted = result.iterations, result.evaluations
+                now = State(now.scale + 1, 0, image)
+        except KeyboardInterrupt:  # between two searches
+            if result is None:
+                raise
+            result = replace(result, stopped="interrupted")
+        assert result is not None
+        return result
+
+    def _search(self, start: State, counted: tuple[int, int]) -> tuple[Result, Array]:
+        """Search at one scale.
+
+        Parameters
+        ----------
+        start : State
+        counted : (iterations, evaluations)
+            Those of the run before this search.
+
+        Returns
+        -------
+        result : Result
+            The picture as it is shown; iterations and evaluations counted over the whole run.
+        image : array (height, width, 3)
+            The picture as the search left it.
+        """
+        plan, settings = self.plan, self.plan.settings
+        photo, color_photo, regions = load_scale(self.pictures, settings, start.scale)
+        finished: Callable[[Array], Array] = np.asarray
+        if settings.color == "luminance":
+            finished = partial(put_back_chroma, photo=color_photo)
+        if start.current.size:
+            image = resize(start.image, photo.shape[:2])
+        else:
+            painting = regions[0].sources[0].pixels if regions else None
+            image = starting_picture(settings, photo, painting)
+        scratch = plan.machine.scratch
+        allocate = in_memory if scratch is None else on_disk(scratch)
+        history = plan.strategies[start.scale].history
+        objective = self._objective(start.scale, photo, regions)
+        del photo, color_photo, regions  # the objective has what it needs of them
+        found = optimize(
+            objective,
+            plan.bound.engine.place(image, np.float64),
+            iterations=settings.scale_steps()[start.scale] - start.iteration,
+            optimizer=settings.optimizer,
+            adam_step=settings.adam_step,
+            history=None if history is None else History(history, allocate),
+            callback=self._report(start, counted, finished),
+            engine=plan.bound.engine,
         )
-    if plan.device.is_gpu:
-        image = card.to_device(image, np.float64)
-    del photo, color_photo, regions  # the objective has taken what it needs
-    found = optimize(
-        objective,
-        image,
-        iterations=settings.scale_steps()[start.scale] - start.iteration,
-        optimizer=settings.optimizer,
-        adam_step=settings.adam_step,
-        history=None if strategy.history is None else History(strategy.history, allocate),
-        callback=report,
-    )
-    shown = replace(
-        found,
-        image=finished(found.image),
-        iterations=counted[0] + found.iterations,
-        evaluations=counted[1] + found.evaluations,
-    )
-    return shown, found.image
+        shown = replace(
+            found,
+            image=finished(found.image),
+            iterations=counted[0] + found.iterations,
+            evaluations=counted[1] + found.evaluations,
+        )
+        return shown, found.image
+
+    def _objective(self, scale: int, photo: Array, regions: list[Region]) -> Objective:
+        """Return the objective at one scale, of the whole picture or of tiles."""
+        plan = self.plan
+        tile, scratch = plan.strategies[scale].tile, plan.machine.scratch
+        if tile is None:
+            return StyleObjective(plan.bound, photo, regions, _losses(plan))
+        allocate = in_memory if scratch is None else on_disk(scratch)
+        return TiledObjective(
+            plan.bound, photo, regions, _losses(plan), tile, allocate, self.cluster
+        )
+
+    def _report(
+        self, start: State, counted: tuple[int, int], finished: Callable[[Array], Array]
+    ) -> Callable[[Progress], None]:
+        """Return the callback of one search, which calls `keep` and `callback`."""
+
+        def report(progress: Progress) -> None:
+            if self.keep is not None:
+                taken = start.iteration + progress.iteration
+                to_host = self.plan.bound.engine.to_host
+                self.keep(State(start.scale, taken, progress.current, to_host))
+            if self.callback is not None:
+                whole = replace(
+                    progress,
+                    iteration=counted[0] + progress.iteration,
+                    evaluations=counted[1] + progress.evaluations,
+                    finished=finished,
+                )
+                self.callback(whole)
+
+        return report
 
 
-def _weighed(plan: Plan) -> Settings:
-    """The settings, with the style weight brought to a network of mean activation 1."""
-    settings = plan.settings
-    if plan.network.normalized and settings.scaling == "means":
-        return replace(settings, style_weight=settings.style_weight * NORMALIZED_STYLE_FACTOR)
-    return settings
+def _losses(plan: Plan) -> Losses:
+    """Return the losses, with the style weight adapted to a network of mean activation 1."""
+    losses = plan.settings.losses()
+    if plan.network.normalized and losses.scaling == "means":
+        return replace(losses, style_weight=losses.style_weight * NORMALIZED_STYLE_FACTOR)
+    return losses
 
 
 def _record(pictures: Pictures, plan: Plan, result: Result) -> dict[str, Any]:
+    """Return what is recorded in the picture."""
+
     def name(picture: Picture) -> str:
         return str(picture) if isinstance(picture, str | Path) else "array"
 

@@ -1,1 +1,6 @@
-"""Moving the pixels."""
+"""The search: moves the pixels to lower the objective."""
+
+from typing import Literal
+
+Optimizer = Literal["lbfgs", "adam"]
+"""The optimisers of `npstyle.search.optimize`."""

@@ -1,191 +1,209 @@
-r"""L-BFGS for pixels that stay where they are: on a device, or in little memory, or on disk.
+r"""L-BFGS for images on a GPU, and for a history in little memory or on disk.
 
 With the steps s_k = x_(k+1) - x_k, the gradient changes y_k = g_(k+1) - g_k and
-r_k = 1 / y_k^T s_k, BFGS keeps an inverse Hessian
+r_k = 1 / y_k^T s_k, BFGS updates an approximation of the inverse Hessian:
 
     H_(k+1) = (I - r_k s_k y_k^T) H_k (I - r_k y_k s_k^T) + r_k s_k s_k^T
 
-Limited to the last m pairs and to H_0 = (s^T y / y^T y) I of the newest pair, its product with the
-gradient takes two loops and no matrix (Nocedal 1980):
+L-BFGS keeps a history of the last m corrections (s_k, y_k) only, and replaces the older ones by
+H_0 = (s^T y / y^T y) I of the newest. Then two loops give the product of H with the gradient, and
+no matrix is formed (Nocedal 1980):
 
     q = g
-    newest to oldest pair:  a_i = r_i s_i^T q,   q = q - a_i y_i
+    from the newest to the oldest:  a_i = r_i s_i^T q,   q = q - a_i y_i
     q = (s^T y / y^T y) q
-    oldest to newest pair:  b = r_i y_i^T q,     q = q + (a_i - b) s_i
+    from the oldest to the newest:  b = r_i y_i^T q,     q = q + (a_i - b) s_i
     d = -q
 
-Every q is a sum of s_i, y_i and g, each times a number. So the loops need not touch a picture: they
-work on those numbers, c, and on the inner products of the s_i, y_i and g, the rows of B. After each
-step the products with its s, y and g are new: one pass over B, and one more for d = c B. (Chen,
-Wang and Zhou, "Large-scale L-BFGS using MapReduce", NIPS 2014.) A device would have to be asked for
-4 m inner products one after another otherwise, and waited for each time.
+Every q is a linear combination of the s_i, the y_i and g, which are the rows of a matrix B. So the
+loops can work on the coefficients c of q = c B, and on the inner products of the rows of B, instead
+of on images. After each step only the products with the new s, y and g change: they take one pass
+over B, and d = c B takes another. (Chen, Wang and Zhou, "Large-scale L-BFGS using MapReduce", NIPS
+2014.) The plain loops would ask a GPU for 4 m inner products one after another, and wait for each.
 
-Along d the step is found by `npstyle.search.line_search`. SciPy's L-BFGS-B without bounds computes the
-same steps in another order of operations, and is the reference; this one moves no picture between
-device and host.
+`npstyle.search.line_search` finds the step along d. SciPy's L-BFGS-B without bounds computes the
+same steps in another order of operations, and is the reference for this module. SciPy works on
+NumPy arrays: on a GPU every image and every gradient would have to be copied to it or from it.
 
 Source: Nocedal and Wright, "Numerical Optimization" (2006), algorithm 7.4.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npstyle.engine.cuda import vectors as gpu_search
-from npstyle.engine.disk import let_go
-from npstyle.engine.threads import on_gpu, strips
-from npstyle.search.line_search import search
+from npstyle.engine import cpu
+from npstyle.maths.array import Array
+from npstyle.search.line_search import propose_steps
 
-Array = Any
-"""An array of NumPy or of CuPy, of one dimension."""
-
-Numbers = NDArray[np.float64]
-
-AT_ONCE = 1 << 15
-"""Columns of B that are multiplied at a time: float32, or on disk, they need little memory so."""
+CORRECTIONS = 10
+"""Default m: the number of steps s and gradient changes y in the history. SciPy's default too."""
 
 EPSILON = 2.2e-16
-"""A pair whose y^T s is less than this share of the step's own slope is left out, as SciPy does."""
+"""Smallest y^T s of a correction, as a fraction of -s^T g at the start of the step. A correction
+with less curvature is left out of the history, as in SciPy."""
+
+Function = Callable[[Array], tuple[float, Array]]
+"""Returns (value, gradient) at a point."""
+
+
+def basis_shape(corrections: int, values: int) -> tuple[int, int]:
+    """Shape of B for a history of m corrections of images of so many values.
+
+    The rows are m + 1 steps, m + 1 gradient changes and the gradient. One more than m is needed
+    because a new correction is written before it is known whether it replaces the oldest one.
+    """
+    return 2 * corrections + 3, values
 
 
 def minimize_lbfgs(
-    function: Callable[[Array], tuple[float, Array]],
+    function: Function,
     x: Array,
     *,
     iterations: int,
-    corrections: int,
+    corrections: int = CORRECTIONS,
     callback: Callable[[Array], None] | None = None,
     basis: Array | None = None,
+    engine: ModuleType = cpu,
 ) -> bool:
-    """Lower a function from x.
+    """Lower a function by L-BFGS.
 
     Parameters
     ----------
     function : callable
-        x -> (value, gradient); the arrays it is given are not changed afterwards.
-    x : float64 array (n,), of NumPy or CuPy
-        Where to start.
+        Returns (value, gradient) at x. It may keep the arrays it gets: they are not changed later.
+    x : float64 array (n,), of the engine
+        Starting point.
     iterations : int
-        Steps to take.
+        Number of steps. A step takes one evaluation, and sometimes more.
     corrections : int
-        m, how many pairs are kept.
+        m, the length of the history.
     callback : callable, optional
-        Given x after each step.
-    basis : array of zeros (2 corrections + 3, n), optional
-        Where the pairs and the gradient are kept, B: of x's own kind if not given. It may be
-        float32, whose rounding a search does not notice, and a memory map.
+        Called with x after each step.
+    basis : array of zeros, shape `basis_shape(corrections, n)`, optional
+        B, which holds the history and the gradient. A float64 array of the engine if not given. On
+        the CPU it may be float32, whose rounding hardly changes the search, and a memory map.
+    engine : module
+        `npstyle.engine.cpu` or `npstyle.engine.cuda`, wherever x is.
 
     Returns
     -------
     bool
         Whether all iterations were done; False if no step lowers the function any more.
     """
-    places = corrections + 1  # one is free, for the pair to come
     if basis is None:
-        basis = np.zeros_like(x, shape=(2 * places + 1, x.size))  # s_0, ..., y_0, ..., g
-    products = np.zeros((2 * places + 1, 2 * places + 1))
-    kept: list[int] = []  # the places of the pairs, from the oldest to the newest
+        basis = np.zeros_like(x, shape=basis_shape(corrections, x.size))
     value, basis[-1] = function(x)
-    _multiply(basis, products, 0)
+    history = _History(basis, engine)
     done = 0
     while done < iterations:
-        c = _two_loops(products, kept)
-        slope = float(products[-1] @ c)
-        found = None
-        if slope < 0:
-            direction = _combined(c, basis)
-            # The very first step has the length 1; SciPy's has, too.
-            first = 1.0 if done else 1.0 / float(products[-1, -1]) ** 0.5
-            found = _along(function, x, direction, value, slope, first)
-        if found is None:
-            if not kept:
+        step = _step(function, x, value, history, first=done == 0)
+        if step is None:
+            if not history.slots:
                 return False
-            kept.clear()  # as SciPy: once more, down the gradient
+            history.slots.clear()  # as SciPy does: try once more, along the negative gradient
             continue
-        before = value
-        step, x_new, value, gradient = found
-        place = next(k for k in range(places) if k not in kept)
-        np.subtract(x_new, x, out=basis[place])
-        np.subtract(gradient, basis[-1], out=basis[places + place])
-        basis[-1] = gradient
-        _multiply(basis, products, place)
-        if products[place, places + place] > EPSILON * -step * slope:
-            kept = [*kept, place][-corrections:]
-        x = x_new
+        history.append(x, step)
+        decreased = step.value < value
+        x, value = step.x, step.value
         done += 1
         if callback is not None:
             callback(x)
-        if value >= before:  # rounding hides what is left to win; SciPy stops here, too
+        if not decreased:  # any further decrease is lost in rounding; SciPy stops here too
             break
     return done == iterations
 
 
-def _multiply(basis: Array, products: Numbers, place: int) -> None:
-    """Bring the inner products with the s and y of one place, and with g, up to date."""
-    rows = (place, len(basis) // 2 + place, len(basis) - 1)
-    found = gpu_search.inner_products(basis, rows) if on_gpu(basis) else _inner(basis, rows)
-    products[:, rows] = found
-    products[rows, :] = found.T
+class _Step(NamedTuple):
+    """A step that fulfils the Wolfe conditions: x = x_before + length d, and f and g there."""
+
+    length: float
+    slope: float  # d^T g before the step
+    x: Array
+    value: float
+    gradient: Array
 
 
-def _two_loops(products: Numbers, kept: Sequence[int]) -> Numbers:
-    """The numbers c that make d = -H g of the rows of B."""
-    places = len(products) // 2
-    q = np.zeros(len(products))
-    q[-1] = 1
-    factors = []
-    for s in reversed(kept):
-        y = places + s
-        a = float(products[s] @ q) / products[s, y]
-        q[y] -= a
-        factors.append(a)
-    if kept:
-        s, y = kept[-1], places + kept[-1]
-        q *= products[s, y] / products[y, y]
-    for s, a in zip(kept, reversed(factors), strict=True):
-        y = places + s
-        q[s] += a - float(products[y] @ q) / products[s, y]
-    return -q
+class _History:
+    """The matrix B, and the inner products of its rows.
+
+    Its last row must be the gradient at the starting point; the others must be zeros.
+
+    Attributes
+    ----------
+    slots : list of int
+        Slot k holds s in row k of B and y in row m + 1 + k. Listed are the slots of the corrections
+        in use, from the oldest to the newest.
+    products : float64 array (rows of B, rows of B)
+        B B^T. The gradient is the last row.
+    """
+
+    def __init__(self, basis: Array, engine: ModuleType) -> None:
+        self.basis = basis
+        self.engine = engine
+        self.places = len(basis) // 2  # m + 1
+        self.slots: list[int] = []
+        self.products: NDArray[np.float64] = np.zeros((len(basis), len(basis)))
+        self._update_products(0)
+
+    def append(self, x: Array, step: _Step) -> None:
+        """Add the correction of a step that started at x, and drop the oldest if there are m."""
+        s = next(k for k in range(self.places) if k not in self.slots)
+        y = self.places + s
+        np.subtract(step.x, x, out=self.basis[s])
+        np.subtract(step.gradient, self.basis[-1], out=self.basis[y])
+        self.basis[-1] = step.gradient
+        self._update_products(s)
+        if self.products[s, y] > EPSILON * -step.length * step.slope:
+            self.slots = [*self.slots, s][1 - self.places :]
+
+    def _update_products(self, s: int) -> None:
+        """Compute the inner products with the s and y of one slot, and with g."""
+        rows = (s, self.places + s, len(self.basis) - 1)
+        found = self.engine.inner_products(self.basis, rows)
+        self.products[:, rows] = found
+        self.products[rows, :] = found.T
+
+    def coefficients(self) -> NDArray[np.float64]:
+        """Return c, the coefficients of the direction d = -H g = c B, by the two loops."""
+        products = self.products
+        q = np.zeros(len(products))
+        q[-1] = 1
+        factors = []
+        for s in reversed(self.slots):
+            y = self.places + s
+            a = float(products[s] @ q) / products[s, y]
+            q[y] -= a
+            factors.append(a)
+        if self.slots:
+            s, y = self.slots[-1], self.places + self.slots[-1]
+            q *= products[s, y] / products[y, y]
+        for s, a in zip(self.slots, reversed(factors), strict=True):
+            y = self.places + s
+            q[s] += a - float(products[y] @ q) / products[s, y]
+        return -q
 
 
-def _combined(c: Numbers, basis: Array) -> Array:
-    """The row of numbers c B."""
-    if on_gpu(basis):
-        return gpu_search.combination(c, basis)
-    out = np.empty(basis.shape[1])
-    for first, end in strips(basis.shape[1], AT_ONCE):
-        np.matmul(c, basis[:, first:end].astype(np.float64, copy=False), out=out[first:end])
-        let_go(basis)
-    return out
-
-
-def _inner(basis: Array, rows: Sequence[int]) -> Numbers:
-    """The inner products of all rows with some, (rows of B, some), summed in float64."""
-    sums = np.zeros((len(basis), len(rows)))
-    for first, end in strips(basis.shape[1], AT_ONCE):
-        part = basis[:, first:end].astype(np.float64, copy=False)
-        sums += part @ part[list(rows)].T
-        let_go(basis)
-    return sums
-
-
-def _along(
-    function: Callable[[Array], tuple[float, Array]],
-    x: Array,
-    direction: Array,
-    value: float,
-    slope: float,
-    first: float,
-) -> tuple[float, Array, float, Array] | None:
-    """Step, point, value and gradient of a good step along the direction; None if there is none."""
-    steps = search(value, slope, first)
-    step = next(steps)
+def _step(
+    function: Function, x: Array, value: float, history: _History, first: bool
+) -> _Step | None:
+    """Search along d from x; None if d does not point downhill or the line search fails."""
+    c = history.coefficients()
+    slope = float(history.products[-1] @ c)
+    if not slope < 0:
+        return None
+    direction = history.engine.combination(c, history.basis)
+    # The first trial of all moves x by the distance 1, as SciPy's does.
+    trial = 1.0 / float(history.products[-1, -1]) ** 0.5 if first else 1.0
+    steps = propose_steps(value, slope, trial)
+    length = next(steps)
     while True:
-        point = x + step * direction
+        point = x + length * direction
         found, gradient = function(point)
         try:
-            step = steps.send((found, float(np.vdot(gradient, direction))))
+            length = steps.send((found, float(np.vdot(gradient, direction))))
         except StopIteration as end:
-            return (step, point, found, gradient) if end.value else None
+            return _Step(length, slope, point, found, gradient) if end.value else None

@@ -1,14 +1,14 @@
-r"""The search along a direction for a point that fulfils the strong Wolfe conditions.
+r"""Line search for a step that fulfils the strong Wolfe conditions.
 
-With phi(t) = f(x + t d), phi'(0) < 0, a step t is good enough if
+With phi(t) = f(x + t d) and phi'(0) < 0, a step t is accepted if
 
-    phi(t) <= phi(0) + DECREASE t phi'(0)          (it goes down far enough)
-    |phi'(t)| <= CURVATURE |phi'(0)|               (the slope has flattened)
+    phi(t) <= phi(0) + DECREASE t phi'(0)          (sufficient decrease)
+    |phi'(t)| <= CURVATURE |phi'(0)|               (the slope is flat enough)
 
-Moré and Thuente's algorithm keeps an interval [a, b] that holds such a step, a with the lowest
-value so far, and proposes the next step from values and slopes: the minimiser of a cubic through
-both ends, of a parabola, or of the line through two slopes. It is what SciPy's L-BFGS-B uses, with
-the same constants, so that both searches go the same way.
+Moré and Thuente's algorithm keeps an interval that contains such a step. One end, `best`, has the
+lowest value so far; the other is `other`. The next step is computed from values and slopes: it is
+the minimiser of a cubic through both ends, of a parabola, or the zero of the line through two
+slopes. SciPy's L-BFGS-B uses the same algorithm with the same constants, so both take equal steps.
 
 Source: Moré and Thuente, "Line search algorithms with guaranteed sufficient decrease" (ACM TOMS 20,
 1994), sections 2 to 4.
@@ -19,60 +19,67 @@ from dataclasses import dataclass
 from math import copysign, inf, isfinite, nan, sqrt
 
 DECREASE = 1e-3
+"""Fraction of the decrease t phi'(0) that a step must achieve. A smaller one accepts more steps."""
+
 CURVATURE = 0.9
+"""Fraction of the first slope that may remain. A smaller one demands a more exact minimum."""
+
 NARROW = 0.1
-"""Relative width of the interval at which the search ends."""
+"""Width of the interval, relative to its upper end, at which the search gives up."""
 
 EXTRAPOLATE = 4.0
-"""How much further a step may reach while nothing holds the interval's other end."""
+"""While no minimum is bracketed: longest extrapolation, in units of the last move."""
 
 BEYOND = 1.1
-"""How much further it must reach at the least."""
+"""While no minimum is bracketed: shortest extrapolation, in units of the last move."""
 
 SHRINK = 0.66
-"""If the interval did not shrink so far in two steps, it is halved."""
+"""The interval is bisected if two steps did not reduce its width to this fraction."""
 
 MOST_STEPS = 20
+"""Evaluations after which the search gives up."""
 
 
 @dataclass(frozen=True)
-class End:
-    """A step t that has been tried: phi(t) and phi'(t)."""
+class Trial:
+    """A step t that was tried, with phi(t) and phi'(t)."""
 
     step: float
     value: float
     slope: float
 
 
-def search(value: float, slope: float, first: float) -> Generator[float, tuple[float, float], bool]:
-    """Propose steps until one fulfils the conditions.
+def propose_steps(
+    value: float, slope: float, first: float
+) -> Generator[float, tuple[float, float], bool]:
+    """Propose steps until one fulfils both conditions.
 
     Parameters
     ----------
     value, slope : float
         phi(0) and phi'(0) < 0.
     first : float
-        The step to begin with.
+        First step to try.
 
     Yields
     ------
     float
-        A step t to try; send (phi(t), phi'(t)) back.
+        The next step t to try; the caller sends (phi(t), phi'(t)).
 
     Returns
     -------
     bool
-        Whether the last step that was tried fulfils the conditions.
+        Whether the last step tried fulfils both conditions.
     """
     target = DECREASE * slope
-    best = other = End(0.0, value, slope)
+    best = other = Trial(0.0, value, slope)
     bracketed, first_stage = False, True
     width, width_before = inf, inf
     low, high = 0.0, first + EXTRAPOLATE * first
     step = first
     for _ in range(MOST_STEPS):
-        trial = End(step, *(yield step))
-        if not isfinite(trial.value):  # more than floats hold: not in the paper, nor in SciPy
+        trial = Trial(step, *(yield step))
+        if not isfinite(trial.value):  # overflow; neither the paper nor SciPy has this case
             low, high = sorted((best.step, step))
             step = 0.5 * (low + high)
             continue
@@ -84,12 +91,12 @@ def search(value: float, slope: float, first: float) -> Generator[float, tuple[f
         if first_stage and trial.value <= enough and trial.slope >= 0:
             first_stage = False
         if first_stage and enough < trial.value <= best.value:
-            # Steer by phi(t) - DECREASE t phi'(0), which is below 0 where the decrease is enough.
+            # Work on phi(t) - DECREASE t phi'(0): at most phi(0) where the decrease suffices.
             a, b, c = (_tilt(end, target) for end in (best, other, trial))
-            step, bracketed = _propose(a, b, c, bracketed, low, high)
+            step, bracketed = _next_step(a, b, c, bracketed, low, high)
             best, other = (_tilt(end, -target) for end in _narrow(a, b, c))
         else:
-            step, bracketed = _propose(best, other, trial, bracketed, low, high)
+            step, bracketed = _next_step(best, other, trial, bracketed, low, high)
             best, other = _narrow(best, other, trial)
         if bracketed:
             if abs(other.step - best.step) >= SHRINK * width_before:
@@ -105,13 +112,13 @@ def search(value: float, slope: float, first: float) -> Generator[float, tuple[f
     return False
 
 
-def _tilt(end: End, slope: float) -> End:
-    """The same point of phi(t) - slope t."""
-    return End(end.step, end.value - end.step * slope, end.slope - slope)
+def _tilt(end: Trial, slope: float) -> Trial:
+    """Return the same step as a trial of phi(t) - slope t."""
+    return Trial(end.step, end.value - end.step * slope, end.slope - slope)
 
 
-def _narrow(best: End, other: End, trial: End) -> tuple[End, End]:
-    """The interval's ends after a trial: the lowest value is kept, and a minimum between them."""
+def _narrow(best: Trial, other: Trial, trial: Trial) -> tuple[Trial, Trial]:
+    """Return the new ends of the interval: the lowest value first, a minimum between them."""
     if trial.value > best.value:
         return best, trial
     if trial.slope * best.slope < 0:
@@ -119,13 +126,13 @@ def _narrow(best: End, other: End, trial: End) -> tuple[End, End]:
     return trial, other
 
 
-def _propose(
-    best: End, other: End, trial: End, bracketed: bool, low: float, high: float
+def _next_step(
+    best: Trial, other: Trial, trial: Trial, bracketed: bool, low: float, high: float
 ) -> tuple[float, bool]:
-    """The next step (section 4's four cases), and whether the ends now hold a minimum."""
+    """Return the next step (the four cases of section 4), and whether a minimum is bracketed."""
     span = trial.step - best.step
     if trial.value > best.value:
-        # 1. Higher: there is a minimum between. The cubic, unless the parabola is nearer.
+        # 1. Higher: the minimum lies between. The cubic's, or the mean if the parabola's is nearer.
         cubic = _cubic_minimum(best, trial)
         drop = (best.value - trial.value) / span + best.slope
         parabola = best.step + best.slope / drop / 2 * span
@@ -133,28 +140,28 @@ def _propose(
             return cubic, True
         return cubic + (parabola - cubic) / 2, True
     if trial.slope * best.slope < 0:
-        # 2. Lower, and the slope has turned: of cubic and secant the farther from the trial.
+        # 2. Lower, with a slope of the other sign: cubic or secant, the farther from the trial.
         cubic, secant = _cubic_minimum(best, trial), _secant(best, trial)
         return max(cubic, secant, key=lambda step: abs(step - trial.step)), True
     if abs(trial.slope) < abs(best.slope):
-        # 3. Lower, and flatter: the minimum lies beyond the trial, if the cubic has one there.
+        # 3. Lower and flatter: the minimum lies beyond the trial, if the cubic has one there.
         secant = _secant(best, trial)
         cubic = _cubic_minimum(best, trial)
-        if not (cubic - trial.step) * span > 0:  # also where the cubic has no minimum
+        if not (cubic - trial.step) * span > 0:  # also if the cubic is NaN
             cubic = high if span > 0 else low
         nearer, farther = sorted((cubic, secant), key=lambda step: abs(step - trial.step))
         if not bracketed:
             return min(max(farther, low), high), False
         limit = trial.step + SHRINK * (other.step - trial.step)
         return (min if span > 0 else max)(nearer, limit), True
-    # 4. Lower, and as steep: on to the other end.
+    # 4. Lower and as steep: continue towards the other end.
     if bracketed:
         return _cubic_minimum(trial, other), True
     return (high if span > 0 else low), False
 
 
-def _cubic_minimum(a: End, b: End) -> float:
-    """Where the cubic through two values and slopes is lowest; NaN if it is nowhere."""
+def _cubic_minimum(a: Trial, b: Trial) -> float:
+    """Minimiser of the cubic through two values and slopes; NaN if it has no minimum."""
     span = b.step - a.step
     theta = a.slope + b.slope - 3 * (b.value - a.value) / span
     scale = max(abs(theta), abs(a.slope), abs(b.slope))
@@ -166,6 +173,6 @@ def _cubic_minimum(a: End, b: End) -> float:
     return b.step - span * (b.slope + root - theta) / below if below else nan
 
 
-def _secant(a: End, b: End) -> float:
-    """Where the line through two slopes is 0."""
+def _secant(a: Trial, b: Trial) -> float:
+    """Zero of the line through two slopes."""
     return b.step + b.slope / (b.slope - a.slope) * (a.step - b.step)

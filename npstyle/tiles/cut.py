@@ -1,38 +1,39 @@
-"""A picture in tiles: what each must see, and which positions of every layer are its own.
+"""A picture in tiles: what each must see, and which positions of every layer belong to it.
 
-What a position sees
---------------------
-Along one axis, a layer with kernel k, stride s and padding p looks at the positions
+The receptive field
+-------------------
+Along one axis, a layer with kernel k, stride s and padding p reads the positions
 
     s y - p, ..., s y - p + k - 1
 
-of the layer before it. Layer after layer that adds up: position y of layer l looks at the R_l
-pixels from S_l y - P_l on, its receptive field, with
+of the layer before it. Over the layers this adds up: position y of layer l reads the R_l pixels
+from S_l y - P_l on, its receptive field, with
 
     R_l = R_(l-1) + (k - 1) S_(l-1)     P_l = P_(l-1) + p S_(l-1)     S_l = S_(l-1) s
 
-and R = S = 1, P = 0 at the pixels themselves. A ReLU changes nothing. (VGG-19's conv5_1 sees 156
-pixels from 16 y - 70 on.)
+and R = S = 1, P = 0 at the pixels. A ReLU changes nothing. (VGG-19's conv5_1 reads 156 pixels from
+16 y - 70 on.)
 
 Why tiles are exact
 -------------------
-A tile is the pixels [a, b) of each axis, run through the network as if they were a picture. Let a
-be a multiple of S_l. Then position y of the whole picture's layer l is position y - a / S_l of the
+A tile is the pixels [a, b) of each axis, run through the network as a picture of its own. Let a be
+a multiple of S_l. Then position y of the whole picture's layer l is position y - a / S_l of the
 tile's, and
 
-    both have the same value if all that y sees of the picture lies in the tile.
+    both have the same value if the receptive field of y, as far as it lies in the picture, lies in
+    the tile.
 
-By induction over the layers: y's window in the layer before holds positions of the picture, which
-see no more than y does, so that they are right, and padding. In front of the picture's first
-position the tile must begin with the picture (a = 0), and its padding is the picture's; so behind
-the last. Where the tile ends but the picture goes on, the tile pads what the picture does not, and
-every window that holds such padding belongs to a position whose receptive field reaches over the
-cut: the wrong values stay nearer to the cut than a receptive field. (p < k: with more, a window
-could hold nothing but padding. Such networks are refused. `edges = "replicate"` pads with the edge
-pixel, which is in the window itself.)
+Proof by induction over the layers: the window of y in the layer before holds padding, and positions
+of the picture whose receptive fields are parts of that of y, so they have the right values. At the
+beginning of the picture the tile must begin with it (a = 0), so its padding is the picture's, and
+likewise at the end. Where the tile ends but the picture goes on, the tile pads where the picture
+does not. Every window with such padding belongs to a position whose receptive field crosses the
+cut: the wrong values stay closer to the cut than a receptive field. (This needs p < k, or a window
+could hold nothing but padding. Such networks are refused. Replicate padding uses the edge pixel,
+which is in the window itself.)
 
-Sums over positions, then, fall into sums over tiles. With the positions of layer l shared out, O_t
-being those that tile t owns, each of which sees no pixel of the picture outside of tile t,
+So sums over positions are sums over tiles. Let the positions of layer l be divided into O_t, those
+owned by tile t, each with its receptive field in tile t. Then
 
     G = sum_t sum_(k in O_t) F_k F_k^T          sum (F - P)^2 = sum_t sum_(k in O_t) (F_k - P_k)^2
 
@@ -40,41 +41,41 @@ and the derivative of a function L of these sums at the pixels x is
 
     dL/dx = sum_t sum_(k in O_t) (dF_k/dx)^T dL/dF_k
 
-where tile t alone gives the t-th term: a backward pass through its own activations with dL/dF_k at
-its own positions and 0 elsewhere. From an own position the chain rule only leads through positions
-whose receptive fields are parts of its own, all of which are right in the tile, values, gates and
-winners of pooling alike. What arrives at the halo's pixels belongs to them: it is added there to
-what the neighbours find.
+where tile t alone gives the t-th term: a backward pass through its own activations, with dL/dF_k at
+its own positions and 0 elsewhere. From an own position the chain rule leads only through positions
+whose receptive fields are parts of its own. All of these are right in the tile: values, ReLU masks
+and winners of pooling alike. The gradient at the halo's pixels is added to that of the neighbours.
 
-Who owns what
--------------
-All cuts are multiples of the cell C, the stride of the deepest layer wanted (every S_l divides it).
-The tile that is cut out at [A, B) owns the positions A / S_l <= y < B / S_l of layer l, and the
-last one all that is left, of an odd size also the row that the pooling behind the layer drops. So
-at layer l it must see the pixels
+Which positions a tile owns
+---------------------------
+All cuts are multiples of the cell C, the stride of the deepest wanted layer (every S_l divides it).
+The tile cut out at [A, B) owns the positions A / S_l <= y < B / S_l of layer l. The last tile owns
+all that is left, for an odd size also the row that the pooling behind the layer drops. So at layer
+l it must see the pixels
 
     A - P_l, ..., B - S_l - P_l + R_l - 1
 
 as far as the picture has them. Its halo begins at the last multiple of C that is not behind any of
-them, and ends with the last of them: where it ends need be no multiple of anything.
+them, and ends with the last of them. The end need not be a multiple of anything.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import product
 
-from npstyle.engine.threads import pieces
+from npstyle.engine.strips import pieces
 from npstyle.errors import InputError
-from npstyle.networks.network import Conv, FastConv, Network, Pool, shapes
+from npstyle.maths.network import Conv, Pool
+from npstyle.networks.network import Network, shapes
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What positions see along one axis: y sees the `size` pixels from `stride` y - `offset` on.
+    """Along one axis, position y reads the `size` pixels from `stride` y - `offset` on.
 
-    The symbols above: S, R and P.
+    In the symbols above: S, R and P.
     """
 
     stride: int
@@ -82,7 +83,7 @@ class ReceptiveField:
     offset: int
 
     def of(self, first: int, end: int) -> tuple[int, int]:
-        """Range of pixels that the positions first..end see, beyond the picture's edges, too."""
+        """Range of pixels that the positions first..end read; it may reach beyond the picture."""
         return self.stride * first - self.offset, self.stride * (end - 1) - self.offset + self.size
 
 
@@ -93,11 +94,11 @@ class Span:
     Attributes
     ----------
     core : slice
-        The pixels at which it was cut out; those of all spans make the whole axis.
+        The pixels it was cut out for; the cores of all spans make the whole axis.
     pixels : slice
-        The same with its halo, within the picture: what the tile is run on.
+        The same with its halo, within the picture: the pixels the tile runs on.
     own : dict of slices
-        Of each wanted layer of which it owns any, its positions in the whole picture's layer.
+        By wanted layer, the positions that it owns, in the whole picture's layer.
     inside : dict of slices
         The same positions in the tile's own layer.
     """
@@ -110,14 +111,14 @@ class Span:
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of a picture, and what it owns of each layer."""
+    """A part of a picture, and the positions of each layer that it owns."""
 
     rows: Span
     columns: Span
 
     @property
     def pixels(self) -> tuple[slice, slice]:
-        """Where it lies in the picture, with its halo."""
+        """Its place in the picture, with its halo."""
         return self.rows.pixels, self.columns.pixels
 
     @property
@@ -127,7 +128,7 @@ class Tile:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that it owns positions of; it need not be run any deeper."""
+        """The layers in which it owns positions; it need not run deeper."""
         return tuple(name for name in self.rows.own if name in self.columns.own)
 
     def own(self, layer: str) -> tuple[slice, slice]:
@@ -140,7 +141,7 @@ class Tile:
 
 
 def receptive_field(network: Network, name: str, axis: int = 0) -> ReceptiveField:
-    """What the positions of an activation see, along the height (axis 0) or the width.
+    """Receptive field of an activation's positions, along the height (axis 0) or the width.
 
     Raises
     ------
@@ -152,8 +153,6 @@ def receptive_field(network: Network, name: str, axis: int = 0) -> ReceptiveFiel
         match layer:
             case Conv():
                 kernel, step, padding = layer.kernel.shape[axis], layer.stride, layer.padding
-            case FastConv():
-                kernel, step, padding = 3, 1, 1
             case Pool():
                 kernel, step, padding = layer.size, layer.stride, 0
             case _:
@@ -170,7 +169,7 @@ def receptive_field(network: Network, name: str, axis: int = 0) -> ReceptiveFiel
 
 
 def cell(network: Network, wanted: Collection[str]) -> int:
-    """C, the smallest tile: the stride, in pixels, of the deepest wanted layer."""
+    """C, the side of the smallest tile: the stride of the deepest wanted layer, in pixels."""
     return max((receptive_field(network, name).stride for name in wanted), default=1)
 
 
@@ -181,18 +180,18 @@ def cut(network: Network, wanted: Collection[str], size: Size, tile: int) -> lis
     ----------
     network : Network
     wanted : names of activations
-        Where the losses are; their positions are shared out.
+        Where the losses sit; their positions are divided among the tiles.
     size : (height, width)
         Of the picture.
     tile : int
-        Longest side of a tile without its halo, in pixels; cuts are made at multiples of the cell.
-        The tiles are as equal as they can be. A tile that owns no position is left out.
+        Longest side of a tile without its halo, in pixels. Cuts lie at multiples of the cell. The
+        tiles are as equal as possible. A tile that owns no position is left out.
 
     Raises
     ------
     InputError
-        If the tile is smaller than a cell, the picture too small for a layer, a layer unknown, or
-        the network one that cannot be cut.
+        If the tile is smaller than a cell, the picture is too small for a layer, a layer is
+        unknown, or the network cannot be cut.
     """
     return [
         Tile(rows, columns)
@@ -206,7 +205,7 @@ def cut(network: Network, wanted: Collection[str], size: Size, tile: int) -> lis
 def spans(
     network: Network, wanted: Collection[str], size: Size, tile: int, axis: int
 ) -> list[Span]:
-    """The tiles of `cut` along one axis, the height (0) or the width; those that own anything."""
+    """The tiles of `cut` along one axis, the height (0) or the width, without empty ones."""
     names = list(dict.fromkeys(map(network.canonical, wanted)))
     C, outputs = cell(network, names), shapes(network, names, *size)
     if tile < C:

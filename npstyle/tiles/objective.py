@@ -1,36 +1,39 @@
 """The objective of a picture that does not fit the memory: the same numbers, tile by tile.
 
-`npstyle.tiles.cut` cuts the picture, `npstyle.tiles.passes` says why two passes over the tiles give the
-loss and the gradient of the whole, and here they are run one after another. The sums are float64
-and in one order: the result depends on the size of the tiles by rounding only, and not at all on
-the number of threads.
+`npstyle.tiles.cut` cuts the picture, and `npstyle.tiles.passes` explains why two passes over the
+tiles give the loss and the gradient of the whole picture. This module runs them one after another.
+The sums are float64 and in a fixed order: the result depends on the size of the tiles by rounding
+only, and not on the number of threads.
 
-Peak memory is that of one tile (`npstyle.engine.memory.tile_bytes`), what is as large as the picture
-aside: its pixels, its gradient, the content's targets and the guides.
+The peak memory is that of one tile (`npstyle.tiles.memory.tile_bytes`), plus the arrays of the
+whole picture's size: its pixels, its gradient, the content targets and the guides.
 """
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from npstyle.engine import cpu
 from npstyle.engine.arena import Arena
-from npstyle.engine.cpu.losses import (
-    style_loss,
-    style_slope,
-    total_variation,
-    total_variation_backward,
-)
+from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.disk import Allocate, in_memory, let_go
 from npstyle.engine.guides import Region, Source, carry_down
-from npstyle.engine.memory import tile_bytes, with_gaps
-from npstyle.engine.objective import Evaluation, blended, factors, regions_of, weights_by_layer
+from npstyle.engine.losses import (
+    Evaluation,
+    Losses,
+    blended,
+    factors,
+    regions_of,
+    weighted_parts,
+)
+from npstyle.engine.memory import with_gaps
 from npstyle.errors import InputError
+from npstyle.maths.array import Array
 from npstyle.networks.network import Network, shapes
-from npstyle.run.settings import Settings
 from npstyle.tiles.cut import Size, Tile, cut
+from npstyle.tiles.memory import tile_bytes
 from npstyle.tiles.passes import (
     Guide,
     add_grams,
@@ -46,32 +49,31 @@ if TYPE_CHECKING:
     from npstyle.tiles.cluster.cluster import Cluster
     from npstyle.tiles.cluster.tiles import ClusterTiles
 
-Array = NDArray[Any]
-
 
 class TiledObjective:
     """The objective of `npstyle.engine.objective.StyleObjective`, evaluated tile by tile.
 
     Parameters
     ----------
-    network : Network
+    bound : BoundNetwork
+        On the CPU engine.
     photo : array (height, width, 3), pixels 0..255
     painting : array (any height, any width, 3), pixels 0..255; or a sequence of Region
-        They are looked at tile by tile, too, so they may be memory maps.
-    settings : Settings
-        Layers, weights and scaling are used.
+        Photo and paintings are read tile by tile, so they may be memory maps.
+    losses : Losses
+        Where the losses sit, and how much each counts.
     tile : int
         Longest side of a tile without its halo, in pixels; see `npstyle.tiles.cut.cut`.
     allocate : callable, optional
-        Makes the content's targets, which are as large as the picture; see `npstyle.engine.disk`.
+        Makes the content targets, which have the size of the picture; see `npstyle.engine.disk`.
     cluster : npstyle.tiles.cluster.cluster.Cluster, optional
-        Where the tiles are run; here if not given. The photo must then stay as it is.
+        Runs the tiles; this process does by default. The photo must then not change.
 
     Attributes
     ----------
     content_targets, style_targets, guides, alpha, beta
-        As those of `StyleObjective`; a region without a mask has one number as its guide. The
-        content's targets stay on the cluster, if there is one, and are not here.
+        As those of `StyleObjective`. A region without a mask has one number as its guide. With a
+        cluster, the content targets stay there.
     tiles : list of Tile
         Those of an evaluation's second pass.
 
@@ -79,31 +81,31 @@ class TiledObjective:
     ------
     InputError
         If a layer is unknown, a picture is too small for it, nothing of a mask is left there, the
-        tile is too small, or the network is on a GPU; and whatever the cluster is at fault with,
-        also in an evaluation.
+        tile is too small, or the network is on a GPU. The cluster may raise it in an evaluation,
+        too.
     """
 
     def __init__(
         self,
-        network: Network,
+        bound: BoundNetwork,
         photo: Array,
         painting: Array | Sequence[Region],
-        settings: Settings,
+        losses: Losses,
         tile: int,
         allocate: Allocate = in_memory,
         cluster: "Cluster | None" = None,
     ) -> None:
-        if network.is_on_gpu:
-            raise InputError("--tile: tiles are run by NumPy only; use --tile off on a GPU")
-        self.network, self.shape, self.tile = network, photo.shape, tile
-        self.tv_weight = settings.tv_weight
+        if bound.engine is not cpu:
+            raise InputError("--tile: tiles run on the CPU only; use --tile off on a GPU")
+        network = bound.network
+        self.bound, self.shape, self.tile = bound, photo.shape, tile
         self._allocate = allocate
-        content, style = weights_by_layer(network, settings.content_layers, settings.style_layers)
-        wanted = self._wanted = tuple(dict.fromkeys([*content, *style]))
+        self.losses = losses.canonical(network)
+        content, style = self.losses.content_layers, self.losses.style_layers
         size = photo.shape[:2]
-        self.tiles = cut(network, wanted, size, tile)
+        self.tiles = cut(network, self.losses.layers, size, tile)
         self._style_tiles = cut(network, style, size, tile)
-        memory = with_gaps(tile_bytes(network, wanted, size, tile))
+        memory = with_gaps(tile_bytes(bound, self.losses.layers, size, tile))
         self.arena = Arena(memory if cluster is None else 0)
 
         self._elsewhere: ClusterTiles | None = None
@@ -111,47 +113,39 @@ class TiledObjective:
         if cluster is None:
             self.content_targets = self._content_targets(photo, content)
         else:
-            from npstyle.tiles.cluster import (
-                tiles as cluster_tiles,  # and with it Dask, which need not be installed
-            )
+            from npstyle.tiles.cluster import tiles as cluster_tiles  # needs Dask, an extra
 
-            self._elsewhere = cluster_tiles.ClusterTiles(cluster, network, photo, content, memory)
+            self._elsewhere = cluster_tiles.ClusterTiles(cluster, bound, photo, content, memory)
         regions = regions_of(painting)
-        self.style_targets = [
-            blended(region, lambda source: self._source_grams(source, style)) for region in regions
-        ]
-        self.guides = [_guide(network, region.mask, style, size) for region in regions]
-        self.alpha, self.beta = factors(
-            {name: settings.content_weight * w for name, w in content.items()},
-            {name: settings.style_weight * w for name, w in style.items()},
-            {name: math.prod(shape) for name, shape in _outputs(network, content, size).items()},
-            self.style_targets,
-            settings.scaling,
-        )
+        self.style_targets = [blended(region, self._source_grams) for region in regions]
+        self.guides = [_guide(bound, region.mask, style, size) for region in regions]
+        sizes = {name: math.prod(shape) for name, shape in _outputs(network, content, size).items()}
+        channels = {name: len(A) for name, A in self.style_targets[0].items()} if regions else {}
+        self.alpha, self.beta = factors(self.losses, sizes, channels)
 
     def _content_targets(self, photo: Array, content: Collection[str]) -> dict[str, Array]:
         """P of the whole photo, written tile by tile.
 
-        The tiles are an evaluation's own, so that L is exactly 0 at the photo.
+        The tiles are those of an evaluation, so that L is exactly 0 at the photo.
         """
-        outputs = _outputs(self.network, content, photo.shape[:2])
+        outputs = _outputs(self.bound.network, content, photo.shape[:2])
         targets = {
-            name: self._allocate(shape, self.network.dtype, f"content {name}")
+            name: self._allocate(shape, self.bound.dtype, f"content {name}")
             for name, shape in outputs.items()
         }
         for tile in self.tiles:
             with self.arena.lent():
-                own = tile_activations(self.network, photo[tile.pixels], tile, content)
+                own = tile_activations(self.bound, photo[tile.pixels], tile, content)
             for name, activation in own.items():
                 targets[name][tile.own(name)] = activation
                 let_go(targets[name])
         return targets
 
-    def _source_grams(self, source: Source, style: Collection[str]) -> dict[str, Array]:
-        """The Gram matrices of a painting, or of the part of it that is meant."""
-        size = source.pixels.shape[:2]
-        guide = _guide(self.network, source.mask, style, size)
-        tiles = cut(self.network, style, size, self.tile)
+    def _source_grams(self, source: Source) -> dict[str, Array]:
+        """The Gram matrices of a painting, or of a part of it."""
+        style, size = self.losses.style_layers, source.pixels.shape[:2]
+        guide = _guide(self.bound, source.mask, style, size)
+        tiles = cut(self.bound.network, style, size, self.tile)
         return self._grams(source.pixels, tiles, [guide])[0]
 
     def _grams(
@@ -165,9 +159,9 @@ class TiledObjective:
             for tile in tiles:
                 own = [cropped(guide, tile) for guide in guides]
                 with self.arena.lent():
-                    shares = tile_grams(self.network, pixels[tile.pixels], tile, own)
+                    shares = tile_grams(self.bound, pixels[tile.pixels], tile, own)
                 add_grams(sums, shares)
-        dtype = self.network.dtype
+        dtype = self.bound.dtype
         return [{name: total.astype(dtype) for name, total in found.items()} for found in sums]
 
     def __call__(self, pixels: Array) -> Evaluation:
@@ -191,20 +185,22 @@ class TiledObjective:
         if pixels.shape != self.shape:
             raise ValueError(f"the picture is {pixels.shape}, the photo is {self.shape}")
         gradient = np.zeros(self.shape)
-        at_once = len(self.tiles) == 1 and self._elsewhere is None
-        run = self._run_at_once if at_once else self._run_twice
+        in_one_run = len(self.tiles) == 1 and self._elsewhere is None
+        run = self._run_once if in_one_run else self._run_twice
         grams, contents = run(pixels, gradient)
-        parts: dict[str, float] = {}
-        for name in self._wanted:
+        terms: dict[str, float] = {}
+        for name in self.losses.layers:
             if name in self.alpha:
-                parts[f"content {name}"] = self.alpha[name] * contents[name]
+                terms[f"content {name}"] = contents[name]
             if name in self.beta:
                 pairs = zip(grams, self.style_targets, strict=True)
-                losses = [style_loss(found[name], target[name]) for found, target in pairs]
-                parts[f"style {name}"] = self.beta[name] * float(sum(losses))
-        if self.tv_weight:
-            parts["tv"] = self.tv_weight * float(total_variation(pixels))
-            total_variation_backward(pixels, self.tv_weight, gradient)
+                losses = [cpu.gram_loss(found[name], target[name]) for found, target in pairs]
+                terms[f"style {name}"] = float(sum(losses))
+        gamma = self.losses.tv_weight
+        if gamma:
+            terms["tv"] = float(cpu.total_variation(pixels))
+            cpu.total_variation_backward(pixels, gamma, gradient)
+        parts = weighted_parts(terms, self.alpha, self.beta, gamma)
         return Evaluation(sum(parts.values()), gradient, parts)
 
     def _run_twice(
@@ -222,7 +218,7 @@ class TiledObjective:
         for tile in self.tiles:
             with self.arena.lent():
                 shares, found = tile_gradient(
-                    self.network,
+                    self.bound,
                     pixels[tile.pixels],
                     tile,
                     [cropped(guide, tile) for guide in self.guides],
@@ -236,41 +232,45 @@ class TiledObjective:
                 let_go(self.content_targets[name])
         return grams, contents
 
-    def _run_at_once(
+    def _run_once(
         self, pixels: Array, gradient: Array
     ) -> tuple[list[dict[str, Array]], dict[str, float]]:
-        """The same for a picture that is one tile: what the first pass kept serves the second."""
+        """The same for a picture of one tile: the second pass uses the cache of the first."""
         (tile,) = self.tiles
         guides = [cropped(guide, tile) for guide in self.guides]
         targets = cropped(self.content_targets, tile)
         with self.arena.lent():
             grams, contents, cache = tile_forward(
-                self.network, pixels[tile.pixels], tile, guides, targets
+                self.bound, pixels[tile.pixels], tile, guides, targets
             )
             gradient[tile.pixels] = tile_backward(
-                self.network, cache, tile, guides, self._slopes(grams), targets, self.alpha
+                self.bound, cache, tile, guides, self._slopes(grams), targets, self.alpha
             )
         return grams, contents
 
     def _slopes(self, grams: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
-        """D of each region, by layer, weighed."""
+        """beta D of each region, by layer."""
         return [
-            {name: style_slope(found[name], target[name], self.beta[name]) for name in self.beta}
+            {
+                name: cpu.gram_loss_backward(found[name], target[name], beta)
+                for name, beta in self.beta.items()
+            }
             for found, target in zip(grams, self.style_targets, strict=True)
         ]
 
 
-def _guide(network: Network, mask: Array | None, style: Collection[str], size: Size) -> Guide:
-    """What the positions of each style layer count: a mask's weights, or 1 / M."""
+def _guide(bound: BoundNetwork, mask: Array | None, style: Collection[str], size: Size) -> Guide:
+    """The guide at each style layer: from a mask, or 1/M."""
     if mask is not None:
-        return carry_down(network, style, mask)
-    outputs = _outputs(network, style, size)
+        guides = carry_down(bound.network, style, mask)
+        return {name: guide.astype(bound.dtype) for name, guide in guides.items()}
+    outputs = _outputs(bound.network, style, size)
     return {name: 1 / (height * width) for name, (height, width, _) in outputs.items()}
 
 
 def _outputs(
     network: Network, wanted: Collection[str], size: Size
 ) -> dict[str, tuple[int, int, int]]:
-    """The shapes of some activations, by the names given."""
+    """Shapes of some activations, by the names given."""
     outputs = shapes(network, wanted, *size)
     return {name: outputs[network.depth(name)][1] for name in wanted}

@@ -21,7 +21,7 @@ def left_after(display, clock, seconds, iteration, capsys):
     return re.search(r"(\S+) left", capsys.readouterr().out)[1]
 
 
-def test_the_time_left_counts_what_steps_at_larger_scales_cost(clock, capsys):
+def test_the_time_left_accounts_for_the_cost_of_larger_scales(clock, capsys):
     display = console.ProgressDisplay(4, quiet=False)
     display.weigh((2, 2), (1.0, 9.0))
     display.start()
@@ -30,7 +30,7 @@ def test_the_time_left_counts_what_steps_at_larger_scales_cost(clock, capsys):
     assert left_after(display, clock, 9, 3, capsys) == "0:09"
 
 
-def test_the_time_left_of_a_run_that_goes_on_leaves_out_what_was_done_before(clock, capsys):
+def test_the_time_left_of_a_resumed_run_ignores_earlier_work(clock, capsys):
     display = console.ProgressDisplay(10, quiet=False)
     display.start()
     assert left_after(display, clock, 2, 6, capsys) == "0:08"

@@ -1,4 +1,4 @@
-"""`npstyle gradcheck` and `npstyle explain` as a person runs them."""
+"""`npstyle gradcheck` and `npstyle explain` as users run them."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def readme_example():
     return re.search(r"<!-- example -->\n```python\n(.*?)```", README.read_text(), re.S)[1]
 
 
-def test_the_battery_is_green_with_a_table_and_a_plot(tmp_path):
+def test_all_checks_pass_and_give_a_table_and_a_plot(tmp_path):
     plot = tmp_path / "plot.png"
     run = npstyle("gradcheck", "--quick", "--network", "builtin", "--plot", plot)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -28,7 +28,7 @@ def test_the_battery_is_green_with_a_table_and_a_plot(tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_json_holds_every_figure():
+def test_json_contains_every_figure():
     run = npstyle("gradcheck", "--quick", "--json", "--size", 32)
     assert run.returncode == 0, run.stderr
     reports = json.loads(run.stdout, parse_constant=pytest.fail)
@@ -36,7 +36,7 @@ def test_json_holds_every_figure():
     assert {"method", "error", "kinks", "slopes", "remainders"} <= set(reports[0]["outcomes"][0])
 
 
-def test_the_readmes_example_finds_the_missing_factor_and_its_mend_is_right(tmp_path):
+def test_the_example_in_the_readme_finds_the_missing_factor_and_the_correction_passes(tmp_path):
     file = tmp_path / "my_formula.py"
     file.write_text(readme_example())
     run = npstyle("gradcheck", f"{file}:my_loss")
@@ -52,7 +52,7 @@ def test_the_readme_states_how_many_mutations_there_are():
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_explain_shows_formula_code_and_proof(chapter):
+def test_explain_shows_formula_code_and_check(chapter):
     run = npstyle("explain", chapter)
     assert run.returncode == 0, run.stderr
     found = CHAPTERS[chapter]
@@ -111,7 +111,7 @@ def test_a_file_that_cannot_be_checked_gets_one_sentence(tmp_path, case):
         (("gradcheck", "--plot", "x.xyz"), ".xyz"),
         (("gradcheck", "x.py:f", "--shape", "4,x"), "--shape 4,x"),
         (("gradcheck", "--device", "gpu"), "--device gpu: give auto"),
-        (("gradcheck", "x.py:f", "--device", "auto"), "--device: a function of your own"),
+        (("gradcheck", "x.py:f", "--device", "auto"), "--device: npstyle cannot choose"),
         (("explain", "lstm"), "conv2d"),
     ],
 )

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from npstyle.cli import console
-from npstyle.engine import threads as backend
+from npstyle.engine import machine
 from npstyle.engine.device import CPU, Device, find_device, free_memory, on_device
 from npstyle.errors import InputError
 from tests.engine.cuda import cupy as stand_in
@@ -55,19 +55,19 @@ def failing(error):
 DRIVER = "cudaErrorInsufficientDriver: CUDA driver version is insufficient"
 BROKEN = {
     "no driver": ("runtime", {"getDeviceCount": failing(RuntimeError(DRIVER))}, "NVIDIA driver"),
-    "no card": (
+    "no GPU": (
         "runtime",
         {"getDeviceCount": failing(RuntimeError("cudaErrorNoDevice: none"))},
-        "no NVIDIA card",
+        "no NVIDIA GPU",
     ),
-    "cards hidden": ("runtime", {"getDeviceCount": lambda: 0}, "no card 0; CUDA sees 0"),
+    "GPUs hidden": ("runtime", {"getDeviceCount": lambda: 0}, "no GPU 0; CUDA sees 0"),
     "unknown": ("runtime", {"getDeviceCount": failing(RuntimeError("a\nb"))}, r"\(a\)"),
     "no NVRTC": ("nvrtc", {"getVersion": failing(ImportError("libnvrtc"))}, "no NVRTC"),
 }
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_why_there_is_no_card_is_one_line_for_auto_and_an_error_for_cuda(cards, case):
+def test_a_missing_gpu_is_one_line_for_auto_and_an_error_for_cuda(cards, case):
     part, changed, says = BROKEN[case]
     namespace = SimpleNamespace(**(vars(getattr(stand_in.cuda, part)) | changed))
     cards.setattr(stand_in.cuda, part, namespace)
@@ -109,6 +109,6 @@ def test_a_run_on_a_card_may_take_what_is_free_and_leaves_no_limit(cards):
 
 
 def test_the_processors_memory_is_the_machines(monkeypatch):
-    monkeypatch.setattr(backend, "available_memory", lambda: 123)
+    monkeypatch.setattr(machine, "available_memory", lambda: 123)
     with on_device(CPU):
         assert free_memory(CPU) == 123

@@ -3,9 +3,9 @@ import pytest
 
 from npstyle.engine.cpu.losses import mean_gram
 from npstyle.engine.guides import Region, Source, carry_down
-from npstyle.engine.objective import StyleObjective
 from npstyle.errors import InputError
 from npstyle.networks.network import configure, load_network
+from tests.numeric import make_objective
 
 LAYERS = {"conv1_1": 1.0, "conv2_1": 0.5, "conv3_1": 1.0}
 
@@ -21,7 +21,7 @@ def pictures(rng):
 
 
 def evaluate(network, photo, style, picture):
-    objective = StyleObjective(network, photo, style, content_layers={}, style_layers=LAYERS)
+    objective = make_objective(network, photo, style, content_layers={}, style_layers=LAYERS)
     return objective(picture)
 
 
@@ -45,7 +45,7 @@ def test_a_mask_of_ones_is_no_guide(network, pictures):
 
 def test_the_target_of_several_paintings_is_their_blended_gram(network, pictures):
     photo, first, second = pictures
-    objective = StyleObjective(
+    objective = make_objective(
         network,
         photo,
         [Region((Source(first, 3.0), Source(second, 7.0)))],
@@ -53,7 +53,7 @@ def test_the_target_of_several_paintings_is_their_blended_gram(network, pictures
         style_layers=LAYERS,
     )
     one, other = (
-        StyleObjective(network, photo, p, content_layers={}, style_layers=LAYERS)
+        make_objective(network, photo, p, content_layers={}, style_layers=LAYERS)
         for p in (first, second)
     )
     for name, target in objective.style_targets[0].items():

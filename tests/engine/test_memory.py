@@ -8,22 +8,17 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from npstyle.engine.memory import (
-    evaluation_bytes,
-    forward_bytes,
-    largest_tile,
-    run_bytes,
-    tile_bytes,
-    with_gaps,
-)
-from npstyle.engine.objective import StyleObjective
-from npstyle.engine.passes import forward
+from npstyle.engine.bind import bind
+from npstyle.engine.memory import evaluation_bytes, forward_bytes, with_gaps
+from npstyle.engine.passes import forward, prepare
 from npstyle.errors import InputError
-from npstyle.networks.network import accelerate, configure, load_network
+from npstyle.networks.network import configure, load_network
 from npstyle.run.settings import Settings
-from npstyle.search.optimize import vectors_held
+from npstyle.run.strategy import run_bytes
+from npstyle.search.memory import vectors_held
 from npstyle.tiles.cut import cut
-from npstyle.tiles.objective import TiledObjective
+from npstyle.tiles.memory import largest_tile, tile_bytes
+from tests.numeric import make_objective, make_tiled
 
 SIZE = (240, 320)
 
@@ -42,21 +37,25 @@ def peak_of(function):
 @pytest.mark.parametrize("pooling", ["avg", "max", "l2"])
 @pytest.mark.parametrize("fast", [False, True])
 def test_counts_of_forward_and_evaluation_are_those_of_the_arrays(rng, pooling, fast, monkeypatch):
-    # Small strips, so that scratch memory does not hide the arrays that are counted.
+    # Small strips, so that the workspaces do not hide the arrays that are counted.
     monkeypatch.setattr("npstyle.engine.cpu.conv.STRIP_BYTES", 1 << 16)
     monkeypatch.setattr("npstyle.engine.cpu.winograd.STRIP_BYTES", 1 << 16)
     network = configure(load_network("builtin"), pooling, np.float32)
     settings = Settings()
     names = [*settings.content_layers, *settings.style_layers]
-    if fast:
-        network = accelerate(network, names)
+    network = bind(network, names, route="fast" if fast else "plain")
     image = rng.uniform(-100, 100, (*SIZE, 3)).astype(np.float32)
-    nothing = dict.fromkeys(names, lambda activation: None)
-    measured = peak_of(lambda: forward(network, image, nothing))
+    cache = prepare(network, image, names)
+
+    def run():
+        for _, F in forward(network, cache):
+            del _, F
+
+    measured = peak_of(run)
     assert forward_bytes(network, names, SIZE) == pytest.approx(measured, rel=0.1)
 
     photo = rng.uniform(0, 255, (*SIZE, 3))
-    objective = StyleObjective(
+    objective = make_objective(
         network,
         photo,
         photo,
@@ -72,9 +71,9 @@ def test_counts_of_forward_and_evaluation_are_those_of_the_arrays(rng, pooling, 
 def test_the_count_of_a_tile_is_that_of_its_arrays_whatever_the_picture(rng, pooling):
     settings = Settings()
     names = [*settings.content_layers, *settings.style_layers]
-    network = accelerate(configure(load_network("builtin"), pooling, np.float32), names)
+    network = bind(configure(load_network("builtin"), pooling, np.float32), names, route="fast")
     photo = rng.uniform(0, 255, (100, 500, 3))
-    objective = TiledObjective(network, photo, photo[:64, :64], settings, tile=100)
+    objective = make_tiled(network, photo, photo[:64, :64], settings, tile=100)
     objective(photo)
     image = 3 * max(part.size[0] * part.size[1] for part in objective.tiles) * 4
     counted = tile_bytes(network, names, (100, 500), 100)
@@ -83,20 +82,20 @@ def test_the_count_of_a_tile_is_that_of_its_arrays_whatever_the_picture(rng, poo
 
 
 def test_the_largest_tile_fits_and_the_next_does_not():
-    network, names, size = load_network("builtin"), ["conv1_1", "conv5_1"], (700, 1000)
+    network, names, size = bind(load_network("builtin")), ["conv1_1", "conv5_1"], (700, 1000)
     for memory in (int(20e6), int(60e6)):
         tile = largest_tile(network, names, size, memory)
         assert 16 < tile < 1000
         assert with_gaps(tile_bytes(network, names, size, tile)) <= memory
         # The tiles are as equal as can be, so the next size is the one that makes fewer of them.
-        counts = {n: len(cut(network, names, size, n)) for n in range(tile, 1000, 16)}
+        counts = {n: len(cut(network.network, names, size, n)) for n in range(tile, 1000, 16)}
         larger = next(n for n, count in counts.items() if count < counts[tile])
         assert with_gaps(tile_bytes(network, names, size, larger)) > memory
     assert largest_tile(network, names, size, int(1e12)) >= 1000
 
 
 def test_too_little_memory_for_a_tile_is_told_with_what_would_do():
-    network, names, size = load_network("builtin"), ["conv1_1", "conv5_1"], (700, 1000)
+    network, names, size = bind(load_network("builtin")), ["conv1_1", "conv5_1"], (700, 1000)
     with pytest.raises(InputError, match="of 16 pixels, takes") as raised:
         largest_tile(network, names, size, int(1e6))
     more = int(re.search(r"allow (\d+) MB more", str(raised.value))[1])
@@ -104,7 +103,7 @@ def test_too_little_memory_for_a_tile_is_told_with_what_would_do():
 
 
 def test_a_run_grows_with_the_pixels_and_shrinks_with_adam():
-    network = load_network("builtin")
+    network = bind(load_network("builtin"))
     settings = Settings(exact=True)
     vectors, fewer = (vectors_held(optimizer, 100) for optimizer in ("lbfgs", "adam"))
     small, large = (run_bytes(network, settings, s, s, 1, vectors) for s in ((64, 64), (256, 256)))
@@ -115,10 +114,14 @@ def test_a_run_grows_with_the_pixels_and_shrinks_with_adam():
 RUN = """
 import sys
 from pathlib import Path
-from npstyle.engine.threads import held_memory
+from npstyle.engine.machine import held_memory
 from npstyle.images.formula import draw_painting, draw_photo
+from npstyle.run.machine import Machine
+from npstyle.run.pictures import Pictures
 from npstyle.run.settings import Settings
-from npstyle.run.transfer import transfer
+from npstyle.run.transfer import transfer_pictures
+from tests.numeric import make_objective, make_tiled, run_forward
+from npstyle.engine.bind import bind
 
 size, network, optimizer = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 
@@ -135,14 +138,11 @@ memory = None if more is None else held_memory() + int(more)
 settings = Settings(
     size=size, scales=(size,), iterations=12 if memory is None else 2, optimizer=optimizer
 )
-transfer(
-    draw_photo(size * 3 // 4, size),
-    draw_painting(size * 3 // 4, size),
+transfer_pictures(
+    Pictures(draw_photo(size * 3 // 4, size), (draw_painting(size * 3 // 4, size),)),
     network,
     settings,
-    threads=2,
-    memory=memory,
-    scratch=scratch and Path(scratch),
+    Machine(threads=2, memory=memory, scratch=scratch and Path(scratch)),
     announce=announce,
 )
 with open("/proc/self/status") as status:

@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine.cpu.losses import content_loss, mean_gram, style_loss, total_variation
-from npstyle.engine.objective import StyleObjective, term
-from npstyle.engine.passes import forward
+from npstyle.engine.cpu.losses import content_loss, gram_loss, mean_gram, total_variation
+from npstyle.engine.cpu.preprocessing import preprocess
+from npstyle.engine.losses import term
 from npstyle.errors import InputError
-from npstyle.images.image import preprocess
-from npstyle.networks.network import Pool, configure
-from tests.numeric import as_they_are, central_difference
+from npstyle.maths.network import Pool
+from npstyle.networks.network import configure
+from tests.numeric import central_difference, make_objective, run_forward
 
 CONTENT = {"conv2_1": 1.0}
 STYLE = {"conv1_1": 0.5, "conv2_1": 2.0}
@@ -23,7 +23,7 @@ def pictures(rng):
 
 def make(network, pictures, **changes):
     options = {"content_layers": CONTENT, "style_layers": STYLE} | changes
-    return StyleObjective(network, pictures[0], pictures[1], **options)
+    return make_objective(network, pictures[0], pictures[1], **options)
 
 
 @pytest.mark.parametrize("scaling", ["means", "sums"])
@@ -62,13 +62,13 @@ def test_terms_are_the_weighted_losses_of_the_layers(small_network, pictures):
         image = preprocess(
             pixels, small_network.channel_order, small_network.mean, small_network.scale, float
         )
-        return forward(small_network, image, as_they_are(["conv1_1", "conv2_1"]))[0]
+        return run_forward(small_network, image, ["conv1_1", "conv2_1"])[0]
 
     photo, painting, picture = (activations(pixels) for pixels in pictures)
     expected = {"content conv2_1": 3 * content_loss(picture["conv2_1"], photo["conv2_1"])}
     for name, weight in STYLE.items():
         grams = mean_gram(picture[name]), mean_gram(painting[name])
-        expected[f"style {name}"] = 50 * weight * style_loss(*grams)
+        expected[f"style {name}"] = 50 * weight * gram_loss(*grams)
     expected["tv"] = 1e-3 * total_variation(pictures[2])
     evaluation = objective(pictures[2])
     assert evaluation.parts == pytest.approx(expected, rel=1e-12)
@@ -91,7 +91,7 @@ def test_means_are_sums_over_the_counts_the_published_programs_divide_by(small_n
 
 def test_content_is_zero_at_the_photo_and_style_at_the_painting(small_network, pictures):
     photo = pictures[0]
-    objective = StyleObjective(
+    objective = make_objective(
         small_network, photo, photo, content_layers=CONTENT, style_layers=STYLE
     )
     evaluation = objective(photo)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from npstyle.engine import threads as backend
+from npstyle.engine.machine import available_memory, held_memory, physical_cores
+from npstyle.engine.strips import even_strips, evenness, strips
+from npstyle.engine.threads import parallel_for, use_threads
 from npstyle.errors import InputError
 
 
@@ -20,7 +22,7 @@ def blas_threads():
 
 def test_threads_hold_blas_to_one_thread_and_restore_it():
     with threadpool_limits(2, user_api="blas"):
-        with backend.threads(2):
+        with use_threads(2):
             assert blas_threads() == {1}
         assert blas_threads() == {2}
 
@@ -37,17 +39,15 @@ def test_every_item_is_worked_on_once_by_the_threads_asked_for(count):
                 done.append(item)
                 workers.add(threading.get_ident())
 
-    with backend.threads(count):
-        backend.parallel_for(work, range(100))
+    with use_threads(count):
+        parallel_for(work, range(100))
     assert sorted(done) == list(range(100))
     assert 1 <= len(workers) <= count
 
 
 def test_outside_of_threads_the_work_is_done_by_the_caller():
     workers = []
-    backend.parallel_for(
-        lambda queue: workers.extend(threading.get_ident() for _ in queue), range(3)
-    )
+    parallel_for(lambda queue: workers.extend(threading.get_ident() for _ in queue), range(3))
     assert workers == [threading.get_ident()] * 3
 
 
@@ -56,12 +56,12 @@ def test_an_error_in_a_worker_reaches_the_caller():
         for item in queue:
             raise ZeroDivisionError(item)
 
-    with backend.threads(2), pytest.raises(ZeroDivisionError):
-        backend.parallel_for(work, range(5))
+    with use_threads(2), pytest.raises(ZeroDivisionError):
+        parallel_for(work, range(5))
 
 
 @pytest.mark.parametrize(("rows", "height"), [(1, 1), (7, 3), (8, 100), (100, 7), (0, 4), (5, 0)])
-@pytest.mark.parametrize("cut", [backend.strips, backend.even_strips])
+@pytest.mark.parametrize("cut", [strips, even_strips])
 def test_strips_cover_all_rows_once(rows, height, cut):
     strips = cut(rows, height)
     assert [row for first, end in strips for row in range(first, end)] == list(range(rows))
@@ -69,14 +69,14 @@ def test_strips_cover_all_rows_once(rows, height, cut):
 
 
 def test_no_threads_is_refused():
-    with pytest.raises(InputError, match="--threads 0"), backend.threads(0):
+    with pytest.raises(InputError, match="--threads 0"), use_threads(0):
         pass
 
 
 def test_the_machine_has_cores_and_memory():
-    assert backend.physical_cores() >= 1
-    assert backend.available_memory() > 0
-    assert backend.held_memory() > 0
+    assert physical_cores() >= 1
+    assert available_memory() > 0
+    assert held_memory() > 0
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -91,23 +91,23 @@ def test_ctrl_c_is_raised_after_the_strip_and_the_rest_is_left(count):
             time.sleep(0.01)
 
     before = signal.getsignal(signal.SIGINT)
-    with backend.threads(count):
+    with use_threads(count):
         with pytest.raises(KeyboardInterrupt):
-            backend.parallel_for(work, range(1000))
+            parallel_for(work, range(1000))
         assert 3 in done
         assert len(done) < 100
-        backend.parallel_for(work, [1])
+        parallel_for(work, [1])
     assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_even_strips_are_a_multiple_of_four_however_many_threads(count):
-    with backend.threads(count):
-        assert len(backend.even_strips(100, 30)) == 4
-        assert len(backend.even_strips(100, 20)) == 8
-        assert len(backend.even_strips(3, 1)) == 3
-        assert len(backend.even_strips(100, 100, backend.evenness(100))) == 1
-        assert len(backend.even_strips(100, 100, backend.evenness(10**6))) == 4
+    with use_threads(count):
+        assert len(even_strips(100, 30)) == 4
+        assert len(even_strips(100, 20)) == 8
+        assert len(even_strips(3, 1)) == 3
+        assert len(even_strips(100, 100, evenness(100))) == 1
+        assert len(even_strips(100, 100, evenness(10**6))) == 4
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc is of Linux")
@@ -116,9 +116,11 @@ def test_large_arrays_give_their_memory_back_when_asked_to():
     code = """
 import sys
 import numpy as np, psutil
-from npstyle.engine import threads as backend
+from npstyle.engine.machine import available_memory, held_memory, physical_cores, release_memory
+from npstyle.engine.strips import even_strips, evenness, strips
+from npstyle.engine.threads import parallel_for, use_threads
 if sys.argv[1] == "asked":
-    backend.give_memory_back()
+    release_memory()
 np.ones(1 << 21)
 freed, lives_on = np.ones(1 << 21), np.ones(1 << 18)
 before = psutil.Process().memory_info().rss
@@ -141,7 +143,7 @@ def test_the_crew_forgets_a_worker_before_share_returns():
             for _ in queue:
                 array[0] += 1
 
-        with backend.threads(2):
-            backend.parallel_for(work, range(4))
+        with use_threads(2):
+            parallel_for(work, range(4))
             del work, array
             assert alive() is None

@@ -6,8 +6,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
+from npstyle.engine.cpu.preprocessing import preprocess, preprocess_backward
 from npstyle.errors import InputError
-from npstyle.images.image import preprocess, preprocess_backward
 from npstyle.images.read import image_size, load_image, read_settings
 from npstyle.images.resize import fit_size, resize
 from npstyle.images.write import check_output, save_image

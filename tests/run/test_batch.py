@@ -8,6 +8,7 @@ from npstyle.images.read import read_settings
 from npstyle.images.write import save_image
 from npstyle.run import batch
 from npstyle.run.batch import parse_job, read_jobs, run_job
+from npstyle.run.machine import Machine
 
 TOML = """
 network = "builtin"
@@ -45,7 +46,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_toml_has_values_for_all_jobs_and_for_each(folder):
+def test_a_toml_list_has_values_for_all_jobs_and_for_single_ones(folder):
     first, second = (parse_job(job, folder) for job in read_jobs(folder / "jobs.toml"))
     assert first.settings.size == second.settings.size == 32
     assert first.settings.style_weight == 500.0
@@ -58,7 +59,7 @@ def test_toml_has_values_for_all_jobs_and_for_each(folder):
     assert second.output == folder / "second.png"
 
 
-def test_csv_says_the_same_in_lines(folder):
+def test_a_csv_list_has_one_job_per_line(folder):
     first, second = (parse_job(job, folder) for job in read_jobs(folder / "jobs.csv"))
     assert first.settings.blend == (3.0, 7.0)
     assert first.settings.style_layers == {"conv1_1": 1.0, "conv2_1": 0.5}
@@ -66,13 +67,27 @@ def test_csv_says_the_same_in_lines(folder):
     assert (second.settings.exact, second.settings.iterations) == (False, 2)
 
 
-def test_jobs_are_done_and_the_network_is_loaded_once(folder, monkeypatch):
+@pytest.mark.parametrize(
+    ("own", "sizes"),
+    [({"scales": [24, 48]}, (24, 48)), ({"scales": "auto"}, (32,)), ({"size": 40}, (40,))],
+)
+def test_the_scales_of_a_job_override_the_size_of_the_list(folder, own, sizes):
+    job = {"size": 32, "photo": "photo.png", "painting": "painting.png", "output": "o.png"}
+    assert parse_job(job | own, folder).settings.scale_sizes() == sizes
+
+
+def test_a_job_may_leave_out_the_content(folder):
+    job = {"photo": "photo.png", "painting": "painting.png", "output": "o.png"}
+    assert parse_job(job | {"content-layers": []}, folder).settings.content_layers == {}
+
+
+def test_consecutive_jobs_load_their_network_once(folder, monkeypatch):
     loads = []
     load = batch.load_network
     monkeypatch.setattr(batch, "load_network", lambda name: loads.append(name) or load(name))
     batch._load.cache_clear()
     for job in read_jobs(folder / "jobs.toml"):
-        outcome = run_job(job, folder, 1)
+        outcome = run_job(job, folder, Machine(threads=1))
         assert outcome.succeeded, outcome.summary
         assert job["output"] in outcome.summary
     assert loads == ["builtin"]
@@ -92,14 +107,14 @@ def test_jobs_are_done_and_the_network_is_loaded_once(folder, monkeypatch):
         ({"exact": "perhaps"}, "--exact perhaps"),
         ({"blend": ["a"]}, "--blend"),
         ({"style_layers": {"conv1_1": "x"}}, "--style-layers"),
-        ({"preset": "dali"}, "preset dali"),
+        ({"preset": "dali"}, "--preset dali"),
         ({"network": "nowhere"}, "nowhere"),
         ({"painting": None}, "no painting"),
     ],
 )
-def test_what_is_wrong_with_a_job_becomes_its_summary(folder, change, says):
+def test_the_summary_of_a_bad_job_says_what_is_wrong(folder, change, says):
     job = read_jobs(folder / "jobs.toml")[1] | change
-    outcome = run_job(job, folder, 1)
+    outcome = run_job(job, folder, Machine(threads=1))
     assert not outcome.succeeded
     assert says in outcome.summary
     assert not (folder / "second.png").exists()
@@ -108,15 +123,15 @@ def test_what_is_wrong_with_a_job_becomes_its_summary(folder, change, says):
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("jobs.toml", "size = ", "cannot be understood"),
-        ("jobs.toml", "size = 3", "holds no job"),
+        ("jobs.toml", "size = ", "has a mistake"),
+        ("jobs.toml", "size = 3", "contains no job"),
         ("jobs.toml", "job = 3", r"\[\[job\]\]"),
-        ("jobs.csv", "photo,painting\n", "holds no job"),
-        ("jobs.csv", b"\xff\xfe\x00", "cannot be understood"),
+        ("jobs.csv", "photo,painting\n", "contains no job"),
+        ("jobs.csv", b"\xff\xfe\x00", "has a mistake"),
         ("jobs.txt", "", "neither .toml nor .csv"),
     ],
 )
-def test_a_list_that_is_none_is_refused(tmp_path, name, text, says):
+def test_a_bad_list_is_refused(tmp_path, name, text, says):
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=says):

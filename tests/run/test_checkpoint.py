@@ -26,7 +26,7 @@ def own(network):
     return identity(SETTINGS, network, PICTURES)
 
 
-def test_a_checkpoint_comes_back_as_it_was(tmp_path, own):
+def test_a_checkpoint_is_read_as_it_was_written(tmp_path, own):
     save_checkpoint(tmp_path / "run.npz", STATE, own)
     state = load_checkpoint(tmp_path / "run.npz", own)
     assert (state.scale, state.iteration) == (1, 2)
@@ -59,22 +59,22 @@ def test_another_picture_or_network_is_refused_by_name(tmp_path, own, network):
         load_checkpoint(tmp_path / "run.npz", other)
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path, own):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path, own):
     path = tmp_path / "run.npz"
-    with pytest.raises(InputError, match="there is no such checkpoint"):
+    with pytest.raises(InputError, match="there is no such file"):
         load_checkpoint(path, own)
     save_checkpoint(path, STATE, own)
     whole = path.read_bytes()
     for data in (b"", b"text", whole[: len(whole) // 2], whole[:-40]):
         path.write_bytes(data)
-        with pytest.raises(InputError, match="no checkpoint by npstyle, or a damaged one"):
+        with pytest.raises(InputError, match="not a checkpoint of npstyle, or is damaged"):
             load_checkpoint(path, own)
     np.savez(path, image=np.array([{}], object), meta="{}")
-    with pytest.raises(InputError, match="no checkpoint"):
+    with pytest.raises(InputError, match="not a checkpoint"):
         load_checkpoint(path, own)
 
 
-def test_a_run_goes_on_at_its_scale_and_iteration(network):
+def test_a_run_resumes_at_its_scale_and_iteration(network):
     states, seen = [], []
     whole = transfer(
         PICTURES.photo, PICTURES.paintings, network, SETTINGS, keep=lambda s: states.append(s)
@@ -99,7 +99,7 @@ def test_a_run_goes_on_at_its_scale_and_iteration(network):
         seen.clear()
 
 
-def test_a_run_that_had_finished_comes_back_with_its_picture(network):
+def test_resuming_a_finished_run_returns_its_picture(network):
     states = []
     whole = transfer(
         PICTURES.photo, PICTURES.paintings, network, SETTINGS, keep=lambda s: states.append(s)

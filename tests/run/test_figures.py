@@ -104,6 +104,6 @@ def test_the_sheet_shows_every_picture_and_its_label(files, tmp_path):
 
 
 @pytest.mark.parametrize("ratio", [0.0, -1.0, float("inf")])
-def test_a_ratio_that_is_none_is_refused(files, ratio):
+def test_a_bad_ratio_is_refused(files, ratio):
     with pytest.raises(InputError, match="--ratios"):
         grid_figure(*files, SETTINGS, (ratio,))

@@ -1,17 +1,23 @@
-"""Whole runs on a card (or its stand-in), against the same runs on the host."""
+"""Whole runs on a GPU, or its stand-in, agree with the same runs on the CPU."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from npstyle.engine.threads import on_gpu
-from npstyle.networks.network import FastConv
+from npstyle.engine.layers import FastConv
+from npstyle.run.machine import Machine
+from npstyle.run.pictures import Pictures
 from npstyle.run.settings import Settings
-from npstyle.run.transfer import transfer
-from tests.engine.cuda.cards import needed
+from npstyle.run.transfer import transfer, transfer_pictures
+from tests.engine.cuda.gpus import needed
 
 pytestmark = needed
+
+
+def on_gpu(array):
+    return hasattr(array, "__cuda_array_interface__")
+
 
 SETTINGS = Settings(
     size=12,
@@ -40,23 +46,23 @@ def pictures(rng):
         },
     ],
 )
-def test_a_run_on_the_card_goes_as_on_the_host(pictures, small_network, change):
+def test_a_run_on_the_gpu_agrees_with_one_on_the_cpu(pictures, small_network, change):
     settings = replace(SETTINGS, **change)
     seen = {}
     done = {}
     for device in ("cuda", "cpu"):
-        told = seen[device] = []
+        reports = seen[device] = []
         done[device] = transfer(
             *pictures,
             small_network,
             settings,
-            device=device,
-            callback=lambda p, told=told: told.append((p.iteration, on_gpu(p.current), p.image)),
+            Machine(device=device),
+            callback=lambda p, to=reports: to.append((p.iteration, on_gpu(p.current), p.image)),
         )
-    card, host = done["cuda"].result, done["cpu"].result
-    assert card.loss == pytest.approx(host.loss, rel=1e-3)
-    assert card.image == pytest.approx(host.image, abs=0.1)
-    assert (card.iterations, card.stopped) == (host.iterations, host.stopped)
+    gpu, cpu = done["cuda"].result, done["cpu"].result
+    assert gpu.loss == pytest.approx(cpu.loss, rel=1e-3)
+    assert gpu.image == pytest.approx(cpu.image, abs=0.1)
+    assert (gpu.iterations, gpu.stopped) == (cpu.iterations, cpu.stopped)
     for (step, placed, image), (expected_step, _, expected) in zip(*seen.values(), strict=True):
         assert (step, placed) == (expected_step, True)
         assert image == pytest.approx(expected, abs=0.1)
@@ -64,25 +70,32 @@ def test_a_run_on_the_card_goes_as_on_the_host(pictures, small_network, change):
     assert done["cpu"].record["device"] == "cpu"
 
 
-def test_wide_convolutions_go_by_winograd_on_the_card_too(pictures, small_network, monkeypatch):
-    monkeypatch.setattr("npstyle.networks.network.WIDE", 20)
+def test_wide_convolutions_use_winograd_on_the_gpu_too(pictures, small_network, monkeypatch):
+    monkeypatch.setattr("npstyle.engine.bind.WIDE", 20)
     settings = replace(SETTINGS, iterations=1, optimizer="adam")
     plans, losses = [], []
     for device in ("cuda", "cpu"):
-        done = transfer(*pictures, small_network, settings, device=device, announce=plans.append)
+        photo, painting = pictures
+        done = transfer_pictures(
+            Pictures(photo, (painting,)),
+            small_network,
+            settings,
+            Machine(device=device),
+            announce=plans.append,
+        )
         losses.append(done.result.loss)
     for plan in plans:
-        assert sum(isinstance(layer, FastConv) for layer in plan.network.layers) == 2
+        assert sum(isinstance(layer, FastConv) for layer in plan.bound.layers) == 2
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_a_run_goes_on_where_it_was_interrupted(pictures, small_network):
+def test_an_interrupted_run_resumes_where_it_stopped(pictures, small_network):
     def interrupt(progress):
         if progress.iteration == 2:
             raise KeyboardInterrupt
 
     states = []
-    options = {"device": "cuda", "keep": states.append}
+    options = {"machine": Machine(device="cuda"), "keep": states.append}
     stopped = transfer(*pictures, small_network, SETTINGS, callback=interrupt, **options)
     assert stopped.result.stopped == "interrupted"
     assert type(states[-1].image) is np.ndarray

@@ -41,7 +41,7 @@ def test_masks_give_each_painting_its_region():
     assert regions[0].sources[0].mask.shape == regions[0].sources[0].pixels.shape[:2]
 
 
-def test_luminance_makes_photo_and_painting_grey_and_keeps_the_colors_aside():
+def test_luminance_makes_photo_and_painting_grey_and_returns_the_coloured_photo_too():
     settings = Settings(size=48, color="luminance")
     photo, color_photo, regions = load_scale(Pictures(PHOTO, (PAINTING,)), settings, 0)
     for grey in (photo, regions[0].sources[0].pixels):
@@ -64,15 +64,15 @@ def test_histogram_gives_the_painting_the_photos_colors():
         (Pictures(PHOTO, ()), {}, "no painting"),
         (Pictures(PHOTO, (PAINTING,)), {"blend": (1.0, 2.0)}, "--blend: 2 given for 1 painting;"),
         (Pictures(PHOTO, (PAINTING, PHOTO), (HALF,)), {}, "--content-mask: 1 given for 2 paint"),
-        (Pictures(PHOTO, (PAINTING,), (), (HALF,)), {}, "--style-mask: goes with --content-mask"),
+        (Pictures(PHOTO, (PAINTING,), (), (HALF,)), {}, "--style-mask: needs --content-mask"),
         (
             Pictures(PHOTO, (PAINTING, PHOTO), (HALF, HALF)),
             {"blend": (1.0, 2.0)},
-            "--blend: the masks",
+            "--blend: cannot be combined",
         ),
         (Pictures(PHOTO, (PAINTING,), (np.zeros((5, 5)),)), {}, "height, width, 3"),
     ],
 )
-def test_numbers_that_do_not_go_together_are_named(pictures, settings, says):
+def test_mismatched_numbers_of_pictures_are_named(pictures, settings, says):
     with pytest.raises(InputError, match=says):
         check_pictures(pictures, Settings(**settings))

@@ -7,12 +7,13 @@ from PIL import Image
 from npstyle.errors import InputError
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.read import load_image
-from npstyle.run.recording import Recording
+from npstyle.run.recording import Outputs, Recording
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer
 
 
-def run(recording, **settings):
+def run(outputs, **settings):
+    recording = Recording(outputs, 9)
     recording.check()
     done = transfer(
         draw_photo(36, 48),
@@ -22,12 +23,12 @@ def run(recording, **settings):
         callback=recording.update,
     )
     recording.close()
-    return done
+    return recording, done
 
 
 def test_frames_are_numbered_by_iteration_and_the_log_has_a_line_each(tmp_path):
-    recording = Recording(4, frames=tmp_path / "frames", log=tmp_path / "run.jsonl")
-    done = run(recording)
+    outputs = Outputs(frames_every=4, frames=tmp_path / "frames", log=tmp_path / "run.jsonl")
+    _, done = run(outputs)
     names = sorted(path.name for path in (tmp_path / "frames").iterdir())
     assert names == ["000001.png", "000004.png", "000008.png"]
     first, last = (load_image(tmp_path / "frames" / name) for name in (names[0], names[-1]))
@@ -41,7 +42,7 @@ def test_frames_are_numbered_by_iteration_and_the_log_has_a_line_each(tmp_path):
 
 
 def test_the_animation_has_a_frame_for_each_step_in_one_size(tmp_path):
-    run(Recording(3, gif=tmp_path / "run.gif"), scales=(32, 48), iterations=6)
+    run(Outputs(frames_every=3, gif=tmp_path / "run.gif"), scales=(32, 48), iterations=6)
     with Image.open(tmp_path / "run.gif") as gif:
         assert gif.n_frames == 4  # 1, 3, 6, 9
         assert gif.size == (48, 36)
@@ -49,8 +50,7 @@ def test_the_animation_has_a_frame_for_each_step_in_one_size(tmp_path):
 
 def test_the_plot_shows_every_term(tmp_path):
     pytest.importorskip("matplotlib")
-    recording = Recording(1, plot=tmp_path / "run.svg")
-    run(recording)
+    recording, _ = run(Outputs(plot=tmp_path / "run.svg"))
     text = (tmp_path / "run.svg").read_text()
     assert len(recording.history) == 9
     assert text.count("<path") > 6
@@ -64,7 +64,7 @@ def test_the_plot_shows_every_term(tmp_path):
         ({"log": "none/run.jsonl"}, "does not exist"),
         ({"log": "run.txt"}, "cannot be written"),
         ({"plot": "run.txt"}, "cannot be written"),
-        ({"frames": "file/frames"}, "there is no folder"),
+        ({"frames": "none/frames"}, "does not exist"),
         ({"frames": "file"}, "is a file"),
     ],
 )
@@ -73,4 +73,4 @@ def test_a_bad_destination_is_named_before_the_work_starts(tmp_path, options, sa
     (tmp_path / "file").write_text("")
     paths = {name: tmp_path / path for name, path in options.items()}
     with pytest.raises(InputError, match=says):
-        Recording(1, **paths).check()
+        Recording(Outputs(**paths), 1).check()

@@ -1,7 +1,8 @@
 import pytest
 
 from npstyle.errors import InputError
-from npstyle.run.settings import PRESETS, STYLE_LAYERS, Settings, parse_layers
+from npstyle.run.settings import PRESETS, STYLE_LAYERS, Settings
+from npstyle.run.table import parse_layers, weighted
 
 
 def test_presets_are_the_published_numbers():
@@ -34,13 +35,14 @@ def test_presets_are_the_published_numbers():
     ],
 )
 def test_layers_are_read_with_and_without_weights(texts, share, expected):
-    assert parse_layers("--style-layers", texts, share) == pytest.approx(expected)
+    layers = parse_layers("--style-layers", texts)
+    assert weighted(layers, share) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("text", ["conv1_1:x", "conv1_1:", "conv1_1,conv1_1:2"])
 def test_a_bad_layer_names_the_option(text):
     with pytest.raises(InputError, match=r"--style-layers conv1_1"):
-        parse_layers("--style-layers", [text], False)
+        parse_layers("--style-layers", [text])
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,6 @@ def test_a_bad_layer_names_the_option(text):
         ({"seed": -1}, "--seed"),
     ],
 )
-def test_a_useless_setting_names_its_option(change, says):
+def test_a_bad_setting_is_refused_by_name(change, says):
     with pytest.raises(InputError, match=says):
         Settings(**change)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
+from npstyle.engine import machine
 from npstyle.errors import InputError
 from npstyle.images.color import luminance
 from npstyle.images.formula import draw_painting, draw_photo
@@ -12,8 +12,10 @@ from npstyle.images.resize import resize
 from npstyle.images.write import save_image
 from npstyle.networks.network import load_network
 from npstyle.run import transfer as style_transfer
+from npstyle.run.machine import Machine
+from npstyle.run.pictures import Pictures
 from npstyle.run.settings import PRESETS, Settings
-from npstyle.run.transfer import transfer
+from npstyle.run.transfer import transfer, transfer_pictures
 
 QUICK = Settings(size=48, iterations=15)
 
@@ -37,20 +39,23 @@ def test_every_preset_and_start_lowers_its_loss(pictures, preset, init):
     assert done.result.image.max() <= 255
 
 
-def test_paths_arrays_and_a_loaded_network_give_the_same_bits(pictures, tmp_path):
+def test_paths_arrays_and_a_loaded_network_give_identical_pictures(pictures, tmp_path):
     photo, painting = tmp_path / "photo.png", tmp_path / "painting.png"
     for path, pixels in zip((photo, painting), pictures, strict=True):
         save_image(path, pixels)
-    from_paths = transfer(photo, painting, "builtin", QUICK, threads=1)
+    from_paths = transfer(photo, painting, "builtin", QUICK, Machine(threads=1))
     arrays = load_image(photo), load_image(painting)
-    from_arrays = transfer(*arrays, load_network("builtin"), QUICK, threads=2)
+    from_arrays = transfer(*arrays, load_network("builtin"), QUICK, Machine(threads=2))
     assert np.array_equal(from_paths.result.image, from_arrays.result.image)
 
 
 def test_the_painting_is_scaled_to_the_longest_side_times_style_scale(pictures):
     plans = []
     settings = replace(QUICK, style_scale=1.5, iterations=1)
-    transfer(*pictures, "builtin", settings, announce=plans.append)
+    photo, painting = pictures
+    transfer_pictures(
+        Pictures(photo, (painting,)), "builtin", settings, Machine(), announce=plans.append
+    )
     assert plans[0].photo_sizes == ((36, 48),)
     assert plans[0].painting_sizes == ((48, 72),)
 
@@ -90,7 +95,7 @@ def test_with_luminance_the_chroma_is_the_photos(pictures):
     assert np.abs(luminance(done.result.image) - luminance(photo)).mean() > 3
 
 
-def test_with_histogram_the_result_comes_nearer_to_the_photos_colors(pictures):
+def test_with_histogram_the_colors_are_nearer_to_the_photos(pictures):
     photo = resize(pictures[0], (36, 48))
     distances = {}
     for color in ("painting", "histogram"):
@@ -120,7 +125,7 @@ def test_masks_keep_a_style_out_of_the_other_half(pictures):
     assert roughness(other.result.image[:, 26:]) > 1.5 * roughness(other.result.image[:, :22])
 
 
-def test_blending_moves_the_result_towards_the_painting_that_counts_more(pictures):
+def test_blending_moves_the_result_towards_the_painting_with_the_larger_weight(pictures):
     photo = pictures[0]
     dark, bright = np.full((40, 60, 3), 30.0), np.full((40, 60, 3), 220.0)
     means = []
@@ -133,7 +138,7 @@ def test_blending_moves_the_result_towards_the_painting_that_counts_more(picture
     assert means[0] + 30 < means[1]
 
 
-def test_adams_step_is_about_how_far_a_pixel_moves(pictures):
+def test_a_pixel_moves_about_one_adam_step(pictures):
     for step in (1.0, 8.0):
         settings = replace(QUICK, optimizer="adam", adam_step=step, iterations=1)
         states = []
@@ -176,8 +181,8 @@ def test_the_record_holds_every_setting_and_the_outcome(pictures):
     assert record["npstyle"]
 
 
-def test_what_does_not_fit_in_memory_is_refused_with_a_size_that_fits(pictures, monkeypatch):
-    monkeypatch.setattr(backend, "available_memory", lambda: 60_000_000)
+def test_a_run_that_needs_too_much_memory_is_refused_with_a_size_that_fits(pictures, monkeypatch):
+    monkeypatch.setattr(machine, "available_memory", lambda: 60_000_000)
     big = replace(QUICK, size=1024, iterations=1)
     with pytest.raises(InputError, match=r"--size 1024: .* GB of memory .* use --size (\d+)") as e:
         transfer(*pictures, "builtin", big)
@@ -231,10 +236,10 @@ def test_the_paintings_scale_changes_the_style(pictures):
     assert np.abs(images[0] - images[1]).mean() > 1
 
 
-def test_a_run_in_tiles_finds_what_a_run_in_one_piece_finds(pictures, tmp_path):
+def test_a_run_in_tiles_gives_the_picture_of_a_run_on_the_whole(pictures, tmp_path):
     settings = replace(QUICK, scales=(32, 48), iterations=6, dtype="float64")
     whole = transfer(*pictures, "builtin", settings)
-    tiled = transfer(*pictures, "builtin", settings, tile=16, scratch=tmp_path)
+    tiled = transfer(*pictures, "builtin", settings, Machine(tile=16, scratch=tmp_path))
     assert tiled.record["tiles"] == [16, 16]
     assert whole.record["tiles"] == [None, None]
     assert tiled.result.parts == pytest.approx(whole.result.parts, rel=1e-6)
@@ -242,8 +247,8 @@ def test_a_run_in_tiles_finds_what_a_run_in_one_piece_finds(pictures, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_tile_that_needs_more_memory_than_is_given_is_refused(pictures):
+def test_a_tile_that_needs_too_much_memory_is_refused(pictures):
     with pytest.raises(InputError, match=r"--memory 0\.01GB: the run needs .* allow that much"):
-        transfer(*pictures, "builtin", QUICK, tile=48, memory="10MB")
+        transfer(*pictures, "builtin", QUICK, Machine(tile=48, memory=10_000_000))
     with pytest.raises(InputError, match=r"--tile 8: .* use --tile 16"):
-        transfer(*pictures, "builtin", QUICK, tile=8)
+        transfer(*pictures, "builtin", QUICK, Machine(tile=8))

@@ -4,33 +4,33 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
+from npstyle.engine.bind import bind
 from npstyle.engine.disk import in_memory, on_disk
-from npstyle.engine.objective import build_objective
+from npstyle.engine.objective import StyleObjective
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.read import load_image
-from npstyle.networks.network import accelerate, load_network
+from npstyle.maths.box import mirror, mirror_backward
+from npstyle.networks.network import load_network
 from npstyle.run.settings import Settings
-from npstyle.search.box import mirror, mirror_backward
-from npstyle.search.lbfgs import minimize_lbfgs
-from npstyle.search.optimize import CORRECTIONS
+from npstyle.search.lbfgs import CORRECTIONS, basis_shape, minimize_lbfgs
 
 
-def both_ways(function, x, iterations):
-    """Values in the order of evaluation, by SciPy and by ours."""
+def both_searches(function, x, iterations):
+    """Return the values in the order of evaluation, of SciPy's search and of ours."""
     found = []
-    for way in ("scipy", "ours"):
+    for name in ("scipy", "ours"):
         values = []
 
-        def noted(x, values=values):
+        def recorded(x, values=values):
             value, gradient = function(x)
             values.append(float(value))
             return value, gradient
 
-        if way == "scipy":
+        if name == "scipy":
             options = {"maxcor": CORRECTIONS, "maxiter": iterations, "ftol": 0, "gtol": 0}
-            minimize(noted, x, jac=True, method="L-BFGS-B", options=options)
+            minimize(recorded, x, jac=True, method="L-BFGS-B", options=options)
         else:
-            minimize_lbfgs(noted, x, iterations=iterations, corrections=CORRECTIONS)
+            minimize_lbfgs(recorded, x, iterations=iterations, corrections=CORRECTIONS)
         found.append(values)
     return found
 
@@ -53,54 +53,55 @@ def valley(x):
 
 
 def flat(x):
-    """So flat that the first step, of length 1, is longer than the gradient."""
+    """So flat that the first step, which has the length 1, is longer than the gradient."""
     value, slope = quartic(x)
     return 1e-5 * value, 1e-5 * slope
 
 
 @pytest.mark.parametrize("function", [rosenbrock, quartic, wavy, valley, flat])
-def test_it_goes_scipys_way(rng, function):
-    theirs, ours = both_ways(function, rng.uniform(-2, 2, 30), 25)
+def test_the_evaluations_agree_with_scipys(rng, function):
+    theirs, ours = both_searches(function, rng.uniform(-2, 2, 30), 25)
     count = min(len(theirs), len(ours), 30)
     assert ours[:count] == pytest.approx(theirs[:count], rel=1e-5, abs=1e-9)
 
 
-def assert_same_end(photo, painting, iterations):
-    """Held after the same number of evaluations: the same lowest loss within 2 %."""
-    settings = Settings()
-    network = accelerate(load_network("builtin"), ["conv5_1"])
-    objective = build_objective(network, photo, painting, settings)
+def assert_same_lowest_loss(photo, painting, iterations):
+    """After equally many evaluations, the lowest losses agree within 2 %."""
+    bound = bind(load_network("builtin"), ["conv5_1"], route="fast")
+    objective = StyleObjective(bound, photo, painting, Settings().losses())
 
     def function(z):
         evaluation = objective(mirror(z).reshape(photo.shape))
         return evaluation.loss, mirror_backward(evaluation.gradient.ravel(), z)
 
-    theirs, ours = both_ways(function, photo.ravel(), iterations)
+    theirs, ours = both_searches(function, photo.ravel(), iterations)
     count = min(len(theirs), len(ours))
     assert count > iterations
     assert min(ours[:count]) == pytest.approx(min(theirs[:count]), rel=0.02)
     assert min(ours[:count]) < 0.2 * ours[0]
 
 
-def test_of_drawn_pictures_it_makes_the_same_within_two_percent():
-    assert_same_end(draw_photo(32, 40), draw_painting(32, 40), 30)
+def test_on_drawn_pictures_the_lowest_loss_agrees_with_scipys_within_two_percent():
+    assert_same_lowest_loss(draw_photo(32, 40), draw_painting(32, 40), 30)
 
 
 @pytest.mark.parametrize(
     ("photo", "painting"),
     [("tuebingen", "starry_night"), ("golden_gate", "the_scream"), ("tuebingen", "shipwreck")],
 )
-def test_of_a_pair_it_makes_the_same_within_two_percent(shared, photo, painting):
+def test_on_real_pictures_the_lowest_loss_agrees_with_scipys_within_two_percent(
+    shared, photo, painting
+):
     pictures = (load_image(shared / "images" / f"{name}.jpg", 64) for name in (photo, painting))
-    assert_same_end(*pictures, 20)
+    assert_same_lowest_loss(*pictures, 20)
 
 
-def test_the_end_of_the_way_down_is_told():
+def test_the_search_returns_false_if_no_step_lowers_the_function():
     assert not minimize_lbfgs(quartic, np.zeros(5), iterations=5, corrections=3)
     assert minimize_lbfgs(quartic, np.ones(5), iterations=5, corrections=3)
 
 
-def test_every_step_is_called_back_and_nothing_given_is_changed(rng):
+def test_the_callback_gets_every_step_and_the_arrays_passed_in_stay_unchanged(rng):
     x = rng.uniform(-2, 2, 10)
     kept, seen = x.copy(), []
     minimize_lbfgs(rosenbrock, x, iterations=7, corrections=3, callback=seen.append)
@@ -111,8 +112,8 @@ def test_every_step_is_called_back_and_nothing_given_is_changed(rng):
 
 
 @pytest.mark.parametrize("kind", ["float32", "a file"])
-def test_pairs_in_float32_and_in_files_go_nearly_the_same_way(rng, tmp_path, kind):
-    x = rng.uniform(-2, 2, 100_000)  # more than are multiplied at a time
+def test_a_history_in_float32_or_in_a_file_hardly_changes_the_search(rng, tmp_path, kind):
+    x = rng.uniform(-2, 2, 100_000)  # more than one strip
     scales = rng.uniform(1, 50, x.size)
 
     def function(x):
@@ -120,7 +121,7 @@ def test_pairs_in_float32_and_in_files_go_nearly_the_same_way(rng, tmp_path, kin
 
     make = in_memory if kind == "float32" else on_disk(tmp_path)
     ends = []
-    for basis in (None, make((2 * 5 + 3, x.size), np.float32, "the pairs")):
+    for basis in (None, make(basis_shape(5, x.size), np.float32, "the history")):
         values = []
         minimize_lbfgs(
             function,

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from npstyle.search.line_search import CURVATURE, DECREASE, MOST_STEPS, NARROW, search
+from npstyle.search.line_search import CURVATURE, DECREASE, MOST_STEPS, NARROW, propose_steps
 
 FUNCTIONS = {
-    # Moré and Thuente's own, section 5: with a steep start, a plateau, a kink, many minima.
+    # Like those of Moré and Thuente's section 5: a steep start, a plateau, a kink, many minima.
     "concave": (lambda t: -t / (t**2 + 2), lambda t: (t**2 - 2) / (t**2 + 2) ** 2),
     "narrow": (
         lambda t: (t + 0.004) ** 5 - 2 * (t + 0.004) ** 4,
@@ -24,7 +24,7 @@ FUNCTIONS = {
 
 
 def run(function, slope, first):
-    steps = search(function(0.0), slope(0.0), first)
+    steps = propose_steps(function(0.0), slope(0.0), first)
     tried = [next(steps)]
     while True:
         try:
@@ -35,7 +35,7 @@ def run(function, slope, first):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("first", [1e-3, 1e-1, 1.0, 10.0, 1000.0])
-def test_a_step_is_good_if_it_fulfils_both_wolfe_conditions(name, first):
+def test_a_step_is_accepted_exactly_if_it_fulfils_both_wolfe_conditions(name, first):
     function, slope = FUNCTIONS[name]
     with np.errstate(over="ignore"):
         tried, good = run(function, slope, first)
@@ -43,13 +43,13 @@ def test_a_step_is_good_if_it_fulfils_both_wolfe_conditions(name, first):
         enough = function(step) <= function(0.0) + DECREASE * step * slope(0.0)
         flat = abs(slope(step)) <= CURVATURE * abs(slope(0.0))
     assert good == (enough and flat)
-    # The narrow valley's slope at 0 is next to nothing, and the interval soon is NARROW.
+    # The slope of "narrow" at 0 is almost 0, so the interval soon has the width NARROW.
     assert good or name == "narrow" or first == 1000.0
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("first", [1e-3, 1e-1, 1.0, 10.0])
-def test_the_steps_are_those_of_scipys_minpack(name, first):
+def test_the_steps_agree_with_scipys_port_of_minpack(name, first):
     dcsrch = pytest.importorskip("scipy.optimize._dcsrch")
     function, slope = FUNCTIONS[name]
     theirs = dcsrch.DCSRCH(function, slope, DECREASE, CURVATURE, NARROW, 0.0, 1e10)
@@ -65,23 +65,23 @@ def test_the_steps_are_those_of_scipys_minpack(name, first):
     assert run(function, slope, first)[0] == pytest.approx(tried, rel=1e-9)
 
 
-def test_a_good_first_step_is_taken_as_it_is():
+def test_a_first_step_that_fulfils_the_conditions_is_accepted_at_once():
     assert run(*FUNCTIONS["parabola"], 2.5) == ([2.5], True)
 
 
-def test_a_step_beyond_what_floats_hold_is_halved():
+def test_a_step_to_an_infinite_value_is_halved():
     function, slope = FUNCTIONS["parabola"]
     tried, good = run(lambda t: function(t) if t < 5 else np.inf, slope, 16.0)
     assert tried == [16.0, 8.0, 4.0]
     assert good
 
 
-def test_a_function_without_a_minimum_ends_the_search():
+def test_the_search_fails_after_twenty_steps_if_the_function_has_no_minimum():
     tried, good = run(lambda t: -t, lambda t: -1.0, 1.0)
     assert not good
     assert len(tried) == 20
 
 
-def test_a_slope_that_lies_ends_the_search():
+def test_the_search_fails_if_the_slope_is_wrong():
     _, good = run(lambda t: t, lambda t: -1.0, 1.0)
     assert not good

@@ -1,22 +1,23 @@
 import numpy as np
 import pytest
 
-from npstyle.engine.objective import Evaluation
-from npstyle.search.optimize import History, history_bytes, optimize
+from npstyle.engine.losses import Evaluation
+from npstyle.search.memory import history_bytes
+from npstyle.search.optimize import History, optimize
 
 TARGET = np.array([[[-40.0, 10.0, 200.0], [300.0, 128.0, 0.0]]])
 START = np.full((1, 2, 3), 100.0)
 
 
 def bowl(pixels):
-    """A quadratic whose lowest point lies outside of the box in two coordinates."""
+    """A quadratic whose minimum lies outside the box in two coordinates."""
     difference = pixels - TARGET
     loss = float(np.sum(difference**2))
     return Evaluation(loss, 2 * difference, {"content x": loss})
 
 
 @pytest.mark.parametrize(("optimizer", "iterations"), [("lbfgs", 20), ("adam", 400)])
-def test_finds_the_lowest_point_of_the_box(optimizer, iterations):
+def test_the_search_finds_the_minimum_within_the_box(optimizer, iterations):
     result = optimize(bowl, START, iterations=iterations, optimizer=optimizer)
     assert np.allclose(result.image, np.clip(TARGET, 0, 255), atol=0.5)
     assert result.loss == pytest.approx(bowl(result.image).loss)
@@ -24,7 +25,7 @@ def test_finds_the_lowest_point_of_the_box(optimizer, iterations):
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_callback_sees_every_iteration_with_terms_and_image(optimizer):
+def test_the_callback_gets_the_loss_its_terms_and_the_image_of_every_iteration(optimizer):
     seen = []
 
     def rough(pixels):
@@ -50,7 +51,7 @@ def test_callback_sees_every_iteration_with_terms_and_image(optimizer):
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_interruption_keeps_the_best_image_so_far(optimizer):
+def test_an_interrupted_search_returns_the_best_image_so_far(optimizer):
     def interrupt(progress):
         if progress.iteration == 2:
             raise KeyboardInterrupt
@@ -69,7 +70,7 @@ def test_interruption_keeps_the_best_image_so_far(optimizer):
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 @pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_a_loss_that_is_no_number_stops_with_the_best_image_kept(poison, where):
+def test_a_loss_or_gradient_that_is_not_finite_ends_the_search_with_the_best_image(poison, where):
     calls = []
 
     def poisoned(pixels):
@@ -88,7 +89,7 @@ def test_a_loss_that_is_no_number_stops_with_the_best_image_kept(poison, where):
     assert np.array_equal(result.image, calls[1])
 
 
-def test_a_first_loss_that_is_no_number_is_told_apart():
+def test_a_search_whose_first_loss_is_not_finite_has_no_terms():
     bad = Evaluation(float("nan"), np.zeros_like(START), {})
     result = optimize(lambda _: bad, START, iterations=5)
     assert result.stopped == "not finite"
@@ -96,7 +97,7 @@ def test_a_first_loss_that_is_no_number_is_told_apart():
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_every_picture_that_is_evaluated_lies_in_the_box(optimizer):
+def test_every_image_evaluated_lies_in_the_box(optimizer):
     def watched(pixels):
         assert np.all((pixels >= 0) & (pixels <= 255))
         return bowl(pixels)
@@ -104,19 +105,19 @@ def test_every_picture_that_is_evaluated_lies_in_the_box(optimizer):
     optimize(watched, START, iterations=30, optimizer=optimizer)
 
 
-def test_lbfgs_stops_by_itself_at_the_lowest_point():
+def test_lbfgs_stops_at_the_minimum_before_the_last_iteration():
     result = optimize(bowl, np.clip(TARGET, 0, 255), iterations=50)
     assert result.stopped == "converged"
 
 
-def test_the_starting_image_is_not_changed():
+def test_the_starting_image_stays_unchanged():
     start = START.copy()
     optimize(bowl, start, iterations=5)
     assert np.array_equal(start, START)
 
 
-def test_pairs_of_its_own_reach_the_same_minimum_and_go_on_without_scipy(monkeypatch):
-    monkeypatch.setattr("npstyle.search.optimize.minimize", None)  # SciPy's would fail
+def test_a_float32_history_leads_to_the_same_minimum_without_scipy(monkeypatch):
+    monkeypatch.setattr("npstyle.search.optimize.minimize", None)  # a call would fail
     asked_for = []
 
     def allocate(shape, dtype, name):

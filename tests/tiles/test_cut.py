@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from npstyle.engine.passes import backward, forward
+from npstyle.engine.bind import BoundNetwork, bind
 from npstyle.errors import InputError
-from npstyle.networks.network import accelerate, configure, load_network, shapes
+from npstyle.networks.network import configure, load_network, shapes
 from npstyle.tiles.cut import ReceptiveField, cell, cut, largest_size, receptive_field
-from tests.numeric import adding, as_they_are
+from tests.numeric import run_backward, run_forward
 from tests.sequences import OTHERS, VGG_LIKE, last_activation, sequence
 
 SIZES = [(37, 29), (24, 25), (11, 50)]
@@ -27,7 +27,8 @@ def test_receptive_fields_are_those_known_of_vgg19():
         "pool4": (16, 124, 54),
         "conv5_1": (16, 156, 70),
     }
-    for net in (network, accelerate(network, known)):
+    for net in (network, bind(network, known, route="fast")):
+        net = net.network if isinstance(net, BoundNetwork) else net
         assert {name: receptive_field(net, name) for name in known} == {
             name: ReceptiveField(*numbers) for name, numbers in known.items()
         }
@@ -42,11 +43,11 @@ def test_a_receptive_field_is_where_a_positions_gradient_arrives(rng, kind):
             np.abs(layer.kernel, out=layer.kernel)
             np.abs(layer.bias, out=layer.bias)
     size, name = (40, 50), last_activation(network)
-    taken, cache = forward(network, np.ones((*size, 3)), as_they_are([name]))
+    taken, cache = run_forward(network, np.ones((*size, 3)), [name])
     at = tuple(n // 2 for n in taken[name].shape[:2])
     gradient = np.zeros_like(taken[name])
     gradient[at] = 1
-    arrived = np.any(backward(network, cache, adding({name: gradient})) > 0, axis=2)
+    arrived = np.any(run_backward(network, cache, {name: gradient}) > 0, axis=2)
     for axis in (0, 1):
         (pixels,) = np.nonzero(arrived.any(axis=1 - axis))
         first, end = receptive_field(network, name, axis).of(at[axis], at[axis] + 1)

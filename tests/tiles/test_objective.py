@@ -3,16 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
+from npstyle.engine.bind import bind
 from npstyle.engine.guides import Region, Source
-from npstyle.engine.objective import build_objective
+from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
-from npstyle.networks.network import Network, accelerate, configure
+from npstyle.networks.network import Network, configure
 from npstyle.run.settings import PRESETS, Settings
 from npstyle.tiles.cut import ReceptiveField, cell
-from npstyle.tiles.objective import TiledObjective
 from npstyle.tiles.passes import forward
-from tests.numeric import relative_error
+from tests.numeric import make_objective, make_tiled, relative_error
 from tests.sequences import OTHERS, VGG_LIKE, sequence
 
 LAYERS = {
@@ -45,8 +44,8 @@ def regions(photo, painting):
 def check_equal(network, pictures, settings, tile, style=None):
     photo, painting, pixels = pictures
     style = painting if style is None else style
-    whole = build_objective(network, photo, style, settings)(pixels)
-    tiled = TiledObjective(network, photo, style, settings, tile)
+    whole = make_objective(network, photo, style, settings)(pixels)
+    tiled = make_tiled(network, photo, style, settings, tile)
     found = tiled(pixels)
     tolerance = TOLERANCE[network.dtype.name]
     assert list(found.parts) == list(whole.parts)
@@ -86,9 +85,9 @@ def test_in_regions_with_blended_paintings_total_variation_and_replicated_edges(
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_on_the_fast_route(rng, pictures, monkeypatch, dtype):
-    monkeypatch.setattr("npstyle.networks.network.WIDE", 12)
+    monkeypatch.setattr("npstyle.engine.bind.WIDE", 12)
     settings = at_small_layers("gatys")
-    network = accelerate(configure(sequence(rng, VGG_LIKE), "avg", dtype), ["conv3_2"])
+    network = bind(configure(sequence(rng, VGG_LIKE), "avg", dtype), ["conv3_2"], route="fast")
     check_equal(network, pictures, settings, 16)
 
 
@@ -112,7 +111,7 @@ def test_without_content_or_without_style(rng, pictures, without):
 def test_content_is_exactly_zero_at_the_photo(rng, pictures):
     network = configure(sequence(rng, VGG_LIKE), "avg", np.float32)
     photo, painting, _ = pictures
-    parts = TiledObjective(network, photo, painting, at_small_layers("gatys"), 8)(photo).parts
+    parts = make_tiled(network, photo, painting, at_small_layers("gatys"), 8)(photo).parts
     assert parts["content conv3_1"] == 0
     assert parts["style conv3_2"] > 0
 
@@ -141,8 +140,7 @@ def test_a_picture_that_is_one_tile_runs_forward_once(rng, pictures, monkeypatch
 
     network, (photo, painting, pixels) = sequence(rng, VGG_LIKE), pictures
     one, two = (
-        TiledObjective(network, photo, painting, at_small_layers("gatys"), tile)
-        for tile in (48, 24)
+        make_tiled(network, photo, painting, at_small_layers("gatys"), tile) for tile in (48, 24)
     )
     monkeypatch.setattr("npstyle.tiles.passes.forward", counted)
     one(pixels)
@@ -154,11 +152,11 @@ def test_a_picture_that_is_one_tile_runs_forward_once(rng, pictures, monkeypatch
 def test_the_result_does_not_depend_on_the_threads_nor_on_what_was_evaluated_before(rng, pictures):
     network = configure(sequence(rng, VGG_LIKE), "avg", np.float32)
     photo, painting, pixels = pictures
-    objective = TiledObjective(network, photo, painting, at_small_layers("neural-style"), 16)
+    objective = make_tiled(network, photo, painting, at_small_layers("neural-style"), 16)
     first = objective(pixels)
     objective(photo)
     for count in (1, 2, 3):
-        with backend.threads(count):
+        with use_threads(count):
             again = objective(pixels)
         assert again.parts == first.parts
         assert np.array_equal(again.gradient, first.gradient)
@@ -173,8 +171,8 @@ def test_what_is_as_large_as_the_picture_may_live_in_files(rng, pictures, tmp_pa
     in_files = [in_a_file(picture.shape, np.float64, str(k)) for k, picture in enumerate(pictures)]
     for mapped, picture in zip(in_files, pictures, strict=True):
         mapped[:] = picture
-    expected = TiledObjective(network, *pictures[:2], settings, 8)(pictures[2])
-    mapped = TiledObjective(network, *in_files[:2], settings, 8, in_a_file)
+    expected = make_tiled(network, *pictures[:2], settings, 8)(pictures[2])
+    mapped = make_tiled(network, *in_files[:2], settings, 8, in_a_file)
     found = mapped(in_files[2])
     assert isinstance(mapped.content_targets["conv3_1"], np.memmap)
     assert found.parts == expected.parts
@@ -185,12 +183,12 @@ def test_wrong_use_is_named(rng, pictures, monkeypatch):
     network, (photo, painting, _) = sequence(rng, VGG_LIKE), pictures
     settings = at_small_layers("gatys")
     with pytest.raises(InputError, match="--tile 3"):
-        TiledObjective(network, photo, painting, settings, 3)
+        make_tiled(network, photo, painting, settings, 3)
     nothing = replace(settings, content_layers={}, style_layers={})
     with pytest.raises(InputError, match="name a layer"):
-        TiledObjective(network, photo, painting, nothing, 8)
+        make_tiled(network, photo, painting, nothing, 8)
     with pytest.raises(ValueError, match="photo is"):
-        TiledObjective(network, photo, painting, settings, 8)(np.zeros((3, 3, 3)))
+        make_tiled(network, photo, painting, settings, 8)(np.zeros((3, 3, 3)))
     monkeypatch.setattr(Network, "is_on_gpu", True)
     with pytest.raises(InputError, match="--tile off on a GPU"):
-        TiledObjective(network, photo, painting, settings, 8)
+        make_tiled(network, photo, painting, settings, 8)

@@ -3,10 +3,9 @@ import pickle
 import numpy as np
 import pytest
 
+from npstyle.engine.bind import bind
 from npstyle.engine.cpu.gram import gram
-from npstyle.engine.objective import network_input
-from npstyle.engine.passes import forward
-from npstyle.networks.network import accelerate, configure, load_network
+from npstyle.networks.network import configure, load_network
 from npstyle.run.settings import Settings
 from npstyle.tiles.cut import cell, cut
 from npstyle.tiles.passes import (
@@ -17,7 +16,7 @@ from npstyle.tiles.passes import (
     tile_gradient,
     tile_grams,
 )
-from tests.numeric import as_they_are, relative_error
+from tests.numeric import as_bound, relative_error, run_forward
 from tests.sequences import OTHERS, VGG_LIKE, sequence
 
 
@@ -30,10 +29,10 @@ def test_own_activations_are_the_whole_pictures_for_any_sequential_network(
     network = configure(sequence(rng, OTHERS[kind]), pooling, np.float64, edges)
     names = list(network.activations().values())
     pixels = rng.uniform(0, 255, (23, 34, 3))
-    whole, _ = forward(network, network_input(network, pixels), as_they_are(names))
+    whole, _ = run_forward(network, as_bound(network).preprocess(pixels), names)
     for tile in (cell(network, names), 12):
         for part in cut(network, names, (23, 34), tile):
-            own = tile_activations(network, pixels[part.pixels], part, names)
+            own = tile_activations(as_bound(network), pixels[part.pixels], part, names)
             for name, found in own.items():
                 assert np.allclose(found, whole[name][part.own(name)], rtol=1e-12, atol=1e-12)
 
@@ -42,12 +41,12 @@ def test_shares_of_the_gram_matrices_add_up_in_float64(rng):
     network = configure(sequence(rng, VGG_LIKE), "avg", np.float32)
     names, pixels = ["conv1_2", "conv3_1"], rng.uniform(0, 255, (23, 34, 3))
     mask = rng.uniform(0, 1, (23, 34)).astype(np.float32)
-    whole, _ = forward(network, network_input(network, pixels), as_they_are(names))
+    whole, _ = run_forward(network, as_bound(network).preprocess(pixels), names)
     guides = [{name: 0.5 for name in names}, {"conv1_2": mask}]
     sums = [{}, {}]
     for part in cut(network, names, (23, 34), 8):
         crops = [cropped(guide, part) for guide in guides]
-        add_grams(sums, tile_grams(network, pixels[part.pixels], part, crops))
+        add_grams(sums, tile_grams(as_bound(network), pixels[part.pixels], part, crops))
     assert [set(found) for found in sums] == [set(names), {"conv1_2"}]
     assert sums[0]["conv3_1"].dtype == np.float64
     for name in names:
@@ -56,8 +55,8 @@ def test_shares_of_the_gram_matrices_add_up_in_float64(rng):
 
 
 def test_a_pass_over_a_tile_travels_to_another_process_and_gives_the_same_bits(rng):
-    network = accelerate(configure(sequence(rng, VGG_LIKE), "avg", np.float32), ["conv3_1"])
-    part = cut(network, ["conv3_1"], (23, 34), 8)[4]
+    network = bind(configure(sequence(rng, VGG_LIKE), "avg", np.float32), ["conv3_1"], route="fast")
+    part = cut(network.network, ["conv3_1"], (23, 34), 8)[4]
     pixels, own = rng.uniform(0, 255, (23, 34, 3))[part.pixels], part.own("conv3_1")
     target = rng.uniform(0, 1, [n.stop - n.start for n in own] + [6]).astype(np.float32)
     slope = rng.standard_normal((6, 6)).astype(np.float32)
@@ -77,10 +76,10 @@ def test_a_pass_over_a_tile_travels_to_another_process_and_gives_the_same_bits(r
 def test_the_cost_is_that_of_a_second_forward_pass_and_of_the_halos(rng):
     settings = Settings()
     layers = settings.content_layers, settings.style_layers
-    network = accelerate(load_network("builtin"), [*layers[0], *layers[1]])
+    network = bind(load_network("builtin"), [*layers[0], *layers[1]], route="fast")
 
     def cost(size, tile):
-        return tile_cost(network, *layers, size, tile)
+        return tile_cost(as_bound(network), *layers, size, tile)
 
     assert cost((300, 400), 400) == 1
     # One cut: each half also looks 70 to 80 pixels far into the other.
@@ -88,5 +87,5 @@ def test_the_cost_is_that_of_a_second_forward_pass_and_of_the_halos(rng):
     assert cost((4096, 4096), 512) > cost((4096, 4096), 1024) > cost((4096, 4096), 2048) > 1.5
     assert cost((2160, 3840), 1024) < 2.2
     # With nothing but content nothing need be known beforehand.
-    content_alone = tile_cost(network, {"conv4_2": 1.0}, {}, (64, 1024), 512)
+    content_alone = tile_cost(as_bound(network), {"conv4_2": 1.0}, {}, (64, 1024), 512)
     assert content_alone == pytest.approx((1024 + 38 + 38 + 8) / 1024, rel=0.02)

@@ -1,4 +1,4 @@
-"""The maths of the built-in network's training (`tools/distill.py`, `tools/crops.py`)."""
+"""The mathematics of the built-in network's training (`tools/distill.py`, `tools/crops.py`)."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ LAYERS = vgg_architecture((2, 1))[:-1]
 
 
 def slope(function, array, index, step=1e-6):
-    """Central difference along one entry."""
+    """Central difference with respect to one entry."""
     saved = array[index]
     array[index] = saved + step
     above = function()
@@ -43,7 +43,7 @@ def tensors(rng):
     return made
 
 
-def test_the_students_gradients_are_those_of_the_loss_at_fixed_maps(rng, tensors):
+def test_the_gradients_of_the_student_are_those_of_the_loss_at_fixed_maps(rng, tensors):
     image = rng.standard_normal((8, 10, 3))
     seen, inputs = student_forward(LAYERS, tensors, image)
     taught = {name: rng.standard_normal(seen[name].shape) for name in ("conv1_1", "conv2_1")}
@@ -74,12 +74,12 @@ def test_the_students_gradients_are_those_of_the_loss_at_fixed_maps(rng, tensors
             assert gradient[index] == pytest.approx(slope(loss, tensors[name], index), abs=1e-8)
 
 
-def test_the_best_map_is_stationary_and_explains_what_it_says(rng):
+def test_the_least_squares_map_is_the_best_and_its_unexplained_variance_is_the_loss(rng):
     F = np.maximum(rng.standard_normal((500, 4)), 0)
     F_t = F @ rng.standard_normal((4, 9)) + 0.1 * rng.standard_normal((500, 9))
     bridge = Bridge.empty(4, 9)
-    bridge.see(F[:200], F_t[:200])
-    bridge.see(F[200:], F_t[200:])
+    bridge.add(F[:200], F_t[:200])
+    bridge.add(F[200:], F_t[200:])
     M = bridge.solve()
     loss, _ = bridge_loss(F, F_t, M)
     assert loss == pytest.approx(bridge.unexplained(), rel=1e-6)
@@ -88,14 +88,14 @@ def test_the_best_map_is_stationary_and_explains_what_it_says(rng):
         assert other > loss
 
 
-def test_what_was_seen_fades():
+def test_older_activations_count_less():
     bridge = Bridge.empty(2, 3)
-    bridge.see(np.ones((5, 2)), np.ones((5, 3)))
+    bridge.add(np.ones((5, 2)), np.ones((5, 3)))
     bridge.fade(0.5)
     assert (bridge.S[0, 0], bridge.T[0, 0], bridge.energy) == (2.5, 2.5, 7.5)
 
 
-def test_channels_that_others_follow_from_are_chosen_first(rng):
+def test_the_chosen_channels_predict_all_others(rng):
     causes = rng.standard_normal((1000, 3)) * (1, 10, 5)
     F_t = np.concatenate([causes @ rng.standard_normal((3, 6)) * 0.1, causes], axis=1)
     chosen = choose_channels(F_t.T @ F_t, 3)
@@ -104,12 +104,12 @@ def test_channels_that_others_follow_from_are_chosen_first(rng):
     assert np.allclose(F_t[:, chosen] @ M, F_t)
 
 
-def test_a_fit_does_not_pay_for_what_the_rectifier_cuts_off(rng, monkeypatch):
+def test_the_fit_ignores_values_that_the_relu_removes(rng, monkeypatch):
     inputs = [rng.standard_normal((12, 14, 4)).astype("f4") for _ in range(5)]
-    weight = rng.standard_normal((3, 3, 4, 6)).astype("f4")
+    kernel = rng.standard_normal((3, 3, 4, 6)).astype("f4")
     bias = rng.standard_normal(6).astype("f4")
-    targets = [conv2d(image, weight, bias, padding=1) for image in inputs]
-    # Where the ReLU cuts off the fit need not follow: other values there change nothing.
+    targets = [conv2d(image, kernel, bias, padding=1) for image in inputs]
+    # Negative values may be anything, since the ReLU removes them.
     hidden = [np.where(Z > 0, Z, Z * rng.uniform(0, 3, Z.shape)).astype("f4") for Z in targets]
     _, left = fit_rectified(inputs, hidden)
     monkeypatch.setattr("distill.FITS", 1)
@@ -118,7 +118,7 @@ def test_a_fit_does_not_pay_for_what_the_rectifier_cuts_off(rng, monkeypatch):
     assert fit_rectified(inputs, targets)[1] < 1e-6
 
 
-def test_crops_have_their_size_and_stay_in_range_at_every_scale(rng):
+def test_crops_have_the_right_size_and_range_at_every_scale(rng):
     pictures = [rng.uniform(0, 255, shape) for shape in ((70, 200, 3), (300, 90, 3), (64, 64, 3))]
     crops = [draw_crop(rng, pictures, 64) for _ in range(60)]
     assert all(crop.shape == (64, 64, 3) for crop in crops)

@@ -1,4 +1,4 @@
-"""tools/gpu_report.sh where there is no card: with an interpreter that only pretends."""
+"""tools/gpu_report.sh without a GPU: a fake interpreter writes the outputs of the steps."""
 
 import json
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 FIGURES = {
-    "device": "A card",
+    "device": "A GPU",
     "network": "random VGG-19",
     "numpy": "2",
     "cupy": "14",
@@ -53,15 +53,15 @@ case "$*" in
 *gpu_report.py*) exec {python} "$@" ;;
 *gpu_inputs.py*) echo "missing: pooch" ;;
 *"-m pytest"*) echo "80 passed in 9.9s" ;;
-*gpu_gradcheck*) echo "Traceback: no card"; exit 1 ;;
+*gpu_gradcheck*) echo "Traceback: no GPU"; exit 1 ;;
 *"--sizes 512"*) echo '{figures}' >"${{!#}}" ;;
-*"--sizes 1024"*) echo '{{"device": "A card", "siz' >"${{!#}}"; sleep 60 ;;
+*"--sizes 1024"*) echo '{{"device": "A GPU", "siz' >"${{!#}}"; sleep 60 ;;
 *) exit 0 ;;
 esac
 """
 
 
-def test_the_report_is_written_whatever_happened(tmp_path):
+def test_a_report_is_written_even_if_steps_fail(tmp_path):
     folder = tmp_path / "report"
     python = tmp_path / "python"
     python.write_text(FAKE.format(python=sys.executable, figures=json.dumps(FIGURES)))
@@ -85,7 +85,7 @@ def test_the_report_is_written_whatever_happened(tmp_path):
         "| tests | done |",
         "tests: `80 passed in 9.9s`",
         "| gradcheck | failed (1) |",
-        "Traceback: no card",
+        "Traceback: no GPU",
         "| benchmark-1024 | stopped after 2 s |",
         "Ceilings: copy 4.00 TB/s; products in TFLOP/s: float32 50.0, tf32 400.0, fp16 700.0.",
         "| float32 | 10.00 ms | 30.0 | 200 | 11.00 ms | 2.00 (eager) |",
@@ -97,13 +97,14 @@ def test_the_report_is_written_whatever_happened(tmp_path):
     assert os.listdir(folder) == ["report.md"]
 
 
-def test_a_network_with_random_filters_is_one_that_npstyle_reads(tmp_path):
+def test_npstyle_reads_the_network_with_random_filters(tmp_path):
     sys.path.insert(0, str(TOOLS))
     try:
         from gpu_inputs import WIDTHS, describe, random_vgg19
     finally:
         sys.path.remove(str(TOOLS))
-    from npstyle.networks.network import Conv, load_network
+    from npstyle.maths.network import Conv
+    from npstyle.networks.network import load_network
 
     random_vgg19(tmp_path / "network.npz", dict.fromkeys(WIDTHS, 3))
     network = load_network(tmp_path / "network.npz")

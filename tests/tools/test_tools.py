@@ -1,15 +1,36 @@
-"""The measuring tools' manners; what they measure is in the README."""
+"""How the measuring tools start; their results are in tools/README.md."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 
-def test_a_missing_picture_is_told_in_one_sentence():
+def test_a_missing_picture_gets_one_sentence():
     given = ["--photos", "nowhere.jpg", "--paintings", "nowhere.jpg", "--judge", "builtin"]
     command = [sys.executable, str(TOOLS / "judge.py"), *given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "error: nowhere.jpg: there is no such picture; check the name\n"
+
+
+PROGRAMS = sorted(path for path in TOOLS.glob("*.py") if "__main__" in path.read_text())
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)
+def test_help_shows_how_to_call_the_tool(path):
+    command = [sys.executable, str(path), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "PyTorch is not installed" in done.stderr:
+        pytest.skip("PyTorch is not installed")
+    assert done.returncode == 0, done.stderr
+    assert f"tools/{path.name}" in done.stdout
+
+
+def test_the_readme_lists_every_tool():
+    text = (TOOLS / "README.md").read_text(encoding="utf-8")
+    for path in (*TOOLS.glob("*.py"), *TOOLS.glob("*.sh")):
+        assert f"`{path.name}`" in text, path.name

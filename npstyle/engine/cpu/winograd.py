@@ -3,123 +3,100 @@
 Formula
 -------
 Lavin and Gray, "Fast algorithms for convolutional neural networks" (arXiv 1509.09308), F(4x4, 3x3).
-A tile d of 6x6 pixels gives 4x4 outputs; with the filter g of 3x3
+A tile d of 6x6 pixels gives 4x4 outputs. With the filter g of 3x3,
 
     Y = A^T [ (G g G^T) * (B^T d B) ] A            (* entry by entry)
 
-so that 36 products do what 144 do in the plain sum. Over channels the products become 36 matrix
-products, one for each entry k of the transformed tile, with T tiles as rows:
+takes 36 products where the plain sum takes 144. Over channels they become 36 matrix products, one
+for each entry k of the transformed tile, with T tiles as rows:
 
     M_k = V_k U_k,     V_k: T x channels in,     U_k: channels in x channels out
 
-The filters' part U = G g G^T does not depend on the picture and is made once (`transform_filters`).
-The transforms of tiles are matrix products, too. Sums and differences would need fewer operations,
-but each is a pass over the memory, and a product is one. B^T d B is two products: d B for whole
-rows of the picture, of which neighbours share two, then B^T for six of these rows at a time, which
-lie where they are. On the way out everything goes to a place of its own, and one product is best:
-with the entries of a tile in one column,
+The part of the filters, U = G g G^T, does not depend on the picture. `transform_filters` computes
+it once.
+
+The transforms of the tiles are matrix products, too. Sums and differences would need fewer
+operations, but each would be a pass over the memory, and a product is one pass. B^T d B is two
+products: d B for whole rows of the picture, of which neighbouring tiles share two, then B^T for six
+of these rows at a time, in place. The inverse transform writes each output to its own place, and a
+single product is fastest: with the entries of a tile as one column,
 
     vec(A^T m A) = (A^T x A^T) vec(m)     (x: Kronecker)
 
-a matrix of 16 x 36 for all tiles and channels at once.
+is a matrix of 16 x 36 for all tiles and channels at once.
 
 Derivative
 ----------
-The derivative with respect to the image is a convolution with the kernel turned by 180 degrees and
-its channels swapped (`npstyle.engine.cpu.conv`). Turning the kernel is turning everything else: read the
-tile backwards, write the outputs backwards, and take U_k^T. The same U serves both ways.
+The derivative with respect to the image is a convolution with the kernel flipped by 180 degrees and
+its channels swapped (`npstyle.engine.cpu.conv`). Flipping the kernel is equivalent to flipping
+everything else: read the tile backwards, write the outputs backwards, and use U_k^T. So one U
+serves both passes.
 
-The tiles are worked on in strips of rows that stay in the cache, and so are the neighbours of the
-convolution in a network: the bias and the ReLU go into the strip that is written, and the ReLU's
-derivative into the strip that is read. In float32 the result differs from `conv2d` by rounding, in
-VGG-19 by 2e-7 to 6e-7 of it, where plain sums are off by 1e-7 to 4e-7.
+The tiles are processed in strips of rows that stay in the cache. The neighbouring operations of the
+network are fused with them: bias and ReLU are applied to the strip that is written, and the ReLU's
+derivative and average pooling's to the strip that is read. In float32 the result differs from
+`conv2d` by rounding: in VGG-19 by 2e-7 to 6e-7 of it, where plain sums are off by 1e-7 to 4e-7.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npstyle.engine.arena import empty
 from npstyle.engine.cpu.pooling import avg_pool2d_backward_rows
-from npstyle.engine.cpu.relu import positive
-from npstyle.engine.cuda import kernels as gpu
-from npstyle.engine.sizes import TILE, tile_count
-from npstyle.engine.threads import even_strips, on_gpu, parallel_for, pieces, workspace
-
-Array = NDArray[Any]
-Fill = Callable[[Array, int, int], None]
-
-WINDOW = 6
-"""Inputs per tile and side."""
+from npstyle.engine.cpu.relu import as_mask
+from npstyle.engine.cpu.winograd_tiles import (
+    FROM_TILES,
+    B,
+    Fill,
+    G,
+    flat,
+    front,
+    transform,
+    write,
+)
+from npstyle.engine.sizes import TILE, WINDOW, tile_count
+from npstyle.engine.strips import Range, even_strips, pieces
+from npstyle.engine.threads import parallel_for, workspace
+from npstyle.maths.array import Array
 
 STRIP_BYTES = 3 << 20
-"""Memory of a strip's transformed tiles: what fits the cache together with the product."""
+"""Memory of a strip's transformed tiles, in bytes; it fits the cache together with the products."""
 
 STRIPS_PER_FILTERS = 3
-"""A strip is no smaller than the filters' memory divided by this: each strip reads all of them."""
+"""A strip takes at least the filters' memory divided by this, since each strip reads all
+filters."""
 
 FEW_TILES = 1 / 2
-"""A layer with fewer tiles than this times its channels is worked on as a whole."""
+"""A layer with fewer tiles than this times its channels is processed as a whole."""
 
 STRIPS = 2
-"""Strips come in multiples of this. Products round otherwise if strips have another height, so how
-many threads there are must play no part in it."""
+"""The number of strips is a multiple of this, whatever the number of threads."""
 
 LAYER_PIECES = 2
-"""Pieces in which the transforms of a layer worked on as a whole are shared."""
+"""Number of pieces into which the transforms of a layer processed as a whole are divided."""
 
 PRODUCT_PIECES = 4
-"""Pieces in which its 36 products are shared."""
+"""Number of pieces into which its 36 products are divided."""
 
 CACHE_BYTES = 4 << 20
-"""Filters up to this size are read from the cache, and each strip may read all of them."""
+"""Filters up to this size, in bytes, stay in the cache, where each strip may read all of them."""
 
 FEW_TILES_FOR_SMALL_FILTERS = 1 / 8
-"""The same for a layer whose filters are in the cache."""
+"""`FEW_TILES` for a layer whose filters stay in the cache."""
 
 FEW_VALUES = 1 << 17
-"""Entries of such a layer's transformed tiles up to which one thread alone makes them."""
-
-POINTS = (0.0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)
-"""Where the polynomials are evaluated. The usual 0, 1, -1, 2, -2 make transforms of whole numbers,
-of no use in a matrix product, and lose twice as much to rounding."""
+"""Entries of such a layer's transformed tiles up to which one thread computes all of them."""
 
 
-def _matrices() -> tuple[Array, Array, Array]:
-    """A (6 x 4), B (6 x 6) and G (6 x 3) for POINTS and infinity.
-
-    A filter is a polynomial g(p) = g0 + g1 p + g2 p^2. Products of polynomials are products of
-    their values, and Lagrange's formula leads back (Toom and Cook); the transpose of such a
-    multiplication is a filter. With N_p = prod_(q != p) (p - q), the row of a point p is
-
-        A: 1, p, p^2, p^3      G: (1, p, p^2) / N_p      B^T: coefficients of prod_(q != p) (x - q)
-
-    and infinity takes the highest coefficients.
-    """
-    A, BT, G = np.zeros((WINDOW, TILE)), np.zeros((WINDOW, WINDOW)), np.zeros((WINDOW, 3))
-    for row, p in enumerate(POINTS):
-        others = [q for q in POINTS if q != p]
-        A[row] = p ** np.arange(TILE)
-        G[row] = p ** np.arange(3) / np.prod([p - q for q in others])
-        BT[row, : len(POINTS)] = np.poly(others)[::-1]
-    A[-1, -1] = G[-1, -1] = 1
-    BT[-1] = np.poly(POINTS)[::-1]
-    return A, BT.T, G
-
-
-A, B, G = _matrices()
-FROM_TILES = np.kron(A.T, A.T)
-
-
-def transform_filters(weight: Array) -> Array:
+def transform_filters(kernel: Array) -> Array:
     """U = G g G^T for every pair of channels.
 
     Parameters
     ----------
-    weight : array (3, 3, channels in, channels out)
+    kernel : array (3, 3, channels in, channels out)
         Any float dtype.
 
     Returns
@@ -128,18 +105,16 @@ def transform_filters(weight: Array) -> Array:
         Of the same dtype.
     """
     both = np.kron(G, G)
-    if on_gpu(weight):
-        return gpu.transform_filters(weight, both)
-    out = np.empty((WINDOW**2, *weight.shape[2:]), weight.dtype)
-    for channel in range(weight.shape[2]):  # in float64, and not much of that at once
-        out[:, channel] = both @ weight[:, :, channel].reshape(9, -1)
+    out = np.empty((WINDOW**2, *kernel.shape[2:]), kernel.dtype)
+    for channel in range(kernel.shape[2]):  # one at a time, since the product is float64
+        out[:, channel] = both @ kernel[:, :, channel].reshape(9, -1)
     return out
 
 
 def winograd_conv2d(
     image: Array, filters: Array, bias: Array | None = None, *, rectify: bool = False
 ) -> Array:
-    """Convolve with 3x3 filters, stride 1, padding 1; the same function as `conv2d`.
+    """Convolve with 3x3 filters, stride 1 and padding 1; the same function as `conv2d`.
 
     Parameters
     ----------
@@ -148,6 +123,7 @@ def winograd_conv2d(
     filters : array (36, channels in, channels out)
         From `transform_filters`, in the image's dtype.
     bias : array (channels out,), optional
+        0 by default.
     rectify : bool
         Apply the ReLU to the result.
 
@@ -155,231 +131,180 @@ def winograd_conv2d(
     -------
     array (height, width, channels out)
     """
-    if on_gpu(image):
-        return gpu.winograd_conv2d(image, filters, bias, rectify=rectify)
     from_tiles = FROM_TILES
-    if bias is not None:  # one more product, which is 1 times the bias for every output
+    if bias is not None:  # the bias is a 37th product, which every output adds
         from_tiles = np.hstack([FROM_TILES, np.ones((TILE**2, 1))])
 
     def fill(out: Array, first: int, end: int) -> None:
         out[:] = image[first:end]
 
-    return _convolve(fill, image.shape, image.dtype, filters, bias, rectify, B.T, from_tiles)
+    return _convolve(fill, image.shape, filters, bias, rectify, _typed(B.T, from_tiles, image))
 
 
 def winograd_conv2d_backward(
-    gradient: Array, filters: Array, activation: Array | None = None, pooling: int = 1
+    upstream: Array, filters: Array, relu_mask: Array | None = None, pooling: int = 1
 ) -> Array:
     """Derivative of `winograd_conv2d` with respect to the image.
 
     Parameters
     ----------
-    gradient : array (height, width, channels out)
-        dL/dZ; or, with `activation`, dL/dF where F = max(Z, 0); or, with `pooling`, dL/dY of
-        the average pooling of F.
+    upstream : array (height, width, channels out)
+        dL/dZ. With `relu_mask` it is dL/dF, where F = max(Z, 0); with `pooling` it is dL/dY, where
+        Y is the average pooling of F.
     filters : array (36, channels in, channels out)
-        Of the forward pass.
-    activation : array (height, width, channels out), optional
-        F, what the forward pass with `rectify` returned, or the booleans F > 0: the gradient
-        passes there.
+        Those of the forward pass.
+    relu_mask : array (height, width, channels out), optional
+        The booleans F > 0, or F itself. Required with `pooling`.
     pooling : int
-        Size and stride of an average pooling that came after the ReLU. Then the activation must be
-        given.
+        Size and stride of an average pooling that followed the ReLU; 1 for none.
 
     Returns
     -------
     array (height, width, channels in)
         dL/dX.
     """
-    if on_gpu(gradient):
-        return gpu.winograd_conv2d_backward(gradient, filters, activation, pooling)
-    to_tiles, from_tiles = B.T[:, ::-1], FROM_TILES[::-1]
-    turned = filters.transpose(0, 2, 1)
-    shape = gradient.shape if activation is None else activation.shape
+    flipped = filters.transpose(0, 2, 1)
+    shape = upstream.shape if relu_mask is None else relu_mask.shape
 
     def fill(out: Array, first: int, end: int) -> None:
         """Write rows of dL/dZ."""
-        if activation is None:
-            out[:] = gradient[first:end]
+        if relu_mask is None:
+            out[:] = upstream[first:end]
         elif pooling == 1:
-            np.multiply(gradient[first:end], positive(activation[first:end]), out=out)
+            np.multiply(upstream[first:end], as_mask(relu_mask[first:end]), out=out)
         else:
-            avg_pool2d_backward_rows(gradient, out, first, pooling)
-            out *= positive(activation[first:end])
+            avg_pool2d_backward_rows(upstream, out, first, pooling)
+            out *= as_mask(relu_mask[first:end])
 
-    return _convolve(fill, shape, gradient.dtype, turned, None, False, to_tiles, from_tiles)
+    matrices = _typed(B.T[:, ::-1], FROM_TILES[::-1], upstream)
+    return _convolve(fill, shape, flipped, None, False, matrices)
 
 
 def strip_bytes(filters: Array) -> int:
-    """Memory that a strip's transformed tiles should fill; its products fill as much again."""
+    """Memory that a strip's transformed tiles should take, in bytes; its products take as much."""
     return max(STRIP_BYTES, int(filters.nbytes // STRIPS_PER_FILTERS))
 
 
 def few_tiles(height: int, width: int, filters: Array) -> bool:
-    """Whether a layer of this size is worked on as a whole instead of in strips."""
+    """Whether a layer of this size is processed as a whole instead of in strips."""
     few = FEW_TILES if filters.nbytes > CACHE_BYTES else FEW_TILES_FOR_SMALL_FILTERS
     return math.prod(tile_count(height, width)) <= few * min(filters.shape[1:])
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One convolution: its input, its filters and its output.
+
+    Attributes
+    ----------
+    fill : callable
+        Writes rows of the input.
+    shape : (height, width, channels in)
+    filters : array (36, channels in, channels out)
+    bias : array (channels out,) or None
+    rectify : bool
+    to_tiles, from_tiles : arrays (6, 6) and (16, 36), or (16, 37) with a bias
+    out : array (height, width, channels out)
+    """
+
+    fill: Fill
+    shape: tuple[int, ...]
+    filters: Array
+    bias: Array | None
+    rectify: bool
+    to_tiles: Array
+    from_tiles: Array
+    out: Array
+
+    def write(self, products: Array, result: Array, first: int, end: int) -> None:
+        """Transform the products of the tile rows first..end back, and write them to `out`."""
+        if self.bias is not None:
+            products[-1] = self.bias
+        np.matmul(self.from_tiles, flat(products), out=flat(result))
+        columns = tile_count(*self.shape[:2])[1]
+        write(self.out[TILE * first : TILE * end], result, columns, self.rectify)
+
+
+def _typed(to_tiles: Array, from_tiles: Array, like: Array) -> tuple[Array, Array]:
+    return (
+        np.ascontiguousarray(to_tiles, like.dtype),
+        np.ascontiguousarray(from_tiles, like.dtype),
+    )
 
 
 def _convolve(
     fill: Fill,
     shape: tuple[int, ...],
-    dtype: np.dtype[Any],
     filters: Array,
     bias: Array | None,
     rectify: bool,
-    to_tiles: Array,
-    from_tiles: Array,
+    matrices: tuple[Array, Array],
 ) -> Array:
-    """Convolve an image of this shape; `fill` writes some of its rows where they are wanted."""
-    height, width, channels = shape
-    outputs = filters.shape[2]
-    rows, columns = tile_count(height, width)
-    out = empty((height, width, outputs), dtype)
-    to_tiles = np.ascontiguousarray(to_tiles, dtype)
-    from_tiles = np.ascontiguousarray(from_tiles, dtype)
-    count = from_tiles.shape[1]  # 36 products, and one for the bias
-    row_values = columns * max(WINDOW**2 * channels, count * outputs)
-
-    def write(products: Array, result: Array, first: int, end: int) -> None:
-        if bias is not None:
-            products[-1] = bias
-        np.matmul(from_tiles, _flat(products), out=_flat(result))
-        _write(out[TILE * first : TILE * end], result, columns, rectify)
-
-    def strip_by_strip(queue: Iterator[tuple[int, int]]) -> None:
-        half = strip * row_values
-        first_half, second_half = workspace(2 * half, dtype).reshape(2, half)
-        for first, end in queue:
-            tiles = (end - first) * columns
-            transformed = _front(first_half, (WINDOW**2, tiles, channels))
-            _transform(transformed, first_half, second_half, to_tiles, fill, shape, first, end)
-            products = _front(second_half, (count, tiles, outputs))
-            np.matmul(transformed, filters, out=products[: WINDOW**2])
-            write(products, _front(first_half, (TILE**2, tiles, outputs)), first, end)
-
-    if not few_tiles(height, width, filters):
-        height_of_strip = strip_bytes(filters) // (row_values * dtype.itemsize)
-        ranges = even_strips(rows, height_of_strip, STRIPS)
-        strip = max(end - first for first, end in ranges)
-        parallel_for(strip_by_strip, ranges)
-        return out
-
-    # A layer of few tiles spends its time on reading the filters. Here every thread takes some of
-    # the 36 products for all tiles, so that each filter is read once.
-
-    def transform(queue: Iterator[tuple[int, int]]) -> None:
-        for first, end in queue:
-            tiles = transformed[:, first * columns : end * columns]
-            first_half, second_half = workspace(2 * tiles.size, dtype).reshape(2, -1)
-            _transform(tiles, first_half, second_half, to_tiles, fill, shape, first, end)
-
-    def multiply(queue: Iterator[tuple[int, int]]) -> None:
-        for first, end in queue:
-            np.matmul(transformed[first:end], filters[first:end], out=products[first:end])
-
-    def finish(queue: Iterator[tuple[int, int]]) -> None:
-        for first, end in queue:
-            tiles = (end - first) * columns
-            result = workspace(TILE**2 * tiles * outputs, dtype).reshape(TILE**2, tiles, outputs)
-            write(products[:, first * columns : end * columns], result, first, end)
-
-    transformed = empty((WINDOW**2, rows * columns, channels), dtype)
-    parts = pieces(rows, 1 if transformed.size <= FEW_VALUES else LAYER_PIECES)
-    parallel_for(transform, parts)
-    products = empty((count, rows * columns, outputs), dtype)
-    parallel_for(multiply, pieces(WINDOW**2, PRODUCT_PIECES))
-    parallel_for(finish, parts)
+    """Convolve an image of this shape, in strips or as a whole."""
+    out = empty((*shape[:2], filters.shape[2]), matrices[0].dtype)
+    layer = _Layer(fill, shape, filters, bias, rectify, *matrices, out)
+    if few_tiles(shape[0], shape[1], filters):
+        _convolve_whole(layer)
+    else:
+        _convolve_in_strips(layer)
     return out
 
 
-def _flat(tiles: Array) -> Array:
-    """View (count, ..., channels) as the matrix (count, ... x channels)."""
-    return tiles.reshape(len(tiles), -1)
+def _convolve_in_strips(layer: _Layer) -> None:
+    """Every thread transforms, multiplies and writes one strip of tile rows after another."""
+    height, width, channels = layer.shape
+    outputs, dtype = layer.out.shape[2], layer.out.dtype
+    rows, columns = tile_count(height, width)
+    count = layer.from_tiles.shape[1]  # 36 products, and one for the bias
+    row_values = columns * max(WINDOW**2 * channels, count * outputs)
+    height_of_strip = strip_bytes(layer.filters) // (row_values * dtype.itemsize)
+    ranges = even_strips(rows, height_of_strip, STRIPS)
+    half = max(end - first for first, end in ranges) * row_values
+
+    def strip_by_strip(queue: Iterator[Range]) -> None:
+        first_half, second_half = workspace(2 * half, dtype).reshape(2, half)
+        for first, end in queue:
+            tiles = (end - first) * columns
+            transformed = front(first_half, (WINDOW**2, tiles, channels))
+            halves = first_half, second_half
+            transform(transformed, halves, layer.to_tiles, layer.fill, layer.shape, (first, end))
+            products = front(second_half, (count, tiles, outputs))
+            np.matmul(transformed, layer.filters, out=products[: WINDOW**2])
+            layer.write(products, front(first_half, (TILE**2, tiles, outputs)), first, end)
+
+    parallel_for(strip_by_strip, ranges)
 
 
-def _front(flat: Array, shape: tuple[int, ...]) -> Array:
-    """The front of a flat array in this shape."""
-    return flat[: math.prod(shape)].reshape(shape)
+def _convolve_whole(layer: _Layer) -> None:
+    """Every thread computes some of the 36 products for all tiles, so each filter is read once.
 
-
-def _transform(
-    out: Array,
-    one: Array,
-    other: Array,
-    to_tiles: Array,
-    fill: Fill,
-    shape: tuple[int, ...],
-    first: int,
-    end: int,
-) -> None:
-    """Write B^T d B of each tile of the tile rows first..end; zeros outside the image.
-
-    out: (36, tiles, channels), which may begin where `one` does; one, other: flat, each as large as
-    `out`, for the steps on the way there; to_tiles: B^T.
+    A layer of few tiles spends most of its time on reading its filters.
     """
-    height, width, channels = shape
-    columns, tile_rows = tile_count(height, width)[1], end - first
-    rows = TILE * tile_rows + 2
-    padded = _front(other, (rows, TILE * columns + 2, channels))
-    _read(padded, fill, height, width, first, end)
+    height, width, channels = layer.shape
+    outputs, dtype = layer.out.shape[2], layer.out.dtype
+    rows, columns = tile_count(height, width)
+    count = layer.from_tiles.shape[1]
 
-    # d B: entry l of every tile, for each row of pixels
-    windows = _front(one, (WINDOW, rows, columns, channels))
-    windows[:] = _windows(padded, columns)
-    across = _front(other, (WINDOW, rows, columns, channels))
-    np.matmul(to_tiles, _flat(windows), out=_flat(across))
+    def to_tiles(queue: Iterator[Range]) -> None:
+        for first, end in queue:
+            tiles = transformed[:, first * columns : end * columns]
+            first_half, second_half = workspace(2 * tiles.size, dtype).reshape(2, -1)
+            halves = first_half, second_half
+            transform(tiles, halves, layer.to_tiles, layer.fill, layer.shape, (first, end))
 
-    # B^T (d B): for each l and each row of tiles, six rows become entries k
-    entry, row = across.strides[:2]
-    six_rows = _view(
-        across,
-        (WINDOW, tile_rows, WINDOW, columns * channels),
-        (entry, TILE * row, row, across.itemsize),
-    )
-    tiles = out.reshape(WINDOW, WINDOW, tile_rows, columns * channels)
-    np.matmul(to_tiles, six_rows, out=tiles.transpose(1, 2, 0, 3))
+    def multiply(queue: Iterator[Range]) -> None:
+        for first, end in queue:
+            np.matmul(transformed[first:end], layer.filters[first:end], out=products[first:end])
 
+    def finish(queue: Iterator[Range]) -> None:
+        for first, end in queue:
+            tiles = (end - first) * columns
+            result = workspace(TILE**2 * tiles * outputs, dtype).reshape(TILE**2, tiles, outputs)
+            layer.write(products[:, first * columns : end * columns], result, first, end)
 
-def _read(padded: Array, fill: Fill, height: int, width: int, first: int, end: int) -> None:
-    """Fill the rows of pixels under the tile rows first..end, and zeros around the image."""
-    padded[:, 0] = 0
-    padded[:, width + 1 :] = 0
-    top, bottom = TILE * first - 1, TILE * end + 1
-    start, stop = max(top, 0), min(bottom, height)
-    padded[: start - top] = 0
-    fill(padded[start - top : stop - top, 1 : width + 1], start, stop)
-    padded[stop - top : bottom - top] = 0
-
-
-def _windows(padded: Array, columns: int) -> Array:
-    """View (6, rows, columns, channels): in each row, entry l of every tile."""
-    row, column, channel = padded.strides
-    return _view(
-        padded,
-        (WINDOW, len(padded), columns, padded.shape[2]),
-        (column, row, TILE * column, channel),
-    )
-
-
-def _view(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-    """View of a contiguous array with other strides; NumPy's `as_strided` takes five times as long.
-
-    Parts of it may be the same memory: it is for reading only.
-    """
-    return np.ndarray(shape, array.dtype, array, strides=strides)
-
-
-def _write(out: Array, result: Array, columns: int, rectify: bool) -> None:
-    """Put 4x4 outputs per tile (16, tiles, channels out) in their places."""
-    tiles = result.reshape(TILE, TILE, -1, columns, out.shape[2])
-    rows = tiles.shape[2]
-    whole = out.shape[:2] == (TILE * rows, TILE * columns)
-    to = out if whole else np.empty((TILE * rows, TILE * columns, out.shape[2]), out.dtype)
-    places = to.reshape(rows, TILE, columns, TILE, -1).transpose(1, 3, 0, 2, 4)
-    if rectify:
-        np.maximum(tiles, 0, out=places)
-    else:
-        places[:] = tiles
-    if not whole:
-        out[:] = to[: out.shape[0], : out.shape[1]]
+    transformed = empty((WINDOW**2, rows * columns, channels), dtype)
+    parts = pieces(rows, 1 if transformed.size <= FEW_VALUES else LAYER_PIECES)
+    parallel_for(to_tiles, parts)
+    products = empty((count, rows * columns, outputs), dtype)
+    parallel_for(multiply, pieces(WINDOW**2, PRODUCT_PIECES))
+    parallel_for(finish, parts)

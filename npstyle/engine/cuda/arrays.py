@@ -1,10 +1,11 @@
-"""Arrays and kernels on an NVIDIA card, through CuPy.
+"""Arrays on an NVIDIA GPU, and kernel launches, through CuPy.
 
-The chapters of `npstyle.engine.cuda.launch` are compiled for the card at their first use, and CuPy keeps what
-was compiled on disk. Launches are asynchronous; a number that is taken to the host waits for them.
+The kernel sources that `npstyle.engine.cuda.launch` lists are compiled for the GPU when they are
+first used, and CuPy caches the binaries on disk. Launches are asynchronous; copying a number to the
+host waits for them.
 
-Arrays must be whole and contiguous, not views into others: the kernels read them four numbers at a
-time.
+Arrays must be C-contiguous and own their memory, because the kernels read four numbers at a time
+from aligned addresses. Type hints name them `Array`, as NumPy's.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,81 +16,81 @@ from typing import Any
 
 import numpy as np
 
-from npstyle.engine.cuda import launch as cuda
-from npstyle.engine.threads import on_gpu
-
-Array = Any
-"""An array of CuPy."""
+from npstyle.engine.cuda.launch import Launch, elementwise, source
+from npstyle.maths.array import Array
 
 NULL = np.uint64(0)
-"""The pointer of an array that is not wanted."""
+"""The pointer that a kernel receives for an array that is not given."""
 
-_cut: Callable[[Callable[[], None]], None] | None = None
+_run_library_call: Callable[[Callable[[], None]], None] | None = None
 
 
 def cupy() -> Any:
-    """CuPy, an extra of the package: imported where it is used, and only there."""
+    """Import and return CuPy, an optional dependency."""
     return import_module("cupy")
 
 
-def to_device(array: Any, dtype: Any = None) -> Array:
-    """A copy of NumPy's array on the card, contiguous; what is so there already is left as it is.
+def place(array: Array, dtype: Any = None) -> Array:
+    """Copy an array to the GPU. A contiguous GPU array of this dtype is returned as it is.
 
     Parameters
     ----------
-    array : array of any shape, of NumPy or CuPy
+    array : NumPy or CuPy array of any shape
     dtype : dtype, optional
-        Of the result; the array's own if not given.
+        Of the result; by default the array's own.
     """
     return cupy().asarray(array, dtype, order="C")
 
 
-def to_host(array: Array) -> np.ndarray[Any, Any]:
-    """A copy of a card's array in the host's memory; what is there already is left as it is."""
-    copied: np.ndarray[Any, Any] = cupy().asnumpy(array) if on_gpu(array) else array
-    return copied
+def to_host(array: Array) -> Array:
+    """Copy an array to the host's memory; a NumPy array is returned as it is."""
+    return cupy().asnumpy(array) if hasattr(array, "__cuda_array_interface__") else array
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array with any content."""
+    """Return an uninitialised array on the GPU."""
     return cupy().empty(shape, dtype)
 
 
-def numbers(arrays: Sequence[Array]) -> list[float]:
-    """The values of arrays of one value each, on the host: one transfer, waited for."""
-    found: list[float] = to_host(cupy().concatenate(arrays)).tolist() if arrays else []
+def zeros_like(array: Array) -> Array:
+    """Return zeros of an array's shape and dtype."""
+    return cupy().zeros_like(array)
+
+
+def numbers(scalars: Sequence[Array]) -> list[float]:
+    """Fetch arrays of one value each, such as losses, from the GPU in one transfer."""
+    found: list[float] = to_host(cupy().concatenate(scalars)).tolist() if scalars else []
     return found
 
 
 def matmul(left: Array, right: Array) -> Array:
-    """The product of two matrices, by cuBLAS."""
+    """Multiply two matrices with cuBLAS."""
     out = empty((left.shape[0], right.shape[1]), left.dtype)
 
     def multiply() -> None:
         cupy().dot(left, right, out=out)
 
-    (_cut or _call)(multiply)
+    if _run_library_call is None:
+        multiply()
+    else:
+        _run_library_call(multiply)
     return out
 
 
-def _call(work: Callable[[], None]) -> None:
-    work()
-
-
 @contextmanager
-def library_calls(cut: Callable[[Callable[[], None]], None]) -> Iterator[None]:
-    """Give calls into a library to `cut`, which may do them later; see `npstyle.engine.cuda.replay`."""
-    global _cut
-    before, _cut = _cut, cut
+def library_calls(run: Callable[[Callable[[], None]], None]) -> Iterator[None]:
+    """Pass calls into a library to `run`, which may defer them (`npstyle.engine.cuda.replay`)."""
+    global _run_library_call
+    before, _run_library_call = _run_library_call, run
     try:
         yield
     finally:
-        _cut = before
+        _run_library_call = before
 
 
 @cache
 def _module(chapter: str) -> Any:
-    return cupy().RawModule(code=cuda.source(chapter), options=("-std=c++17",))
+    return cupy().RawModule(code=source(chapter), options=("-std=c++17",))
 
 
 @cache
@@ -98,23 +99,29 @@ def _kernel(chapter: str, name: str) -> Any:
 
 
 def forget_kernels() -> None:
-    """Compile anew, for another CuPy."""
+    """Drop the compiled kernels, so that another CuPy (the tests' stand-in) can compile its own."""
     _module.cache_clear()
     _kernel.cache_clear()
 
 
-def launch(chapter: str, shape: cuda.Launch, *arguments: Any) -> None:
+def launch(chapter: str, shape: Launch, *arguments: Any) -> None:
     """Launch a kernel.
 
     Parameters
     ----------
     chapter : str
-        The source that it stands in.
+        Name of the source file that contains it, without ".cu".
     shape : Launch
         From `npstyle.engine.cuda.launch`.
     arguments
-        As in the source: None for an array that is not wanted, int for an `int`; `long long`,
-        `float` and `double` must come as NumPy's int64, float32 and float64.
+        In the order of the kernel's parameters: None for a null pointer, a Python int for an `int`.
+        `long long`, `float` and `double` must be given as NumPy int64, float32 and float64.
     """
     given = [NULL if a is None else np.int32(a) if isinstance(a, int) else a for a in arguments]
     _kernel(chapter, shape.kernel)(shape.grid, shape.block, tuple(given))
+
+
+def launch_elementwise(chapter: str, stem: str, like: Array, *arguments: Any) -> None:
+    """Launch one thread for each value of `like`; the kernel's last parameter is their number."""
+    kernel = f"{stem}_{like.dtype.name}"
+    launch(chapter, elementwise(kernel, like.size), *arguments, np.int64(like.size))

@@ -1,43 +1,44 @@
-// Convolution of any kernel size, stride and padding. NumPy twin: npstyle/ops/conv.py.
+// Convolution of any kernel size, stride and padding. NumPy twin: npstyle/maths/conv.py.
 //
-//     conv2d:           Z[y, x, o] = b[o] + sum_{i,j,c} X[s y + i - p, s x + j - p, c] W[i,j,c,o]
-//     conv2d_backward:  dL/dX[u, v, c] = sum_{i,j,o} g[(u + p - i)/s, (v + p - j)/s, o] W[i,j,c,o]
+//     conv2d:           Z[y, x, o] = b[o] + sum_{i,j,c} X[s y + i - p, s x + j - p, c] K[i,j,c,o]
+//     conv2d_backward:  dL/dX[u, v, c] = sum_{i,j,o} g[(u + p - i)/s, (v + p - j)/s, o] K[i,j,c,o]
 //                       over whole quotients only
 //
-// where X and g count as 0 outside. With a ReLU behind the convolution, forward can rectify what it
-// writes; backward reads g = dL/dF where F > 0, else 0, with F > 0 as bytes (`gate`) or as F itself
-// (`activation`); both null: no gate.
+// where X and g are 0 outside. If a ReLU follows the convolution, the forward kernel can rectify
+// what it writes, and the backward kernel reads g = dL/dF where F > 0, else 0. The ReLU mask F > 0
+// is given as bytes (`mask`) or as F itself (`activation`); if both are null, there is no ReLU.
 //
 // Both are one matrix product, `rows` x `depth` times `depth` x `columns`, whose left matrix is
-// never written down (implicit GEMM):
+// never stored as a whole (implicit GEMM):
 //
 //     rows     positions of the output            forward (y, x)        backward (u, v)
 //     columns  channels of the output             o                     c
 //     depth    taps times channels of the input   (i, j, c)             (i, j, o)
 //
-// A block makes a tile of the product. Step by step it brings DEPTH columns of the left and DEPTH
-// rows of the right matrix to shared memory; while a step is multiplied, the next one is under way
-// in registers. Each thread keeps a small tile of sums. With stride s, backward multiplies s^2
-// times as much as it must, the taps without a whole quotient being 0; networks for style transfer
-// have s = 1.
+// A block computes a tile of the product. In each step it loads DEPTH columns of the left and DEPTH
+// rows of the right matrix into shared memory; while one step is multiplied, the next one is being
+// loaded into registers. Each thread keeps a small tile of sums. With stride s, the backward kernel
+// does s^2 times the necessary multiplications, because the taps without a whole quotient are 0;
+// networks for style transfer have s = 1.
 //
-// conv2d_backward_few_* is conv2d_backward with narrow tiles, for up to 4 channels in (the image).
+// conv2d_backward_few_* is conv2d_backward with narrow tiles, for up to 4 channels (the image).
 //
-// Layout: images (height, width, channels), weights (kernel height, kernel width, channels in,
-// channels out). Types: float32 or float64 (the name's ending), sums in the same type.
+// Layout: images (height, width, channels), kernels (kernel height, kernel width, channels in,
+// channels out). Types: float32 or float64 (suffix of the name), sums in the same type.
 // Launch: `conv2d(...)`, `conv2d_backward(...)`: grid (tiles of rows, tiles of columns), blocks of
 // 256 threads (narrow: 64).
 
-// Tiles of the product (rows x columns), of one step (depth) and of one thread. SPREAD keeps the
-// values of one column of the left matrix apart in the banks of shared memory.
+// Sizes of the tile of a block (rows x columns), of one step (depth) and of one thread. Rows in
+// shared memory are padded by PAD values, so that the values of one column of the left matrix are
+// in different banks.
 template <typename T_, int ROWS_, int COLUMNS_, int DEPTH_, int THREAD_ROWS_, int THREAD_COLUMNS_>
 struct Tiling {
     typedef T_ T;
     static const int ROWS = ROWS_, COLUMNS = COLUMNS_, DEPTH = DEPTH_;
     static const int THREAD_ROWS = THREAD_ROWS_, THREAD_COLUMNS = THREAD_COLUMNS_;
     static const int THREADS = (ROWS / THREAD_ROWS) * (COLUMNS / THREAD_COLUMNS);
-    static const int SPREAD = 4;
-    // Blocks that a multiprocessor should hold. Left alone, ptxas aims higher and spills.
+    static const int PAD = 4;
+    // Blocks per multiprocessor. Without this bound ptxas aims for more, and spills registers.
     static const int BLOCKS = (sizeof(T) == 4 ? 768 : 512) / THREADS;
     static const int LEFT_LOADS = ROWS * DEPTH / THREADS;
     static const int RIGHT_LOADS = (COLUMNS * DEPTH + THREADS - 1) / THREADS;
@@ -45,9 +46,9 @@ struct Tiling {
 
 template <typename Tile>
 struct Shared {
-    alignas(16) typename Tile::T left[Tile::DEPTH][Tile::ROWS + Tile::SPREAD];
-    alignas(16) typename Tile::T right[Tile::DEPTH][Tile::COLUMNS + Tile::SPREAD];
-    int y[Tile::ROWS], x[Tile::ROWS];  // where the window of each of the tile's positions begins
+    alignas(16) typename Tile::T left[Tile::DEPTH][Tile::ROWS + Tile::PAD];
+    alignas(16) typename Tile::T right[Tile::DEPTH][Tile::COLUMNS + Tile::PAD];
+    int y[Tile::ROWS], x[Tile::ROWS];  // where the window of each position of the tile begins
 };
 
 struct Shape {
@@ -55,14 +56,14 @@ struct Shape {
     int out_height, out_width;
 };
 
-// A place outside of every picture.
+// A coordinate outside every image.
 #define NOWHERE (-(1 << 29))
 
 template <typename T, bool BACKWARD>
 struct Operands {
     const T* source;
-    const T* weight;
-    const unsigned char* gate;
+    const T* kernel;
+    const unsigned char* mask;
     const T* activation;
     Shape shape;
 
@@ -109,16 +110,16 @@ struct Operands {
         }
         if (y >= height || x >= width) return T(0);
         long long k = ((long long)y * width + x) * inner() + channel;
-        if (BACKWARD && gate && !gate[k]) return T(0);
+        if (BACKWARD && mask && !mask[k]) return T(0);
         if (BACKWARD && activation && !(activation[k] > T(0))) return T(0);
         return source[k];
     }
 
     __device__ __forceinline__ T right(int k, int column) const {
         if (k >= depth() || column >= columns()) return T(0);
-        if (!BACKWARD) return weight[(long long)k * shape.filters + column];
+        if (!BACKWARD) return kernel[(long long)k * shape.filters + column];
         int tap = k / shape.filters, filter = k % shape.filters;
-        return weight[((long long)tap * shape.channels + column) * shape.filters + filter];
+        return kernel[((long long)tap * shape.channels + column) * shape.filters + filter];
     }
 };
 
@@ -126,8 +127,8 @@ template <typename Tile, bool BACKWARD>
 __device__ __forceinline__ void load_left(
     typename Tile::T* values, const Operands<typename Tile::T, BACKWARD>& operands,
     const Shared<Tile>& shared, int first) {
-    // A thread's values all stand in one column: its tap and channel are worked out once. Threads
-    // side by side take channels side by side.
+    // All values of a thread are in one column, so its tap and channel are computed once.
+    // Neighbouring threads load neighbouring channels.
     int k = first + threadIdx.x % Tile::DEPTH;
     bool inside = k < operands.depth();
     int tap = k / operands.inner(), channel = k % operands.inner();
@@ -139,7 +140,7 @@ __device__ __forceinline__ void load_left(
     }
 }
 
-// Which entry of a step's right matrix a load brings: along the memory, whichever way that is.
+// The entry of a step's right matrix that a load fetches, in the order of the entries in memory.
 template <typename Tile, bool BACKWARD>
 __device__ __forceinline__ void right_entry(int load, int& k, int& column) {
     int entry = threadIdx.x + load * Tile::THREADS;
@@ -237,11 +238,11 @@ __device__ __forceinline__ void convolve(Shared<Tile>& shared,
 
 #define FORWARD(T, NAME, TILING)                                                                  \
     extern "C" __global__ void __launch_bounds__(TILING<T>::THREADS, TILING<T>::BLOCKS) NAME(     \
-        const T* __restrict__ image, const T* __restrict__ weight, const T* __restrict__ bias,    \
+        const T* __restrict__ image, const T* __restrict__ kernel, const T* __restrict__ bias,    \
         T* __restrict__ out, int height, int width, int channels, int filters, int kernel_height, \
         int kernel_width, int stride, int padding, int out_height, int out_width, int rectify) {  \
         __shared__ Shared<TILING<T>> shared;                                                      \
-        Operands<T, false> operands{image, weight, nullptr, nullptr,                              \
+        Operands<T, false> operands{image, kernel, nullptr, nullptr,                              \
                                     {height, width, channels, filters, kernel_height,             \
                                      kernel_width, stride, padding, out_height, out_width}};      \
         convolve<TILING<T>, false>(shared, operands, bias, out, rectify);                         \
@@ -249,12 +250,12 @@ __device__ __forceinline__ void convolve(Shared<Tile>& shared,
 
 #define BACKWARD(T, NAME, TILING)                                                                 \
     extern "C" __global__ void __launch_bounds__(TILING<T>::THREADS, TILING<T>::BLOCKS) NAME(     \
-        const T* __restrict__ gradient, const T* __restrict__ weight,                             \
-        const unsigned char* __restrict__ gate, const T* __restrict__ activation,                 \
+        const T* __restrict__ upstream, const T* __restrict__ kernel,                             \
+        const unsigned char* __restrict__ mask, const T* __restrict__ activation,                 \
         T* __restrict__ out, int height, int width, int channels, int filters, int kernel_height, \
         int kernel_width, int stride, int padding, int out_height, int out_width) {               \
         __shared__ Shared<TILING<T>> shared;                                                      \
-        Operands<T, true> operands{gradient, weight, gate, activation,                            \
+        Operands<T, true> operands{upstream, kernel, mask, activation,                            \
                                    {height, width, channels, filters, kernel_height,              \
                                     kernel_width, stride, padding, out_height, out_width}};       \
         convolve<TILING<T>, true>(shared, operands, nullptr, out, false);                         \

@@ -1,46 +1,45 @@
 // Convolution with 3x3 filters, stride 1, padding 1, on tensor cores (sm_80 and later).
-// NumPy twins: npstyle/ops/conv.py (conv2d, conv2d_backward), with operands rounded to tf32 (10
-// bits of fraction, float32's range) or float16 (10 bits, up to 65504) and sums in float32.
+// NumPy twin: npstyle/maths/conv.py (conv2d, conv2d_backward), with operands rounded to tf32 (10
+// bits of fraction, float32's range) or fp16 (10 bits, up to 65504) and sums in float32.
 //
-//     Z[y, x, n] = b[n] + sum_{i,j,k} X[y + i - 1, x + j - 1, k] W[i, j, k, n]
+//     Z[y, x, n] = b[n] + sum_{i,j,k} X[y + i - 1, x + j - 1, k] K[i, j, k, n]
 //
-// Backward with respect to the image is the same sum with the kernel turned by 180 degrees and its
-// channels swapped, so it is the same kernel over filters that `pack_filters_*` turned (`turned` =
-// 1). What it reads is dL/dF with the gate F > 0 (bytes, or null: no gate), and with `pooling` > 1
-// dL/dY of an average pooling of that size and stride, spread as it is read. Forward, the bias and
-// the ReLU go into what is written; so can the gate of what is written (`out_gate`, or null).
+// The derivative with respect to the image is the same sum with the kernel flipped and its channels
+// swapped. So the same CUDA kernel computes it, with filters that `pack_filters_*` has flipped. It
+// reads dL/dF with the ReLU mask F > 0 (bytes, or null: no ReLU). With `pooling` > 1 it reads dL/dY
+// of an average pooling of that size and stride, and takes the pooling's derivative on the way.
 //
-// How. A block makes 8 x 16 positions times 64 or 128 channels. It goes through the input's
-// channels in chunks of 16 words (a word: one tf32 or two float16, the only difference between the
-// two). Of each chunk it holds the patch of 10 x 18 positions under its tile in shared memory once,
-// for all nine taps. A stage is one tap of one chunk: its filters, 16 words x channels, arrive by
-// cp.async two stages ahead in a ring of three. During the nine stages of a chunk, each thread
-// brings a few pieces of the next chunk's patch: loaded before a stage's products, rounded and
-// stored after.
+// Method. A block computes 8 x 16 positions times 64 or 128 channels. It loops over the input's
+// channels in chunks of 16 words (a word: one tf32 or two fp16, the only difference between the
+// two). For each chunk it keeps one copy of the 10 x 18 positions under its tile in shared memory,
+// the patch, for all nine taps. A stage is one tap of one chunk: its filters, 16 words x channels,
+// arrive by cp.async two stages ahead in a ring of three. During the nine stages of a chunk, each
+// thread fetches a few pieces of the next chunk's patch: it loads them before the products of a
+// stage, and rounds and stores them after.
 //
-// A warp makes 4 rows of 16 positions times 32 channels by mma.m16n8k8 (tf32) or m16n8k16
-// (float16): a row of 16 positions is the mma's M, so that a tap only shifts where A is read.
+// A warp computes 4 rows of 16 positions times 32 channels by mma.m16n8k8 (tf32) or m16n8k16
+// (fp16). A row of 16 positions is the M of the mma, so a tap only shifts the address of A.
 //
-// Banks. Fragments are read by ldmatrix, 8 rows of 4 words at a time; rows (positions, the filters'
-// columns) are 16 words long. Quarter q of row r stands in place q ^ (r / 2 % 4): any 8 rows in a
-// line then meet all 32 banks.
+// Banks. Fragments are read by ldmatrix, 8 rows of 4 words at a time; rows (positions, columns of
+// the filters) are 16 words long. Quarter q of row r is stored in place q ^ (r / 2 % 4), so any 8
+// consecutive rows use all 32 banks.
 //
-// Few positions and many channels leave multiprocessors idle: then gridDim.z blocks share the
-// chunks of a tile, each writes its part to `out` + z height width columns, without bias and ReLU,
-// and `combine_splits` adds the parts in a fixed order.
+// Few positions and many channels would leave multiprocessors idle. Then gridDim.z blocks share the
+// chunks of a tile. Each writes its partial sum to `out` + z height width columns, without bias and
+// ReLU, and `combine_splits` adds these in a fixed order.
 //
-// float16's range: values are multiplied by `in_scale` before they are rounded, and their sums
-// divided by it; with a power of two that is exact. `scale_up` finds the one that brings an array's
-// largest value to 2^10..2^11: values down to 2^-25 of that keep all their bits. It stays on the
-// card, so that nobody waits for it. `out_scale` does the same for filters that were multiplied by
-// a power of two before they were packed. tf32 has float32's range: null and 1.
+// Range of fp16. Values are multiplied by `in_scale` before they are rounded, and the sums divided
+// by it; with a power of two that is exact. `scale.cu` computes the one that brings the largest
+// value of an array to 2^10..2^11: values down to 2^-25 of that keep all their bits. It stays on
+// the GPU, so the host does not wait for it. `out_scale` does the same for filters that were
+// multiplied by a power of two before they were packed. For tf32 they are null and 1.
 //
 // Layout: images (height, width, channels), float32; packed filters (9, chunks, columns, 16), 32
 // bits, with zeros up to a whole number of chunks and of the block's columns. Arrays begin at
 // multiples of 16 bytes.
 // Launch: `tensor_conv(...)`: grid (tiles, blocks of columns, splits), 2 threads per column.
-// Below sm_80 these instructions do not exist (sm_70 and 75 have float16 mma of another shape and
-// no cp.async); the kernels stop with a trap there, and the launcher takes winograd.cu.
+// Below sm_80 these instructions do not exist (sm_70 and 75 have fp16 mma of another shape and no
+// cp.async). There the kernels trap, and the engine uses winograd.cu instead.
 
 #define TILE_HEIGHT 8
 #define TILE_WIDTH 16
@@ -98,7 +97,7 @@ __device__ __forceinline__ void mma(float* d, const unsigned* a, const unsigned*
 }
 
 #endif
-#else  // a C++ compiler, with the tests' shim
+#else  // a C++ compiler with the tests' shim
 
 inline void copy_async(void* to, const void* from) { shim::copy_async(to, from, 16); }
 inline void load_matrices(unsigned* d, const unsigned* row) { shim::load_matrices(d, row); }
@@ -121,9 +120,8 @@ struct Arguments {
     const float* image;
     const unsigned* packed;
     const float* bias;
-    const unsigned char* gate;
+    const unsigned char* mask;
     float* out;
-    unsigned char* out_gate;
     int height, width, channels, columns, words, packed_columns, pooling, rectify;
     float in_scale, out_scale;
 };
@@ -134,17 +132,17 @@ struct Shared {
     alignas(16) unsigned filters[RING][CHUNK * COLUMNS];
 };
 
-// Where the four words of a quarter of row `row` stand in the row, see "Banks".
-__device__ __forceinline__ int exchanged(int quarter, int row) {
+// Index in the row of the first of the four words of a quarter, see "Banks".
+__device__ __forceinline__ int bank_word(int quarter, int row) {
     return 4 * (quarter ^ (row / 2 % 4));
 }
 
-// A piece of a patch on its way through registers: four words of one position, not rounded yet.
+// A piece of a patch in registers: four words of one position before rounding.
 template <bool HALF>
 struct Piece {
     static const int VALUES = HALF ? 8 : 4;
     float values[VALUES];
-    unsigned gates[VALUES / 4];  // four bytes each, 0: closed
+    unsigned masks[VALUES / 4];  // four bytes each, 0 where F <= 0
 };
 
 template <bool HALF>
@@ -155,7 +153,7 @@ __device__ __forceinline__ void load_piece(Piece<HALF>& piece, const Arguments& 
     int y = top + position / PATCH_WIDTH, x = left + position % PATCH_WIDTH;
     int channel = (chunk * 4 + index % 4) * VALUES, channels = arguments.channels;
     bool inside = y >= 0 && x >= 0 && y < arguments.height && x < arguments.width;
-    long long gate_at = ((long long)y * arguments.width + x) * channels + channel;
+    long long mask_at = ((long long)y * arguments.width + x) * channels + channel;
     int source_width = arguments.width;
     if (arguments.pooling > 1) {
         y /= arguments.pooling, x /= arguments.pooling;
@@ -169,22 +167,22 @@ __device__ __forceinline__ void load_piece(Piece<HALF>& piece, const Arguments& 
     for (int four = 0; four < VALUES / 4; ++four) {
         float* values = piece.values + 4 * four;
         int available = inside ? channels - channel - 4 * four : 0;
-        piece.gates[four] = 0x01010101u;
+        piece.masks[four] = 0x01010101u;
         values[0] = values[1] = values[2] = values[3] = 0.0f;
         if (available <= 0) continue;
         if (whole) {
             float4 read = *reinterpret_cast<const float4*>(from + 4 * four);
             values[0] = read.x, values[1] = read.y, values[2] = read.z, values[3] = read.w;
-            if (arguments.gate)
-                piece.gates[four] =
-                    *reinterpret_cast<const unsigned*>(arguments.gate + gate_at + 4 * four);
+            if (arguments.mask)
+                piece.masks[four] =
+                    *reinterpret_cast<const unsigned*>(arguments.mask + mask_at + 4 * four);
             continue;
         }
 #pragma unroll
         for (int k = 0; k < 4; ++k)
             if (k < available) {
                 values[k] = from[4 * four + k];
-                if (arguments.gate && !arguments.gate[gate_at + 4 * four + k]) values[k] = 0.0f;
+                if (arguments.mask && !arguments.mask[mask_at + 4 * four + k]) values[k] = 0.0f;
             }
     }
 }
@@ -196,21 +194,21 @@ __device__ __forceinline__ void store_piece(unsigned* patch, const Piece<HALF>& 
     float values[VALUES];
 #pragma unroll
     for (int k = 0; k < VALUES; ++k)
-        values[k] = piece.gates[k / 4] >> 8 * (k % 4) & 0xFFu ? piece.values[k] * scale : 0.0f;
+        values[k] = piece.masks[k / 4] >> 8 * (k % 4) & 0xFFu ? piece.values[k] * scale : 0.0f;
     unsigned words[4];
 #pragma unroll
     for (int w = 0; w < 4; ++w)
         words[w] = HALF ? to_halves(values[2 * w % VALUES], values[(2 * w + 1) % VALUES])
                         : to_tf32(values[w]);
-    int position = index / 4, word = exchanged(index % 4, position % PATCH_WIDTH);
+    int position = index / 4, word = bank_word(index % 4, position % PATCH_WIDTH);
     *reinterpret_cast<uint4*>(patch + position * CHUNK + word) =
         make_uint4(words[0], words[1], words[2], words[3]);
 }
 
-// One tap of one chunk: two mma deep, 4 x 4 of them wide. `patch` begins at the warp's first row,
-// `filters` at its first column. Each lane says where one of the 4 x 8 rows of four words begins
-// that an ldmatrix brings: of A 8 positions, 8 more, and both four words further on; of B 8
-// columns, the same four words further on, and 8 more columns.
+// One tap of one chunk: 4 x 4 mma, two deep. `patch` begins at the warp's first row, `filters` at
+// its first column. Each lane gives the address of one of the 4 x 8 rows of four words that an
+// ldmatrix loads: for A 8 positions, the next 8, and both again four words later; for B 8 columns,
+// the same four words later, and both again for the next 8 columns.
 template <bool HALF>
 __device__ __forceinline__ void multiply(float (&sums)[4][4][4], const unsigned* patch,
                                          const unsigned* filters, int tap) {
@@ -218,7 +216,7 @@ __device__ __forceinline__ void multiply(float (&sums)[4][4][4], const unsigned*
     int x = row + matrix % 2 * 8 + tap % 3, column = row + matrix / 2 * 8;
     patch += (tap / 3 * PATCH_WIDTH + x) * CHUNK;
     filters += column * CHUNK;
-    int word_a = exchanged(matrix / 2, x), word_b = exchanged(matrix % 2, column);
+    int word_a = bank_word(matrix / 2, x), word_b = bank_word(matrix % 2, column);
 #pragma unroll
     for (int step = 0; step < 2; ++step) {
         unsigned a[4][4], b[2][4];
@@ -236,14 +234,13 @@ __device__ __forceinline__ void multiply(float (&sums)[4][4][4], const unsigned*
     }
 }
 
-// A thread's sums stand in pairs of neighbouring channels, and are written so where they may be.
+// A thread's sums are pairs of neighbouring channels; pairs are written at once where aligned.
 __device__ __forceinline__ void write_sums(float (&sums)[4][4][4], const Arguments& arguments,
                                            int top, int left, int first_column) {
     bool whole = gridDim.z == 1, pairs = arguments.columns % 2 == 0;
     bool rectify = whole && arguments.rectify;
     long long part = (long long)arguments.height * arguments.width * arguments.columns;
     float* out = arguments.out + blockIdx.z * part;
-    unsigned char* gate = whole ? arguments.out_gate : nullptr;
     int lane = threadIdx.x % 32;
 #pragma unroll
     for (int eight = 0; eight < 4; ++eight) {
@@ -269,8 +266,6 @@ __device__ __forceinline__ void write_sums(float (&sums)[4][4][4], const Argumen
                     out[at] = z0;
                     if (second) out[at + 1] = z1;
                 }
-                if (gate) gate[at] = z0 > 0.0f;
-                if (gate && second) gate[at + 1] = z1 > 0.0f;
             }
     }
 }
@@ -283,8 +278,8 @@ __device__ __forceinline__ void convolve(Shared<COLUMNS>& shared, const Argument
     int block_column = blockIdx.y * COLUMNS;
     int warp = threadIdx.x / 32, warp_row = warp % 2 * 4, warp_column = warp / 2 * 32;
 
-    int chunks = arguments.words / CHUNK, share = (chunks + gridDim.z - 1) / gridDim.z;
-    int first = blockIdx.z * share, end = first + share < chunks ? first + share : chunks;
+    int chunks = arguments.words / CHUNK, each = (chunks + gridDim.z - 1) / gridDim.z;
+    int first = blockIdx.z * each, end = first + each < chunks ? first + each : chunks;
     int stages = (end - first) * TAPS;
 
     auto fetch_filters = [&](int stage) {
@@ -297,11 +292,11 @@ __device__ __forceinline__ void convolve(Shared<COLUMNS>& shared, const Argument
 #pragma unroll
             for (int copy = 0; copy < 4 * COLUMNS / THREADS; ++copy) {
                 int index = threadIdx.x + copy * THREADS;
-                int column = index / 4, word = exchanged(index % 4, column);
+                int column = index / 4, word = bank_word(index % 4, column);
                 copy_async(shared.filters[stage % RING] + column * CHUNK + word, from + 4 * index);
             }
         }
-        commit_copies();  // also where nothing is left, so that the count of groups stays right
+        commit_copies();  // even if nothing is left, so that the count of groups stays right
     };
 
     fetch_filters(0);
@@ -318,15 +313,15 @@ __device__ __forceinline__ void convolve(Shared<COLUMNS>& shared, const Argument
         for (int tap = 0; tap < TAPS; ++tap) {
             int stage = (chunk - first) * TAPS + tap;
             wait_for_all_copies_but_one();
-            __syncthreads();  // this stage's filters are here, and the last one's have been read
+            __syncthreads();  // this stage's filters have arrived, the last stage's are read
             fetch_filters(stage + 2);
             int index = tap * THREADS + threadIdx.x;
-            bool bring = chunk + 1 < end && index < PIECES;
-            if (bring)
+            bool next = chunk + 1 < end && index < PIECES;
+            if (next)
                 load_piece<HALF>(piece, arguments, index, chunk + 1, tile_y - 1, tile_x - 1);
             multiply<HALF>(sums, shared.patch[half] + warp_row * PATCH_WIDTH * CHUNK,
                            shared.filters[stage % RING] + warp_column * CHUNK, tap);
-            if (bring) store_piece<HALF>(shared.patch[half ^ 1], piece, index, arguments.in_scale);
+            if (next) store_piece<HALF>(shared.patch[half ^ 1], piece, index, arguments.in_scale);
         }
 
     write_sums(sums, arguments, tile_y + warp_row, tile_x, block_column + warp_column);
@@ -340,13 +335,13 @@ __device__ __forceinline__ void convolve(Shared<COLUMNS>& shared, const Argument
 #define CONVOLUTION(NAME, HALF, COLUMNS)                                                          \
     extern "C" __global__ void __launch_bounds__(2 * COLUMNS, 256 / COLUMNS)                      \
         NAME(const float* __restrict__ image, const unsigned* __restrict__ packed,                \
-             const float* __restrict__ bias, const unsigned char* __restrict__ gate,              \
-             float* __restrict__ out, unsigned char* __restrict__ out_gate, int height, int width, \
-             int channels, int columns, int words, int packed_columns, int pooling, int rectify,  \
+             const float* __restrict__ bias, const unsigned char* __restrict__ mask,              \
+             float* __restrict__ out, int height, int width, int channels, int columns,           \
+             int words, int packed_columns, int pooling, int rectify,                             \
              const float* __restrict__ in_scale, float out_scale) {                               \
         ON_TENSOR_CORES(__shared__ Shared<COLUMNS> shared;                                        \
             float scale = in_scale ? *in_scale : 1.0f; Arguments arguments{                       \
-            image, packed, bias, gate, out, out_gate, height, width, channels, columns, words,    \
+            image, packed, bias, mask, out, height, width, channels, columns, words,              \
             packed_columns, pooling, rectify, scale,                                              \
             out_scale / (scale * float(pooling * pooling))};                                      \
             convolve<HALF, COLUMNS>(shared, arguments);)                                          \
@@ -354,23 +349,23 @@ __device__ __forceinline__ void convolve(Shared<COLUMNS>& shared, const Argument
 
 CONVOLUTION(conv3x3_tf32_64, false, 64)
 CONVOLUTION(conv3x3_tf32_128, false, 128)
-CONVOLUTION(conv3x3_float16_64, true, 64)
-CONVOLUTION(conv3x3_float16_128, true, 128)
+CONVOLUTION(conv3x3_fp16_64, true, 64)
+CONVOLUTION(conv3x3_fp16_128, true, 128)
 
-// packed[tap, word / 16, n, word % 16] = W[tap, k, n] or, turned, W[8 - tap, n, k]; a word holds
-// k = word (tf32) or 2 word and 2 word + 1 (float16). One thread per word,
+// packed[tap, word / 16, n, word % 16] = K[tap, k, n] or, flipped, K[8 - tap, n, k]; a word is
+// k = word (tf32) or 2 word and 2 word + 1 (fp16). One thread per word,
 // `elementwise(9 * words * columns)`.
-__device__ __forceinline__ float filter_value(const float* weight, int tap, int k, int n,
-                                              int channels, int filters, int turned) {
-    if (k >= (turned ? filters : channels) || n >= (turned ? channels : filters)) return 0.0f;
-    return turned ? weight[((long long)(TAPS - 1 - tap) * channels + n) * filters + k]
-                  : weight[((long long)tap * channels + k) * filters + n];
+__device__ __forceinline__ float filter_value(const float* kernel, int tap, int k, int n,
+                                              int channels, int filters, int flipped) {
+    if (k >= (flipped ? filters : channels) || n >= (flipped ? channels : filters)) return 0.0f;
+    return flipped ? kernel[((long long)(TAPS - 1 - tap) * channels + n) * filters + k]
+                  : kernel[((long long)tap * channels + k) * filters + n];
 }
 
 #define PACKING(NAME, WORD)                                                                       \
-    extern "C" __global__ void NAME(const float* __restrict__ weight,                             \
+    extern "C" __global__ void NAME(const float* __restrict__ kernel,                             \
                                     unsigned* __restrict__ packed, int channels, int filters,     \
-                                    int words, int packed_columns, int turned) {                  \
+                                    int words, int packed_columns, int flipped) {                  \
         ON_TENSOR_CORES(                                                                          \
             int index = blockIdx.x * blockDim.x + threadIdx.x;                                    \
             if (index >= TAPS * words * packed_columns) return;                                   \
@@ -378,55 +373,18 @@ __device__ __forceinline__ float filter_value(const float* weight, int tap, int 
             int chunk = index / CHUNK / packed_columns % (words / CHUNK);                         \
             int word = chunk * CHUNK + index % CHUNK, tap = index / packed_columns / words;       \
             auto value = [&](int k) {                                                             \
-                return filter_value(weight, tap, k, n, channels, filters, turned);                \
+                return filter_value(kernel, tap, k, n, channels, filters, flipped);                \
             };                                                                                    \
             packed[index] = WORD;)                                                                \
     }
 
 PACKING(pack_filters_tf32, to_tf32(value(word)))
-PACKING(pack_filters_float16, to_halves(value(2 * word), value(2 * word + 1)))
-
-// The largest number of a block's 256 threads, right in thread 0.
-__device__ __forceinline__ float block_largest(float* found, float value) {
-    found[threadIdx.x] = value;
-    __syncthreads();
-    for (int half = 128; half > 0; half /= 2) {
-        if (threadIdx.x < half)
-            found[threadIdx.x] = fmaxf(found[threadIdx.x], found[threadIdx.x + half]);
-        __syncthreads();
-    }
-    return found[0];
-}
-
-// partial[block] = the largest |value| of a block's share, `reduction(count)`. (NaN is passed over:
-// it reaches the sums all the same.)
-extern "C" __global__ void largest(const float* __restrict__ values, float* __restrict__ partial,
-                                   long long count) {
-    __shared__ float found[256];
-    float most = 0.0f;
-    for (long long k = (long long)blockIdx.x * 256 + threadIdx.x; k < count;
-         k += (long long)gridDim.x * 256)
-        most = fmaxf(most, fabsf(values[k]));
-    most = block_largest(found, most);
-    if (threadIdx.x == 0) partial[blockIdx.x] = most;
-}
-
-// scale[0] = 2^(10 - floor(log2 of the largest)); 1 for infinity and 0. `SCALE_UP`: one block.
-extern "C" __global__ void scale_up(const float* __restrict__ partial, float* __restrict__ scale,
-                                    int shares) {
-    __shared__ float found[256];
-    float most = 0.0f;
-    for (int k = threadIdx.x; k < shares; k += 256) most = fmaxf(most, partial[k]);
-    most = block_largest(found, most);
-    int up = most > 0.0f && most <= 3.4e38f ? 10 - ilogbf(most) : 0;
-    if (threadIdx.x == 0) scale[0] = ldexpf(1.0f, up < 120 ? up : 120);
-}
+PACKING(pack_filters_fp16, to_halves(value(2 * word), value(2 * word + 1)))
 
 // out = sum of the parts, in order, + bias, rectified. One thread per value, `elementwise(count)`.
 extern "C" __global__ void combine_splits(const float* __restrict__ parts,
                                           const float* __restrict__ bias, float* __restrict__ out,
-                                          unsigned char* __restrict__ out_gate, int splits,
-                                          long long count, int columns, int rectify) {
+                                          int splits, long long count, int columns, int rectify) {
     long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (k >= count) return;
     float z = 0.0f;
@@ -434,5 +392,4 @@ extern "C" __global__ void combine_splits(const float* __restrict__ parts,
     if (bias) z += bias[k % columns];
     if (rectify && z < 0.0f) z = 0.0f;
     out[k] = z;
-    if (out_gate) out_gate[k] = z > 0.0f;
 }

@@ -1,37 +1,38 @@
-"""The kernels for NVIDIA cards: their sources, and the launch shape of each.
+"""The kernels for NVIDIA GPUs: their sources, and the launch shape of each.
 
-The `.cu` files beside this one are the chapters; each opens with its formula and names its NumPy
-twin. A chapter includes nothing, so NVRTC takes it as it is (with CuPy,
-`RawModule(code=source(name), options=("-std=c++17",))`). Here is what a launcher needs to know of
-them, in plain numbers: no array library is imported, so that the shapes can be used (and tested)
-where there is no card.
+The `.cu` files beside this module are called chapters here. Each opens with its formula and names
+its NumPy twin. A chapter includes no other file, so NVRTC compiles it as it is (with CuPy,
+`RawModule(code=source(name), options=("-std=c++17",))`). This module says in plain numbers how to
+launch the kernels. It imports no array library, so the shapes can be used and tested without a GPU.
 
-A helper returns a `Launch`: which kernel, how many blocks, how many threads in each. What a kernel
-takes is written at the kernel; integers are int32 unless it says `long long`, and an array that is
-not wanted is a null pointer. tests/engine/cuda/routes.py and tests/engine/cuda/test_evaluation.py call them in
-order. No kernel adds by atomics: the same launch gives the same bits.
+A function returns a `Launch`: the kernel, the number of blocks, and the threads per block. The
+parameters of a kernel are documented at the kernel: integers are int32 unless declared `long long`,
+and an array that is not given is a null pointer. The modules `conv`, `winograd`, ... beside this
+one call them, as do tests/engine/cuda/routes.py and test_evaluation.py. No kernel adds with
+atomics: the same launch gives the same bits.
 """
 
 from importlib.resources import files
 from typing import NamedTuple
 
 BLOCK = 256
-"""Threads in a block of the kernels that work value by value."""
+"""Threads per block of the elementwise kernels and the reductions."""
 
 REDUCTION_BLOCKS = 1024
-"""Partial sums of a reduction at most; their number must not depend on the card."""
+"""Maximum number of partial sums of a reduction. It must not depend on the GPU, since the result's
+last bits depend on it."""
 
-PRODUCT_SHARES = 64
-"""Partial sums of an inner product at most; likewise."""
+PRODUCT_BLOCKS = 64
+"""Maximum number of partial sums of an inner product; it must not depend on the GPU either."""
 
 FEW_CHANNELS = 4
-"""With no more channels in than this, a convolution's derivative takes narrow tiles."""
+"""Channels of the image up to which the derivative of a convolution uses narrow tiles."""
 
 FEW_TILES = 64
-"""With no more Winograd tiles than this, the products take small tiles."""
+"""Winograd tiles, or channels, up to which the products are computed in small tiles."""
 
 CHUNK = 16
-"""Words of input channels that the tensor-core convolution takes at a time."""
+"""Words of input channels per step of the tensor-core convolution."""
 
 _TYPED = {
     "conv": ("conv2d", "conv2d_backward", "conv2d_backward_few"),
@@ -41,7 +42,7 @@ _TYPED = {
         "tv_backward",
         "content_backward",
         "style_slope",
-        "style_backward",
+        "gram_backward",
     ),
     "pad": ("replicate", "replicate_backward"),
     "pool": tuple(
@@ -50,41 +51,40 @@ _TYPED = {
         for ending in ("", "_backward")
     ),
     "preprocess": ("preprocess", "preprocess_backward"),
-    "relu": ("relu", "relu_gate", "relu_backward"),
+    "relu": ("relu", "relu_mask", "relu_backward"),
 }
 
 _UNTYPED = {
     "conv_tensor": (
-        *(f"conv3x3_{kind}_{n}" for kind in ("tf32", "float16") for n in (64, 128)),
+        *(f"conv3x3_{kind}_{n}" for kind in ("tf32", "fp16") for n in (64, 128)),
         "pack_filters_tf32",
-        "pack_filters_float16",
-        "largest",
-        "scale_up",
+        "pack_filters_fp16",
         "combine_splits",
     ),
     "losses": ("total",),
+    "scale": ("largest", "scale_up"),
     "search": ("mirror", "mirror_backward", "inner_products", "inner_products_total"),
     "winograd": (
         "winograd_to_tiles",
         "winograd_to_tiles_backward",
         "winograd_from_tiles",
-        *(f"winograd_product_{way}{n}" for way in ("", "turned_") for n in ("large", "small")),
+        *(f"winograd_product_{way}{n}" for way in ("", "flipped_") for n in ("large", "small")),
     ),
 }
 
 NAMES = tuple(sorted({*_TYPED, *_UNTYPED}))
-"""The chapters: `source(name)` for each is one module to compile."""
+"""The chapters; `source(name)` is the text of one, a module to compile."""
 
 
 class Launch(NamedTuple):
-    """One launch of a kernel.
+    """The shape of one kernel launch.
 
     Attributes
     ----------
     kernel : str
         The kernel's name in its source.
     grid, block : (int, int, int)
-        Blocks, and threads in each.
+        Number of blocks, and of threads per block.
     """
 
     kernel: str
@@ -93,7 +93,7 @@ class Launch(NamedTuple):
 
 
 def source(name: str) -> str:
-    """Text of a chapter, to be compiled as C++17 by NVRTC or nvcc.
+    """Return the text of a chapter, C++17 for NVRTC or nvcc.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def source(name: str) -> str:
 
 
 def kernels(name: str) -> tuple[str, ...]:
-    """Names of all kernels in a chapter."""
+    """Return the names of all kernels in a chapter."""
     typed = (f"{stem}_{dtype}" for stem in _TYPED.get(name, ()) for dtype in ("float32", "float64"))
     return (*typed, *_UNTYPED.get(name, ()))
 
@@ -115,37 +115,37 @@ def elementwise(kernel: str, count: int) -> Launch:
 
 
 def rows(kernel: str, height: int, row: int) -> Launch:
-    """One thread for each of `row` values of a line, and a line of blocks for each of `height`."""
+    """One thread per value of an array (height, row), and a row of blocks for each of its rows."""
     return Launch(kernel, (_ceil(row, BLOCK), height, 1), (BLOCK, 1, 1))
 
 
 def reduction(kernel: str, count: int) -> Launch:
-    """Sum `count` values; as many partial sums as there are blocks, for `total`."""
+    """Reduce `count` values to one partial sum per block, which `total` adds."""
     blocks = min(REDUCTION_BLOCKS, _ceil(count, 8 * BLOCK))
     return Launch(kernel, (blocks, 1, 1), (BLOCK, 1, 1))
 
 
 def inner_products(rows: int, count: int) -> Launch:
     """Inner products of `rows` rows of `count` values with three of them."""
-    shares = min(PRODUCT_SHARES, _ceil(count, 8 * BLOCK))
-    return Launch("inner_products", (shares, rows, 1), (BLOCK, 1, 1))
+    blocks = min(PRODUCT_BLOCKS, _ceil(count, 8 * BLOCK))
+    return Launch("inner_products", (blocks, rows, 1), (BLOCK, 1, 1))
 
 
 SCALE_UP = Launch("scale_up", (1, 1, 1), (BLOCK, 1, 1))
-"""From the largest values of `largest`, a power of two."""
+"""Finds a power of two from the results of `largest`."""
 
 TOTAL = Launch("total", (1, 1, 1), (BLOCK, 1, 1))
 """Adds the partial sums of a reduction."""
 
 
 def conv2d(dtype: str, out_height: int, out_width: int, filters: int) -> Launch:
-    """The general convolution; `dtype` is "float32" or "float64", as in the kernel's name."""
+    """The general convolution in `dtype`, "float32" or "float64"."""
     grid = (_ceil(out_height * out_width, 64), _ceil(filters, 64), 1)
     return Launch(f"conv2d_{dtype}", grid, (256, 1, 1))
 
 
 def conv2d_backward(dtype: str, height: int, width: int, channels: int) -> Launch:
-    """Its derivative with respect to an image of this shape."""
+    """The derivative of the general convolution with respect to an image of this shape."""
     if channels <= FEW_CHANNELS:
         return Launch(
             f"conv2d_backward_few_{dtype}", (_ceil(height * width, 128), 1, 1), (64, 1, 1)
@@ -155,33 +155,34 @@ def conv2d_backward(dtype: str, height: int, width: int, channels: int) -> Launc
 
 
 def winograd_transform(kernel: str, tile_rows: int, tile_columns: int, channels: int) -> Launch:
-    """To tiles or from them: one thread per tile and channel."""
+    """A transform to tiles or from tiles: one thread per tile and channel."""
     return Launch(kernel, (_ceil(tile_rows * tile_columns * channels, 128), 1, 1), (128, 1, 1))
 
 
-def winograd_product(tiles: int, columns: int, turned: bool = False) -> Launch:
-    """The 36 products; `columns` are the channels that come out."""
+def winograd_product(tiles: int, columns: int, flipped: bool = False) -> Launch:
+    """The 36 products; `columns` is the number of channels of the result."""
     small = tiles <= FEW_TILES or columns <= FEW_TILES
     side = 64 if small else 128
-    kernel = f"winograd_product_{'turned_' if turned else ''}{'small' if small else 'large'}"
+    kernel = f"winograd_product_{'flipped_' if flipped else ''}{'small' if small else 'large'}"
     grid = (_ceil(columns, side), _ceil(tiles, side), 36)
     return Launch(kernel, grid, (128 if small else 256, 1, 1))
 
 
 def tensor_words(precision: str, channels: int) -> int:
-    """Words per tap and column of packed filters for that many channels of the input.
+    """Number of words per tap and column of packed filters.
 
     Parameters
     ----------
-    precision : "tf32" or "float16"
+    precision : "tf32" or "fp16"
     channels : int
+        Of the input.
     """
     words = channels if precision == "tf32" else _ceil(channels, 2)
     return _ceil(words, CHUNK) * CHUNK
 
 
 def tensor_columns(columns: int) -> int:
-    """Columns of packed filters for that many channels of the output."""
+    """Number of columns of packed filters; `columns` is that of the output's channels."""
     block = _block_columns(columns)
     return _ceil(columns, block) * block
 
@@ -198,22 +199,22 @@ def tensor_conv(
 
     Parameters
     ----------
-    precision : "tf32" or "float16"
+    precision : "tf32" or "fp16"
     height, width : int
-        Of the picture.
+        Of the image.
     channels, columns : int
-        Of the input and of the output (backward: the other way round).
+        Of the array that is read, and of the one that is written.
     multiprocessors : int
-        Of the card. If two blocks on each are more than the tiles give, blocks share a tile: then
-        grid[2] > 1 parts are written, which `combine_splits` adds. Another number adds in another
-        order.
+        Of the GPU. If there are fewer tiles than two blocks per multiprocessor, several blocks
+        share a tile: they write grid[2] > 1 partial sums, which `combine_splits` adds. Another
+        number of multiprocessors gives another order of addition.
     """
     block = _block_columns(columns)
     tiles = _ceil(height, 8) * _ceil(width, 16)
     across = _ceil(columns, block)
     chunks = tensor_words(precision, channels) // CHUNK
     wanted = max(1, min(chunks, 2 * multiprocessors // (tiles * across)))
-    splits = _ceil(chunks, _ceil(chunks, wanted))  # none that would find nothing left to do
+    splits = _ceil(chunks, _ceil(chunks, wanted))  # no split is left without a chunk
     return Launch(f"conv3x3_{precision}_{block}", (tiles, across, splits), (2 * block, 1, 1))
 
 

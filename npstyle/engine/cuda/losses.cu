@@ -1,32 +1,30 @@
-// The losses and their derivatives at the activations. NumPy twin: npstyle/losses.py.
+// The losses and their derivatives with respect to the activations.
+// NumPy twins: npstyle/maths/content.py, gram.py, style.py, variation.py.
 //
 //     content:  L = 1/2 sum (F - P)^2             dL/dF = F - P
 //     style:    E = 1/(4 N^2) sum (G' - A')^2     dE/dF = F (D + D^T),
 //                                                 D = dE/dG = (G' - A') / (2 N^2 M)
-//     tv:       T = sum of (X - its right neighbour)^2 + (X - its lower neighbour)^2
+//     tv:       T = sum of (X - right neighbour)^2 + (X - lower neighbour)^2
 //               dT/dX = 2 (4 X - its neighbours), without those beyond the edge
 //
-// With `gated`, dL/dF and dE/dF are 0 where F <= 0: the gate of the ReLU that F came out of. A caller
-// who goes back through that ReLU anyway leaves it out, and F unread in `style_backward`.
+// Values. A float32 sum over millions of terms would lose digits, and atomics would add in a
+// different order every time. Sums are therefore float64 and computed in two steps of fixed order:
+// each block of `squares` adds some of the terms and writes one number; `total` adds those numbers
+// in one block. The same shape on the same GPU gives the same bits.
 //
-// Values. A sum over millions of float32 would lose digits, and atomics would add in another order
-// every time. So sums are float64 and made in two steps with a fixed order: each block of
-// `squares` adds its share of the terms and writes one number; `total` adds those in one block.
-// Same shape, same card, same bits.
-//
-// Derivatives are added to what arrives from deeper layers: out = upstream + derivative. Where
-// upstream is null, out = derivative; `out` may be `upstream`. The matrix products G = F^T F and
-// F (D + D^T) are cuBLAS's; `style_slope` makes D + D^T from G' and A', and `style_backward` ends
-// the product: the gate, the guide's weights if there are any, the sum.
+// Derivatives are multiplied by a factor (alpha, beta, gamma). With `add`, they are added to what
+// `out` holds; otherwise they overwrite it. The matrix products G = F^T F and F (D + D^T) are
+// cuBLAS's: `style_slope` computes D + D^T from G' and A', and `gram_backward` completes the
+// product with the guide, if there is one, and the addition.
 //
 // Layout: activations (positions, channels), Gram matrices (channels, channels), pixels (height,
-// width, channels). Types: float32 or float64 (the name's ending); partial sums float64.
-// Launch: `reduction(count)` for squares_* and tv_*, `TOTAL` for total, else one thread per value
-// that is written in blocks of 256, `elementwise(count)`.
+// width, channels). Types: float32 or float64 (suffix of the name); partial sums float64.
+// Launch: `reduction(count)` for squares_* and tv_*, `TOTAL` for total; for the others one thread
+// per value that is written, blocks of 256, `elementwise(count)`.
 
 #define BLOCK 256
 
-// Adds the numbers of a block's threads as a tree; the result is right in thread 0.
+// Adds one number per thread of the block, as a tree. Only thread 0 gets the sum.
 __device__ __forceinline__ double block_sum(double* sums, double value) {
     sums[threadIdx.x] = value;
     __syncthreads();
@@ -65,8 +63,8 @@ __device__ __forceinline__ double tv_terms(const T* image, int height, int width
 }
 
 template <typename T>
-__device__ __forceinline__ void tv_backward(const T* image, T factor, const T* upstream, T* out,
-                                            int height, int width, int channels) {
+__device__ __forceinline__ void tv_backward(const T* image, T factor, T* out, int height,
+                                            int width, int channels, int add) {
     long long k = (long long)blockIdx.x * BLOCK + threadIdx.x;
     long long row = (long long)width * channels, count = height * row, column = k % row;
     if (k >= count) return;
@@ -76,7 +74,7 @@ __device__ __forceinline__ void tv_backward(const T* image, T factor, const T* u
     if (k >= row) sum += x - image[k - row];
     if (k < count - row) sum -= image[k + row] - x;
     T derivative = factor * (T(2) * sum);
-    out[k] = upstream ? upstream[k] + derivative : derivative;
+    out[k] = add ? out[k] + derivative : derivative;
 }
 
 // result[0] = factor * sum of the partial sums. One block.
@@ -101,20 +99,19 @@ extern "C" __global__ void total(const double* partial, double* result, int coun
         double sum = block_sum(sums, tv_terms<T>(image, height, width, channels));               \
         if (threadIdx.x == 0) partial[blockIdx.x] = sum;                                         \
     }                                                                                            \
-    extern "C" __global__ void tv_backward_##NAME(const T* image, T factor, const T* upstream,   \
-                                                  T* out, int height, int width, int channels) { \
-        tv_backward<T>(image, factor, upstream, out, height, width, channels);                   \
+    extern "C" __global__ void tv_backward_##NAME(const T* image, T factor, T* out, int height,  \
+                                                  int width, int channels, int add) {            \
+        tv_backward<T>(image, factor, out, height, width, channels, add);                        \
     }                                                                                            \
     extern "C" __global__ void content_backward_##NAME(const T* activation, const T* target,     \
-                                                       T factor, const T* upstream, T* out,      \
-                                                       int gated, long long count) {             \
+                                                       T factor, T* out, int add,                \
+                                                       long long count) {                        \
         long long k = (long long)blockIdx.x * BLOCK + threadIdx.x;                               \
         if (k >= count) return;                                                                  \
-        T F = activation[k], derivative = factor * (F - target[k]);                              \
-        if (gated && !(F > T(0))) derivative = T(0);                                             \
-        out[k] = upstream ? upstream[k] + derivative : derivative;                               \
+        T derivative = factor * (activation[k] - target[k]);                                     \
+        out[k] = add ? out[k] + derivative : derivative;                                         \
     }                                                                                            \
-    /* slope = D + D^T with D = (G' - A') factor, which need not be symmetric to the last bit */ \
+    /* slope = D + D^T with D = (G' - A') factor, which rounding may leave slightly asymmetric */ \
     extern "C" __global__ void style_slope_##NAME(const T* gram, const T* target, T factor,      \
                                                   T* slope, int channels) {                      \
         int k = blockIdx.x * BLOCK + threadIdx.x;                                                \
@@ -123,15 +120,15 @@ extern "C" __global__ void total(const double* partial, double* result, int coun
         slope[k] = (gram[k] - target[k]) * factor +                                              \
                    (gram[mirrored] - target[mirrored]) * factor;                                 \
     }                                                                                            \
-    /* product = F slope; weights: one per position, or null for 1 */                            \
-    extern "C" __global__ void style_backward_##NAME(                                            \
-        const T* product, const T* activation, const T* weights, const T* upstream, T* out,      \
-        long long positions, int channels, int gated) {                                          \
+    /* product = F (D + D^T); guide: one number per position, or null for 1. `out` may be        \
+       `product`. */                                                                             \
+    extern "C" __global__ void gram_backward_##NAME(const T* product, const T* guide, T* out,    \
+                                                    long long positions, int channels, int add) { \
         long long k = (long long)blockIdx.x * BLOCK + threadIdx.x;                               \
         if (k >= positions * channels) return;                                                   \
-        T derivative = !gated || activation[k] > T(0) ? product[k] : T(0);                       \
-        if (weights) derivative *= weights[k / channels];                                        \
-        out[k] = upstream ? upstream[k] + derivative : derivative;                               \
+        T derivative = product[k];                                                               \
+        if (guide) derivative *= guide[k / channels];                                            \
+        out[k] = add ? out[k] + derivative : derivative;                                         \
     }
 
 KERNELS(float, float32)

@@ -1,15 +1,15 @@
-// Padding with what stands at the edge. NumPy twin: npstyle/ops/pad.py.
+// Replicate padding. NumPy twin: npstyle/maths/padding.py.
 //
 //     Forward:     Y[u, v] = X[clip(u - p), clip(v - p)]
-//     Derivative:  dL/dX[y, x] = sum of dL/dY over all places (u, v) whose pixel is (y, x)
+//     Derivative:  dL/dX[y, x] = sum of dL/dY over all places (u, v) that copy pixel (y, x)
 //
-// The derivative is gathered, not scattered: the places of a pixel are a rectangle, of one place
-// inside the picture and of p + 1 rows or columns at an edge, and its thread adds them in order.
+// The derivative is gathered, not scattered. The copies of a pixel fill a rectangle: one place
+// inside the image, p + 1 rows or columns at an edge. The pixel's thread adds them in order.
 //
-// Layout: (height, width, channels); Y and dL/dY have 2 p rows and columns more.
-// Types: float32 or float64 (the name's ending).
-// Launch: one thread per value that is written, blocks of 256 in one row each;
-// `rows(height, width * channels)` of what is written.
+// Layout: (height, width, channels); Y and dL/dY have 2 p more rows and columns.
+// Types: float32 or float64 (suffix of the name).
+// Launch: one thread per value that is written, blocks of 256 within a row;
+// `rows(height, width * channels)` of the array that is written.
 
 __device__ __forceinline__ int clip(int u, int length) {
     return u < 0 ? 0 : u >= length ? length - 1 : u;
@@ -26,7 +26,7 @@ __device__ __forceinline__ void replicate(const T* image, T* out, int height, in
         image[((long long)y * width + x) * channels + k % channels];
 }
 
-// The places from `first` up to, not with, `end` whose pixel along one axis is `pixel`.
+// The places first, ..., end - 1 that copy one pixel along one axis.
 struct Places {
     int first, end;
 };
@@ -39,7 +39,7 @@ __device__ __forceinline__ Places places_of(int pixel, int length, int padding) 
 }
 
 template <typename T>
-__device__ __forceinline__ void replicate_backward(const T* gradient, T* out, int height,
+__device__ __forceinline__ void replicate_backward(const T* upstream, T* out, int height,
                                                    int width, int channels, int padding) {
     int k = blockIdx.x * blockDim.x + threadIdx.x;
     int y = blockIdx.y, x = k / channels, channel = k % channels;
@@ -47,10 +47,10 @@ __device__ __forceinline__ void replicate_backward(const T* gradient, T* out, in
     Places rows = places_of(y, height, padding), columns = places_of(x, width, padding);
     T sum = 0;
     for (int v = columns.first; v < columns.end; ++v) {
-        T of_column = 0;
+        T column_sum = 0;
         for (int u = rows.first; u < rows.end; ++u)
-            of_column += gradient[((long long)u * (width + 2 * padding) + v) * channels + channel];
-        sum += of_column;
+            column_sum += upstream[((long long)u * (width + 2 * padding) + v) * channels + channel];
+        sum += column_sum;
     }
     out[(long long)y * width * channels + k] = sum;
 }
@@ -61,10 +61,10 @@ __device__ __forceinline__ void replicate_backward(const T* gradient, T* out, in
                                                 int padding) {                                   \
         replicate<T>(image, out, height, width, channels, padding);                              \
     }                                                                                            \
-    extern "C" __global__ void replicate_backward_##NAME(const T* __restrict__ gradient,         \
+    extern "C" __global__ void replicate_backward_##NAME(const T* __restrict__ upstream,         \
                                                          T* __restrict__ out, int height,        \
                                                          int width, int channels, int padding) { \
-        replicate_backward<T>(gradient, out, height, width, channels, padding);                  \
+        replicate_backward<T>(upstream, out, height, width, channels, padding);                  \
     }
 
 KERNELS(float, float32)

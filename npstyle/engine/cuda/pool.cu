@@ -1,27 +1,28 @@
 // Pooling: each window of k x k positions, s apart, becomes one value per channel.
-// NumPy twin: npstyle/ops/pool.py (avg_pool2d, max_pool2d, l2_pool2d and their backwards).
+// NumPy twin: npstyle/maths/pooling.py (avg_pool2d, max_pool2d, l2_pool2d and their derivatives).
 //
-//     avg:  Y = 1/k^2 sum X             dL/dX = 1/k^2 sum of dL/dY over the windows that hold X
-//     max:  Y = max X                   dL/dX = sum of dL/dY over the windows that X wins
-//     l2:   Y = sqrt(1/k^2 sum X^2)     dL/dX = X/k^2 sum of (dL/dY)/Y over the windows that hold X
+//     avg:  Y = 1/k^2 sum X           dL/dX = 1/k^2 sum of dL/dY over the windows around X
+//     max:  Y = max X                 dL/dX = sum of dL/dY over the windows that X wins
+//     l2:   Y = sqrt(1/k^2 sum X^2)   dL/dX = X/k^2 sum of (dL/dY)/Y over the windows around X
 //
-// The winner of a window is its first maximum in reading order. Where an l2 window is all 0, its
+// The winner of a window is its first maximum in reading order. Where a whole l2 window is 0, its
 // derivative is taken as 0. Windows that would reach over the edge are dropped.
 //
-// Backward, each thread gathers for one pixel over the windows that hold it, in the order in which
-// NumPy adds them: no two threads write to one place, overlapping windows or not.
+// Backward, each thread gathers the gradient of one pixel from the windows that contain it, in the
+// order in which the NumPy engine adds them. No two threads write to one place, whether windows
+// overlap or not.
 //
-// Layout: images (height, width, channels), pooled (out height, out width, channels).
-// Types: float32 or float64 (the name's ending).
-// Launch: one thread per value that is written, blocks of 256 in one row each;
-// `rows(height, width * channels)` of what is written.
+// Layout: images (height, width, channels), pooled images (out height, out width, channels).
+// Types: float32 or float64 (suffix of the name).
+// Launch: one thread per value that is written, blocks of 256 within a row;
+// `rows(height, width * channels)` of the array that is written.
 
 struct Shape {
     int height, width, channels, size, stride, out_height, out_width;
 };
 
-// What a thread writes: one channel of the position in row blockIdx.y that it counts its way to.
-// (A row per block, since a division of 64 bits for every value costs more than the pooling.)
+// The value that a thread writes: one channel of one position in row blockIdx.y. (A block stays in
+// one row, because a 64-bit division for every value would cost more than the pooling.)
 struct Place {
     int y, x, channel;
     bool inside;
@@ -56,18 +57,18 @@ __device__ __forceinline__ void pool(const T* image, T* out, const Shape& shape)
     for (int i = 0; i < shape.size; ++i)
         for (int j = 0; j < shape.size; ++j) {
             T value = image[at(shape, top + i, left + j, place.channel)];
-            // NaN is handed on, as by numpy.maximum.
+            // NaN stays NaN, as in numpy.maximum.
             if (MODE == MAX) result = value > result || value != value ? value : result;
             if (MODE == AVG) result += value;
             if (MODE == L2) result += value * value;
         }
-    T share = T(1) / T(shape.size * shape.size);
-    if (MODE == AVG) result *= share;
-    if (MODE == L2) result = sqrt(result * share);
+    T factor = T(1) / T(shape.size * shape.size);
+    if (MODE == AVG) result *= factor;
+    if (MODE == L2) result = sqrt(result * factor);
     out[pooled_at(shape, place.y, place.x, place.channel)] = result;
 }
 
-// Whether the pixel at place (i, j) of a window is the first there that equals the maximum.
+// Whether the pixel at (i, j) of a window is the first one that equals the maximum.
 template <typename T>
 __device__ __forceinline__ bool wins(const T* image, const Shape& shape, int top, int left, int i,
                                      int j, int channel, T maximum) {
@@ -80,11 +81,11 @@ __device__ __forceinline__ bool wins(const T* image, const Shape& shape, int top
 }
 
 template <typename T, int MODE>
-__device__ __forceinline__ void pool_backward(const T* gradient, const T* image, const T* pooled,
+__device__ __forceinline__ void pool_backward(const T* upstream, const T* image, const T* pooled,
                                               T* out, const Shape& shape) {
     Place place = my_place(shape.width, shape.channels);
     if (!place.inside) return;
-    T share = T(1) / T(shape.size * shape.size);
+    T factor = T(1) / T(shape.size * shape.size);
     T sum = 0;
     for (int i = 0; i < shape.size; ++i) {
         int top = place.y - i, y = top / shape.stride;
@@ -93,9 +94,9 @@ __device__ __forceinline__ void pool_backward(const T* gradient, const T* image,
             int left = place.x - j, x = left / shape.stride;
             if (left < 0 || left % shape.stride || x >= shape.out_width) continue;
             long long window = pooled_at(shape, y, x, place.channel);
-            T value = gradient[window];
-            if (MODE == AVG) sum += value * share;
-            if (MODE == L2 && pooled[window] > T(0)) sum += value / pooled[window] * share;
+            T value = upstream[window];
+            if (MODE == AVG) sum += value * factor;
+            if (MODE == L2 && pooled[window] > T(0)) sum += value / pooled[window] * factor;
             if (MODE == MAX &&
                 wins(image, shape, top, left, i, j, place.channel, pooled[window]))
                 sum += value;
@@ -113,11 +114,11 @@ __device__ __forceinline__ void pool_backward(const T* gradient, const T* image,
                       Shape{height, width, channels, size, stride, out_height, out_width});       \
     }                                                                                             \
     extern "C" __global__ void POOL##_backward_##NAME(                                            \
-        const T* __restrict__ gradient, const T* __restrict__ image,                              \
+        const T* __restrict__ upstream, const T* __restrict__ image,                              \
         const T* __restrict__ pooled, T* __restrict__ out, int height, int width, int channels,   \
         int size, int stride, int out_height, int out_width) {                                    \
         pool_backward<T, MODE>(                                                                   \
-            gradient, image, pooled, out,                                                         \
+            upstream, image, pooled, out,                                                         \
             Shape{height, width, channels, size, stride, out_height, out_width});                 \
     }
 
@@ -126,6 +127,6 @@ __device__ __forceinline__ void pool_backward(const T* gradient, const T* image,
     MODES(T, NAME, MAX, max_pool2d)   \
     MODES(T, NAME, L2, l2_pool2d)
 
-// The average's derivative reads neither image nor pooled: both may be null.
+// The derivative of the average reads neither image nor pooled: both may be null.
 KERNELS(float, float32)
 KERNELS(double, float64)

@@ -1,42 +1,41 @@
-"""A CUDA graph of work that is done again and again with other numbers.
+"""CUDA graphs: repeat the same work on other numbers with one launch.
 
-Launching a kernel from Python costs the host more time than a small kernel takes. CUDA can record
-what is launched on a stream (stream capture), and launch the whole record at once. What is recorded
-are the kernels and the places of their arrays, so
+Launching a kernel from Python takes the host longer than a small kernel takes to run. CUDA can
+record the launches on a stream (stream capture) and launch the whole record at once. The record
+contains the kernels and the addresses of their arrays, therefore
 
-- nothing on the way may depend on a number that is brought to the host;
-- what the work is given is copied to one and the same place each time;
-- the arrays in between come from a memory pool of their own, which is kept and from which nobody
-  else takes.
+- no step of the work may depend on a number that is copied to the host;
+- the input is copied to the same address each time;
+- the intermediate arrays come from a memory pool of their own, which is kept and not used for
+  anything else.
 
-CuPy lets no call of cuBLAS into a record (at least up to version 14). There the record is cut: what
-is replayed is graph, product, graph, product, ..., graph.
+CuPy does not allow calls of cuBLAS in a record (at least up to version 14). The record is cut
+there: a replay runs graph, product, graph, product, ..., graph.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
-from npstyle.engine.cuda import arrays as card
-from npstyle.engine.cuda.arrays import Array
+from npstyle.engine.cuda import arrays
+from npstyle.maths.array import Array
 
 T = TypeVar("T")
 
 
 class NotRecordedError(Exception):
-    """CuPy or CUDA does not let the work be recorded; the message says why, in one line."""
+    """CuPy or CUDA cannot record the work; the message gives the reason in one line."""
 
 
 class Replay(Generic[T]):
-    """A record of `work`, which is called as `work` would be.
+    """A record of `work`, called like `work` itself.
 
     Parameters
     ----------
     work : callable
-        From an array on the card to what the record returns: arrays that are written anew by each
-        call.
-    given : array on the card
-        What `work` is called with first; later calls need the same shape and dtype.
+        Takes an array on the GPU. It returns the arrays that each later call overwrites.
+    given : array on the GPU
+        Input of the first call; later inputs must have its shape and dtype.
 
     Raises
     ------
@@ -45,31 +44,31 @@ class Replay(Generic[T]):
     """
 
     def __init__(self, work: Callable[[Array], T], given: Array) -> None:
-        cupy = card.cupy()
-        # What went before leaves its memory to this.
+        cupy = arrays.cupy()
+        # Return unused blocks of the common pool, so that this record's pool can take them.
         cupy.get_default_memory_pool().free_all_blocks()
         self._pool = cupy.cuda.MemoryPool()
         self._given = given.copy()
         stream = cupy.cuda.Stream(non_blocking=True)
         cupy.cuda.get_current_stream().synchronize()
         with cupy.cuda.using_allocator(self._pool.malloc), stream:
-            work(self._given)  # compiles what is not compiled yet, and fills the pool
+            work(self._given)  # compiles the kernels, and fills the pool
             stream.synchronize()
             self._parts: list[Callable[[], Any]] = []
             try:
                 with _recorded(stream, self._parts):
                     self._result = work(self._given)
-            except RuntimeError as error:  # CuPy's errors are of this kind
+            except RuntimeError as error:  # base class of CuPy's errors
                 raise NotRecordedError(str(error).partition("\n")[0]) from error
 
     @property
     def memory(self) -> int:
-        """Bytes that are kept for the record."""
+        """Bytes that the record's pool holds."""
         held: int = self._pool.total_bytes()
         return held
 
     def __call__(self, given: Array) -> T:
-        """Do the work again; its result stands where that of the last call stood."""
+        """Repeat the work. The result is in the same arrays as that of the last call."""
         self._given[...] = given
         for part in self._parts:
             part()
@@ -78,7 +77,7 @@ class Replay(Generic[T]):
 
 @contextmanager
 def _recorded(stream: Any, parts: list[Callable[[], Any]]) -> Iterator[None]:
-    """Turn what is launched on a stream into parts that can be called."""
+    """Record the launches on a stream; append the graphs and library calls to `parts`."""
 
     def cut(call: Callable[[], None]) -> None:
         parts.extend([stream.end_capture().launch, call])
@@ -86,7 +85,7 @@ def _recorded(stream: Any, parts: list[Callable[[], Any]]) -> Iterator[None]:
 
     stream.begin_capture()
     try:
-        with card.library_calls(cut):
+        with arrays.library_calls(cut):
             yield
         parts.append(stream.end_capture().launch)
     finally:
@@ -94,10 +93,10 @@ def _recorded(stream: Any, parts: list[Callable[[], Any]]) -> Iterator[None]:
 
 
 def _end(stream: Any) -> None:
-    """CUDA wants every capture ended, also one that went wrong."""
+    """End the capture: CUDA requires this even after an error."""
     try:
         capturing = stream.is_capturing()
-    except RuntimeError:  # CuPy's answer where an error has made the capture void
+    except RuntimeError:  # CuPy raises this after an error has invalidated the capture
         capturing = True
     if capturing:
         with suppress(RuntimeError):

@@ -1,35 +1,35 @@
-// What the search does with whole pictures. NumPy twins: npstyle/optimizers.py (mirror,
-// mirror_backward), npstyle/lbfgs.py (its inner products).
+// Vector operations of the search. NumPy twins: npstyle/maths/box.py (mirror, mirror_backward) and
+// the inner products in npstyle/search/lbfgs.py.
 //
 //     mirror:            x = |r(z)|,   r(z) = z - 510 round(z / 510)
 //     mirror_backward:   dL/dz = -dL/dx where r(z) < 0, else dL/dx
 //     inner_products:    P[k, j] = sum_i B[k, i] B[row_j, i]    for three rows of B at a time
 //
-// Values. Sums are made in two steps with a fixed order: each block of `inner_products` adds a share
-// of one row's terms and writes three numbers; `inner_products_total` adds those. Same shape, same
-// bits. A row that is multiplied by itself or its neighbours is read again by each block of rows:
-// the three are small enough to stay in the card's L2 cache.
+// Sums are computed in two steps of fixed order: each block of `inner_products` adds some of the
+// terms of one row and writes three numbers; `inner_products_total` adds those. The same shape
+// gives the same bits. Every row of blocks reads the three rows again; they are small enough to
+// stay in the GPU's L2 cache.
 //
-// Layout: any, all arrays alike; B (rows, count). Type: float64, as the search's.
-// Launch: `elementwise(count)` for mirror*, `inner_products(rows, count)`: grid (shares, rows), and
+// Layout: any, the same for all arrays; B (rows, count). Type: float64, as in the search.
+// Launch: `elementwise(count)` for mirror*; `inner_products(rows, count)`: grid (blocks, rows);
 // `elementwise(3 rows)` for inner_products_total.
 
 #define BLOCK 256
 
-__device__ __forceinline__ double within_a_wave(double z) { return z - 510.0 * rint(z / 510.0); }
+__device__ __forceinline__ double reflected(double z) { return z - 510.0 * rint(z / 510.0); }
 
 extern "C" __global__ void mirror(const double* z, double* out, long long count) {
     long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (k < count) out[k] = fabs(within_a_wave(z[k]));
+    if (k < count) out[k] = fabs(reflected(z[k]));
 }
 
-extern "C" __global__ void mirror_backward(const double* gradient, const double* z, double* out,
+extern "C" __global__ void mirror_backward(const double* upstream, const double* z, double* out,
                                            long long count) {
     long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (k < count) out[k] = within_a_wave(z[k]) < 0.0 ? -gradient[k] : gradient[k];
+    if (k < count) out[k] = reflected(z[k]) < 0.0 ? -upstream[k] : upstream[k];
 }
 
-// partial[share, row, j], shares = gridDim.x.
+// partial[block, row, j] for each blockIdx.x.
 extern "C" __global__ void inner_products(const double* basis, double* partial, long long count,
                                           int first, int second, int third) {
     __shared__ double sums[3][BLOCK];
@@ -57,12 +57,12 @@ extern "C" __global__ void inner_products(const double* basis, double* partial, 
             sums[threadIdx.x][0];
 }
 
-// products[row, j] = sum over the shares.
-extern "C" __global__ void inner_products_total(const double* partial, double* products, int shares,
+// products[row, j] = sum over the blocks.
+extern "C" __global__ void inner_products_total(const double* partial, double* products, int blocks,
                                                 int count) {
     int k = blockIdx.x * blockDim.x + threadIdx.x;
     if (k >= count) return;
     double sum = 0.0;
-    for (int share = 0; share < shares; ++share) sum += partial[(long long)share * count + k];
+    for (int block = 0; block < blocks; ++block) sum += partial[(long long)block * count + k];
     products[k] = sum;
 }

@@ -1,134 +1,134 @@
-"""Convolution with 3x3 filters on an NVIDIA card's tensor cores.
+"""Convolution with 3x3 filters on the tensor cores of an NVIDIA GPU.
 
-The same functions as `npstyle.engine.cpu.conv.conv2d` and `conv2d_backward` with stride 1 and padding 1,
-whose operands are rounded to tf32 or float16 before they are multiplied, and whose sums are
-float32. See `npstyle/engine/cuda/conv_tensor.cu`.
+The functions compute `npstyle.maths.conv` with stride 1 and padding 1. They round their operands to
+tf32 or fp16 before they multiply them, and add the products in float32. The kernels are in
+`conv_tensor.cu`.
 """
 
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npstyle.engine.cuda import launch as cuda
-from npstyle.engine.cuda.arrays import Array, cupy, empty, launch, to_device
+from npstyle.engine.cuda import launch as shapes
+from npstyle.engine.cuda.arrays import cupy, empty, launch, place
+from npstyle.engine.layers import TensorPrecision
+from npstyle.maths.array import Array
 
-TensorPrecision = Literal["tf32", "float16"]
 
-
-def pack_filters(
-    weight: NDArray[np.float32], precision: TensorPrecision
-) -> tuple[tuple[Array, Array], float]:
-    """Filters as the kernels want them.
+def pack_filters(kernel: Array, precision: TensorPrecision) -> tuple[tuple[Array, Array], float]:
+    """Round filters and arrange them as the kernels read them.
 
     Parameters
     ----------
-    weight : array (3, 3, channels in, channels out), on the host
-    precision : "tf32" or "float16"
+    kernel : float32 array (3, 3, channels in, channels out), on the host
+    precision : "tf32" or "fp16"
 
     Returns
     -------
-    filters : two arrays of 32-bit words, on the card
-        For the way forward, and turned for the way back.
+    packed : two arrays of 32-bit words, on the GPU
+        For the forward pass, and flipped for the backward pass.
     out_scale : float
-        What the sums must be multiplied by: float16 holds the filters times a power of two that
-        brings the largest weight to 1..2.
+        Factor for the sums. fp16 stores the filters divided by this power of two, which brings
+        the largest of them to 1..2; for tf32 it is 1.
     """
-    largest = float(np.abs(weight).max(initial=0.0))
+    largest = float(np.abs(kernel).max(initial=0.0))
     out_scale = 1.0
-    if precision == "float16" and 0 < largest < np.inf:
+    if precision == "fp16" and 0 < largest < np.inf:
         out_scale = float(2.0 ** np.floor(np.log2(largest)))
-    placed = to_device(weight / np.float32(out_scale), np.float32)
+    placed = place(kernel / np.float32(out_scale), np.float32)
     return (_packed(placed, precision, False), _packed(placed, precision, True)), out_scale
 
 
-def _packed(weight: Array, precision: TensorPrecision, turned: bool) -> Array:
-    channels, filters = weight.shape[2:]
-    columns = cuda.tensor_columns(channels if turned else filters)
-    words = cuda.tensor_words(precision, filters if turned else channels)
-    packed = empty((9, words // cuda.CHUNK, columns, cuda.CHUNK), np.uint32)
-    shape = cuda.elementwise(f"pack_filters_{precision}", packed.size)
-    launch("conv_tensor", shape, weight, packed, channels, filters, words, columns, int(turned))
+def _packed(kernel: Array, precision: TensorPrecision, flipped: bool) -> Array:
+    channels, filters = kernel.shape[2:]
+    columns = shapes.tensor_columns(channels if flipped else filters)
+    words = shapes.tensor_words(precision, filters if flipped else channels)
+    packed = empty((9, words // shapes.CHUNK, columns, shapes.CHUNK), np.uint32)
+    shape = shapes.elementwise(f"pack_filters_{precision}", packed.size)
+    launch("conv_tensor", shape, kernel, packed, channels, filters, words, columns, int(flipped))
     return packed
 
 
-def conv2d(
+def tensor_conv2d(
     image: Array,
-    filters: Array,
+    packed: Array,
     bias: Array,
     precision: TensorPrecision,
     out_scale: float,
     *,
     rectify: bool = False,
 ) -> Array:
-    """Convolve; with `rectify`, apply the ReLU to the result.
+    """Convolve an image with packed filters.
 
     Parameters
     ----------
     image : float32 array (height, width, channels in)
-    filters, out_scale
-        Of the way forward, from `pack_filters`.
+    packed, out_scale
+        For the forward pass, from `pack_filters`.
     bias : float32 array (channels out,)
-    precision : "tf32" or "float16"
+    precision : "tf32" or "fp16"
     rectify : bool
+        Apply the ReLU to the result.
 
     Returns
     -------
     float32 array (height, width, channels out)
     """
     out = empty((*image.shape[:2], len(bias)), np.float32)
-    _convolve(image, filters, bias, None, out, 1, rectify, precision, out_scale)
+    _convolve(image, packed, bias, None, out, 1, rectify, precision, out_scale)
     return out
 
 
-def conv2d_backward(
-    gradient: Array,
-    filters: Array,
-    gate: Array | None,
+def tensor_conv2d_backward(
+    upstream: Array,
+    packed: Array,
+    relu_mask: Array | None,
     channels: int,
     precision: TensorPrecision,
     out_scale: float,
     pooling: int = 1,
 ) -> Array:
-    """Derivative of `conv2d`, its ReLU, and an average pooling behind that.
+    """Derivative of `tensor_conv2d` with respect to the image.
 
     Parameters
     ----------
-    gradient : float32 array (height, width, channels out)
-        Or, with `pooling`, dL/dY of the pooling.
-    filters, out_scale
-        Of the way back, from `pack_filters`.
-    gate : array of bool (height, width, channels out), optional
-        F > 0. Must be given with `pooling`.
+    upstream : float32 array (height, width, channels out)
+        dL/dZ; with `relu_mask`, dL/dF for F = max(Z, 0); with `pooling`, dL/dY of an average
+        pooling of F, (height // pooling, width // pooling, channels out).
+    packed, out_scale
+        For the backward pass, from `pack_filters`.
+    relu_mask : array of bool (height, width, channels out), optional
+        F > 0. Required with `pooling`.
     channels : int
-        Of the forward pass's image.
-    precision : "tf32" or "float16"
+        Channels in.
+    precision : "tf32" or "fp16"
     pooling : int
-        Size and stride.
+        Size and stride of the average pooling that followed the ReLU; 1: none.
 
     Returns
     -------
     float32 array (height, width, channels in)
+        dL/dX.
     """
-    height, width = (gradient if gate is None else gate).shape[:2]
+    height, width = (upstream if relu_mask is None else relu_mask).shape[:2]
     out = empty((height, width, channels), np.float32)
-    _convolve(gradient, filters, None, gate, out, pooling, False, precision, out_scale)
+    _convolve(upstream, packed, None, relu_mask, out, pooling, False, precision, out_scale)
     return out
 
 
 def parts(precision: TensorPrecision, height: int, width: int, channels: int, columns: int) -> int:
-    """Arrays of the output's size that a convolution is written to first; 0: it is made at once."""
+    """Number of partial sums, each of the output's size, or 0 if a convolution needs none."""
     sizes = height, width, channels, columns
-    splits = cuda.tensor_conv(precision, *sizes, _multiprocessors()).grid[2]
+    splits = shapes.tensor_conv(precision, *sizes, _multiprocessors()).grid[2]
     return splits if splits > 1 else 0
 
 
 def _convolve(
     source: Array,
-    filters: Array,
+    packed: Array,
     bias: Array | None,
-    gate: Array | None,
+    mask: Array | None,
     out: Array,
     pooling: int,
     rectify: bool,
@@ -137,25 +137,25 @@ def _convolve(
 ) -> None:
     height, width, columns = out.shape
     channels = source.shape[2]
-    shape = cuda.tensor_conv(precision, height, width, channels, columns, _multiprocessors())
+    shape = shapes.tensor_conv(precision, height, width, channels, columns, _multiprocessors())
     splits = shape.grid[2]
     written = out if splits == 1 else empty((splits, *out.shape), np.float32)
-    words, padded = filters.shape[1] * cuda.CHUNK, filters.shape[2]
+    words, padded = packed.shape[1] * shapes.CHUNK, packed.shape[2]
     geometry = (height, width, channels, columns, words, padded, pooling, int(rectify))
-    scales = (_scale_up(source) if precision == "float16" else None, np.float32(out_scale))
-    launch("conv_tensor", shape, source, filters, bias, gate, written, None, *geometry, *scales)
+    scales = (_scale_up(source) if precision == "fp16" else None, np.float32(out_scale))
+    launch("conv_tensor", shape, source, packed, bias, mask, written, *geometry, *scales)
     if splits > 1:
-        combine = cuda.elementwise("combine_splits", out.size)
+        combine = shapes.elementwise("combine_splits", out.size)
         sizes = (splits, np.int64(out.size), columns, int(rectify))
-        launch("conv_tensor", combine, written, bias, out, None, *sizes)
+        launch("conv_tensor", combine, written, bias, out, *sizes)
 
 
 def _scale_up(values: Array) -> Array:
-    """A power of two, on the card, that brings the largest value to where float16 is exact."""
-    shape = cuda.reduction("largest", values.size)
+    """Return the power of two, on the GPU, that brings the largest value to fp16's exact range."""
+    shape = shapes.reduction("largest", values.size)
     partial, scale = empty((shape.grid[0],), np.float32), empty((1,), np.float32)
-    launch("conv_tensor", shape, values, partial, np.int64(values.size))
-    launch("conv_tensor", cuda.SCALE_UP, partial, scale, int(partial.size))
+    launch("scale", shape, values, partial, np.int64(values.size))
+    launch("scale", shapes.SCALE_UP, partial, scale, int(partial.size))
     return scale
 
 

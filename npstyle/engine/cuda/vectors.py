@@ -1,43 +1,64 @@
-"""What the search does with whole pictures, on an NVIDIA card.
+"""Vector operations of the search on a GPU, in float64, with the kernels of `search.cu`.
 
-The twins of `npstyle.search.box.mirror`, `mirror_backward`, and of the inner products of
-`npstyle.search.lbfgs`, in float64.
+`mirror` is that of `npstyle.maths.box`; the inner products are those of L-BFGS.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npstyle.engine.cuda import launch as cuda
-from npstyle.engine.cuda.arrays import Array, empty, launch, to_device, to_host
+from npstyle.engine.cuda import launch as shapes
+from npstyle.engine.cuda.arrays import empty, launch, place, to_host
+from npstyle.maths.array import Array
 
 
 def mirror(z: Array) -> Array:
-    """The numbers reflected at the walls, |z - 510 round(z / 510)|."""
+    """Reflect numbers, an array of any shape, at the walls of the box: x, 0..255."""
     out = empty(z.shape, np.float64)
-    launch("search", cuda.elementwise("mirror", z.size), z, out, np.int64(z.size))
+    launch("search", shapes.elementwise("mirror", z.size), z, out, np.int64(z.size))
     return out
 
 
-def mirror_backward(gradient: Array, z: Array) -> Array:
-    """dL/dz."""
+def mirror_backward(upstream: Array, z: Array) -> Array:
+    """Derivative of `mirror`: df/dz from df/dx and z, arrays of one shape."""
     out = empty(z.shape, np.float64)
-    shape = cuda.elementwise("mirror_backward", z.size)
-    launch("search", shape, gradient, z, out, np.int64(z.size))
+    shape = shapes.elementwise("mirror_backward", z.size)
+    launch("search", shape, upstream, z, out, np.int64(z.size))
     return out
 
 
-def inner_products(basis: Array, rows: tuple[int, int, int]) -> NDArray[np.float64]:
-    """B B[rows]^T (rows of B, 3), on the host."""
+def inner_products(basis: Array, rows: tuple[int, int, int]) -> Array:
+    """Inner products of every row of a matrix B with three of its rows.
+
+    Parameters
+    ----------
+    basis : float64 array (rows of B, length), on the GPU
+    rows : (int, int, int)
+        Numbers of the three rows.
+
+    Returns
+    -------
+    float64 array (rows of B, 3), on the host
+        B B[rows]^T.
+    """
     count, length = basis.shape
-    shape = cuda.inner_products(count, length)
-    shares = shape.grid[0]
-    partial, products = empty((shares, count, 3), np.float64), empty((count, 3), np.float64)
+    shape = shapes.inner_products(count, length)
+    blocks = shape.grid[0]
+    partial, products = empty((blocks, count, 3), np.float64), empty((count, 3), np.float64)
     launch("search", shape, basis, partial, np.int64(length), *rows)
-    total = cuda.elementwise("inner_products_total", products.size)
-    launch("search", total, partial, products, shares, products.size)
+    total = shapes.elementwise("inner_products_total", products.size)
+    launch("search", total, partial, products, blocks, products.size)
     return to_host(products)
 
 
-def combination(coefficients: NDArray[np.float64], basis: Array) -> Array:
-    """Row c times B: the sum of the rows, each times its coefficient."""
-    return to_device(coefficients) @ basis
+def combination(coefficients: Array, basis: Array) -> Array:
+    """Return sum_k c_k B_k, the rows of B each times its coefficient.
+
+    Parameters
+    ----------
+    coefficients : float64 array (rows of B,), on the host
+    basis : float64 array (rows of B, length), on the GPU
+
+    Returns
+    -------
+    float64 array (length,), on the GPU
+    """
+    return place(coefficients) @ basis

@@ -1,5 +1,5 @@
 // Convolution with 3x3 filters, stride 1, padding 1, by Winograd's F(4x4, 3x3).
-// NumPy twin: npstyle/ops/winograd.py (winograd_conv2d, winograd_conv2d_backward).
+// NumPy twin: npstyle/engine/cpu/winograd.py (winograd_conv2d, winograd_conv2d_backward).
 //
 //     Y = A^T [ (G g G^T) * (B^T d B) ] A            (* entry by entry)
 //
@@ -9,23 +9,25 @@
 //     2. winograd_product_*     M_k = V_k U_k             (36, T, channels out), U: (36, in, out)
 //     3. winograd_from_tiles    Y = A^T M A + b           (height, width, channels out), and a ReLU
 //
-// U = G g G^T is the twin's `transform_filters`, made once. Step 2 is 36 matrix products of one
-// shape, so that cuBLAS's strided-batched product can stand in its place.
+// U = G g G^T is computed once (`transform_filters`). Step 2 is 36 matrix products of one shape,
+// which cuBLAS's strided batched product could replace.
 //
-// Derivative with respect to the image: read the tile backwards, write the outputs backwards, take
-// U_k^T. So winograd_to_tiles_backward (V: channels out), winograd_product_turned_* and
-// winograd_from_tiles with `turned` = 1. What is read is dL/dF with the gate F > 0, given as bytes
-// (`gate`) or as F itself (`activation`), both null: no gate; and with `pooling` > 1 it is dL/dY of
-// an average pooling of that size and stride, spread as it is read.
+// Derivative with respect to the image: read the tile in reverse order, write the outputs in
+// reverse order, and multiply by U_k^T. The kernels are winograd_to_tiles_backward (V: channels
+// out), winograd_product_flipped_* and winograd_from_tiles with `flipped` = 1. The input is dL/dF
+// with the ReLU mask F > 0, given as bytes (`mask`) or as F itself (`activation`); if both are
+// null, there is no ReLU. With `pooling` > 1 the input is dL/dY of an average pooling of that size
+// and stride; the derivative of the pooling is taken while it is read.
 //
-// The points are the twin's: 0, +-a, +-b and infinity with a = 5/8, b = 3/2. Its matrices have so
-// many zeros and equal entries that they are written out here as sums (see `six_to_six` and
+// The points are those of the twin: 0, +-a, +-b and infinity with a = 5/8, b = 3/2. Its matrices
+// have so many zeros and equal entries that they are written here as sums (see `six_to_six` and
 // `six_to_four`); a^2, b^2, a^3, ... are exact in float32.
 //
 // Layout: images (height, width, channels). Type: float32. Arrays begin at multiples of 16 bytes.
 // Launch: `winograd_transform(...)`: one thread per tile and channel, blocks of 128;
 // `winograd_product(...)`: grid (tiles of columns, tiles of rows, 36), 256 or (small) 128 threads.
-// Steps may run on some rows of tiles at a time (`first`, `rows`), to bound the memory of V and M.
+// The steps may run on a few rows of tiles at a time (`first`, `rows`), to bound the memory of V
+// and M.
 
 #define A 0.625f
 #define B 1.5f
@@ -59,7 +61,7 @@ __device__ __forceinline__ void six_to_four(const float* m, int step, float* y, 
     y[3 * y_step] = A2 * A * difference_a + B2 * B * difference_b + m[5 * step];
 }
 
-// Which tile and channel a thread works on; tiles are counted from the first row of tiles.
+// A thread's tile and channel; tiles are counted from the first row of tiles of the strip.
 struct Place {
     int tile, row, column, channel;
     bool inside;
@@ -106,8 +108,8 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-    winograd_to_tiles_backward(const float* __restrict__ gradient,
-                               const unsigned char* __restrict__ gate,
+    winograd_to_tiles_backward(const float* __restrict__ upstream,
+                               const unsigned char* __restrict__ mask,
                                const float* __restrict__ activation,
                                float* __restrict__ transformed, int height, int width,
                                int channels, int pooling, int first, int rows) {
@@ -116,23 +118,24 @@ extern "C" __global__ void __launch_bounds__(128)
     if (!place.inside) return;
     int top = 4 * (first + place.row) - 1, left = 4 * place.column - 1;
     int pooled_height = height / pooling, pooled_width = width / pooling;
-    float share = 1.0f / float(pooling * pooling);
+    float factor = 1.0f / float(pooling * pooling);
     float d[POINTS];
 #pragma unroll
     for (int k = 0; k < POINTS; ++k) {
         int y = top + k / 6, x = left + k % 6;
-        bool open = y >= 0 && y < height && x >= 0 && x < width;
-        if (open) {
+        bool passes = y >= 0 && y < height && x >= 0 && x < width;
+        if (passes) {
             long long at = ((long long)y * width + x) * channels + place.channel;
-            if (gate) open = gate[at] != 0;
-            if (activation) open = open && activation[at] > 0.0f;
+            if (mask) passes = mask[at] != 0;
+            if (activation) passes = passes && activation[at] > 0.0f;
         }
-        // At the end of an odd row or column the pooling drops what fills no window.
+        // The pooling drops the rows and columns at the end that do not fill a window.
         if (pooling > 1) y /= pooling, x /= pooling;
-        open = open && y < pooled_height && x < pooled_width;
+        passes = passes && y < pooled_height && x < pooled_width;
         float value =
-            open ? share * gradient[((long long)y * pooled_width + x) * channels + place.channel]
-                 : 0.0f;
+            passes
+                ? factor * upstream[((long long)y * pooled_width + x) * channels + place.channel]
+                : 0.0f;
         d[POINTS - 1 - k] = value;
     }
     store_transformed(d, transformed, rows * tile_columns, channels, place);
@@ -140,8 +143,8 @@ extern "C" __global__ void __launch_bounds__(128)
 
 extern "C" __global__ void __launch_bounds__(128)
     winograd_from_tiles(const float* __restrict__ products, const float* __restrict__ bias,
-                        float* __restrict__ out, unsigned char* __restrict__ gate, int height,
-                        int width, int channels, int first, int rows, int turned, int rectify) {
+                        float* __restrict__ out, int height, int width, int channels, int first,
+                        int rows, int flipped, int rectify) {
     int tile_columns = (width + 3) / 4, tiles = rows * tile_columns;
     Place place = my_place(tiles, tile_columns, channels);
     if (!place.inside) return;
@@ -157,21 +160,19 @@ extern "C" __global__ void __launch_bounds__(128)
     float added = bias ? bias[place.channel] : 0.0f;
 #pragma unroll
     for (int k = 0; k < 16; ++k) {
-        // Backwards: the last output is the first pixel.
-        int row = turned ? 3 - k / 4 : k / 4, column = turned ? 3 - k % 4 : k % 4;
+        // Backward, the last output is the first pixel.
+        int row = flipped ? 3 - k / 4 : k / 4, column = flipped ? 3 - k % 4 : k % 4;
         row += 4 * (first + place.row);
         column += 4 * place.column;
         if (row >= height || column >= width) continue;
         float z = y[k] + added;
         if (rectify && z < 0.0f) z = 0.0f;
-        long long at = ((long long)row * width + column) * channels + place.channel;
-        out[at] = z;
-        if (gate) gate[at] = z > 0.0f;
+        out[((long long)row * width + column) * channels + place.channel] = z;
     }
 }
 
 // Step 2: one of 36 products per blockIdx.z. While a step of DEPTH is multiplied from one half of
-// shared memory, the next one is on its way to the other half through registers.
+// shared memory, the next one is loaded into the other half through registers.
 template <int ROWS_, int COLUMNS_, int THREAD_ROWS_, int THREAD_COLUMNS_>
 struct Tiling {
     static const int ROWS = ROWS_, COLUMNS = COLUMNS_, DEPTH = 8;
@@ -179,7 +180,7 @@ struct Tiling {
     static const int ROW_GROUPS = THREAD_ROWS / 4, COLUMN_GROUPS = THREAD_COLUMNS / 4;
     static const int ACROSS = COLUMNS / THREAD_COLUMNS;
     static const int THREADS = ROWS / THREAD_ROWS * ACROSS;
-    // Each thread brings four values of either matrix per step.
+    // Each thread loads four values of each matrix per step.
     static_assert(ROWS * DEPTH == 4 * THREADS && COLUMNS * DEPTH == 4 * THREADS, "tile's shape");
 };
 
@@ -189,8 +190,8 @@ struct Shared {
     alignas(16) float right[2][Tile::DEPTH][Tile::COLUMNS + 4];
 };
 
-// Four neighbours in memory, or as many of them as there are; `whole` says that all rows begin at a
-// multiple of 16 bytes.
+// Loads four neighbours in memory, or as many as are available and zeros; `whole` means that all
+// rows begin at a multiple of 16 bytes.
 __device__ __forceinline__ float4 load_four(const float* from, int available, bool whole) {
     if (whole && available >= 4) return *reinterpret_cast<const float4*>(from);
     float4 four = make_float4(0, 0, 0, 0);
@@ -209,7 +210,7 @@ __device__ __forceinline__ void store_along(float (*to)[LENGTH], int row, int k,
     to[k + 3][row] = four.w;
 }
 
-template <typename Tile, bool TURNED>
+template <typename Tile, bool FLIPPED>
 __device__ __forceinline__ void multiply(Shared<Tile>& shared,
                                          const float* __restrict__ left,
                                          const float* __restrict__ right, float* __restrict__ out,
@@ -217,26 +218,26 @@ __device__ __forceinline__ void multiply(Shared<Tile>& shared,
     int first_row = blockIdx.y * Tile::ROWS, first_column = blockIdx.x * Tile::COLUMNS;
     out += (long long)blockIdx.z * rows * columns;
 
-    // What this thread brings: four values along the depth, of the row `along` of the left matrix,
-    // and of the right one, too, if that is turned and stored (columns, depth); else four values of
-    // one row of the right matrix. A row that is not there counts as one without a depth.
+    // This thread loads four values along the depth from row `along` of the left matrix. It loads
+    // the same of the right matrix if that is flipped, stored as (columns, depth), and otherwise
+    // four values of one row. A row outside the matrix is treated as a row of depth 0.
     int along = threadIdx.x / 2, along_k = threadIdx.x % 2 * 4;
     int across_k = threadIdx.x / (Tile::COLUMNS / 4);
     int across = threadIdx.x % (Tile::COLUMNS / 4) * 4;
     bool whole_depth = depth % 4 == 0, whole_columns = columns % 4 == 0;
     left += ((long long)blockIdx.z * rows + first_row + along) * depth + along_k;
     right += (long long)blockIdx.z * depth * columns;
-    right += TURNED ? (long long)(first_column + along) * depth + along_k
+    right += FLIPPED ? (long long)(first_column + along) * depth + along_k
                     : (long long)across_k * columns + first_column + across;
     int left_depth = first_row + along < rows ? depth - along_k : 0;
-    int right_depth = TURNED ? (first_column + along < columns ? depth - along_k : 0)
+    int right_depth = FLIPPED ? (first_column + along < columns ? depth - along_k : 0)
                              : depth - across_k;
     int right_columns = columns - first_column - across;
     float4 next_left, next_right;
     auto load = [&](int k) {
         next_left = load_four(left, left_depth - k, whole_depth);
         left += Tile::DEPTH;
-        if (TURNED) {
+        if (FLIPPED) {
             next_right = load_four(right, right_depth - k, whole_depth);
             right += Tile::DEPTH;
         } else {
@@ -246,14 +247,14 @@ __device__ __forceinline__ void multiply(Shared<Tile>& shared,
     };
     auto store = [&](int half) {
         store_along(shared.left[half], along, along_k, next_left);
-        if (TURNED)
+        if (FLIPPED)
             store_along(shared.right[half], along, along_k, next_right);
         else
             *reinterpret_cast<float4*>(&shared.right[half][across_k][across]) = next_right;
     };
 
-    // A thread's rows and columns come in groups of four, far apart, so that the threads of a warp
-    // read neighbouring places.
+    // A thread's rows and columns are groups of four, far apart, so that the threads of a warp read
+    // neighbouring addresses.
     int my_row = threadIdx.x / Tile::ACROSS * 4, my_column = threadIdx.x % Tile::ACROSS * 4;
     float sums[Tile::THREAD_ROWS][Tile::THREAD_COLUMNS] = {};
     load(0);
@@ -263,7 +264,7 @@ __device__ __forceinline__ void multiply(Shared<Tile>& shared,
     for (int first = 0; first < depth; first += Tile::DEPTH, half ^= 1) {
         bool more = first + Tile::DEPTH < depth;
         if (more) load(first + Tile::DEPTH);
-#pragma unroll 2  // unrolled as a whole, it wants more than the 128 registers of two blocks
+#pragma unroll 2  // fully unrolled, it needs more than the 128 registers that two blocks leave
         for (int k = 0; k < Tile::DEPTH; ++k) {
             float4 a[Tile::ROW_GROUPS], b[Tile::COLUMN_GROUPS];
 #pragma unroll
@@ -290,7 +291,7 @@ __device__ __forceinline__ void multiply(Shared<Tile>& shared,
                 }
             }
         }
-        if (more) store(half ^ 1);  // nobody reads that half: all have passed the last barrier
+        if (more) store(half ^ 1);  // no thread reads that half: all have passed the last barrier
         __syncthreads();
     }
 
@@ -313,19 +314,19 @@ __device__ __forceinline__ void multiply(Shared<Tile>& shared,
     }
 }
 
-// `rows` tiles, `columns` channels of the result, `depth` channels of what was transformed.
-#define PRODUCT(NAME, TILING, TURNED)                                                             \
+// `rows`: tiles, `columns`: channels of the result, `depth`: channels of the transformed array.
+#define PRODUCT(NAME, TILING, FLIPPED)                                                            \
     extern "C" __global__ void __launch_bounds__(TILING::THREADS, 2)                              \
         NAME(const float* __restrict__ transformed, const float* __restrict__ filters,            \
              float* __restrict__ products, int rows, int columns, int depth) {                    \
         __shared__ Shared<TILING> shared;                                                         \
-        multiply<TILING, TURNED>(shared, transformed, filters, products, rows, columns, depth);   \
+        multiply<TILING, FLIPPED>(shared, transformed, filters, products, rows, columns, depth);  \
     }
 
 typedef Tiling<128, 128, 8, 8> Large;
-typedef Tiling<64, 64, 8, 4> Small;  // for layers of few tiles
+typedef Tiling<64, 64, 8, 4> Small;  // for layers with few tiles
 
 PRODUCT(winograd_product_large, Large, false)
 PRODUCT(winograd_product_small, Small, false)
-PRODUCT(winograd_product_turned_large, Large, true)
-PRODUCT(winograd_product_turned_small, Small, true)
+PRODUCT(winograd_product_flipped_large, Large, true)
+PRODUCT(winograd_product_flipped_small, Small, true)

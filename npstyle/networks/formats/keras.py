@@ -34,7 +34,8 @@ def read_keras(source: Path) -> Found:
         if sorted(part.ndim for part in parts) != [1, 4]:
             raise InputError(
                 f"{source}: {group} contains arrays of shapes {[part.shape for part in parts]} "
-                "instead of a kernel (height, width, in, out) and a bias (out,); use the published file"
+                "instead of a kernel (height, width, in, out) and a bias (out,); use the published "
+                "file"
             )
         kernels[layer], biases[layer] = by_ndim[4].transpose(3, 2, 0, 1), by_ndim[1]
     return Found(kernels, biases, CAFFE, "Keras Applications", OXFORD_LICENSE)

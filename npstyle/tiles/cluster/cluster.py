@@ -1,49 +1,10 @@
-"""Several machines: the tiles of a picture on a Dask cluster.
+"""The connection to a Dask cluster.
 
-`connect` gives a `Cluster`, and `npstyle.tiles.objective.TiledObjective` gives it the tiles. What
-is sent and added up is `npstyle.tiles.cluster.tiles`' matter, what a worker does
-`npstyle.tiles.cluster.worker`'s, and who dies or dawdles `npstyle.tiles.cluster.jobs`'. This chapter speaks
-with Dask: every wait has an end, is open to Ctrl-C, and finds out if the scheduler is gone.
+`connect` opens a `Cluster`, and `npstyle.tiles.objective.TiledObjective` runs its tiles there.
+Every wait has a time limit, responds to Ctrl-C, and notices a lost scheduler.
 
-Dask unpickles what its peers send: connect only to a cluster that you trust, and let it speak TLS
-(`tls://`, set up by Dask's own configuration) where others could listen or speak.
-
-How far it goes, on paper
--------------------------
-With VGG-19, the five style layers and conv4_2, an evaluation multiplies 3.6e5 times per pixel
-forward, and as often backward; with the first pass and the halos (1.34 times the pixels at tiles of
-1024) that is 1.45e6. A machine of two cores takes about 10 s per megapixel
-(`tools/benchmark_tiles.py`).
-
-What travels for each pixel of a float32 tile: its input for each pass and its gradient back, three
-times 12 bytes, 48 with the halos. The Gram matrices are 6.1e5 numbers, 4.9 MB as sums in float64:
-they are added up among the workers, and the caller has one for sixteen tiles, 0.3 bytes per pixel;
-their differences go to each worker once, 2.4 MB. The content's targets stay where they are; to make
-those of a lost worker again, Dask's scheduler keeps the photo's tiles, 16 bytes per pixel with the
-halos.
-
-An evaluation on workers of two such cores, and what the caller's link of 10 Gbit/s needs for it:
-
-==========  =========  ==========  ===========  ============  ======
-gigapixels  1 worker   10 workers  100 workers  1000 workers  link
-==========  =========  ==========  ===========  ============  ======
-1           2.8 h      17 min      1.7 min      10 s          38 s
-10          28 h       2.8 h       17 min       1.7 min       6 min
-100         12 days    28 h        2.8 h        17 min        64 min
-==========  =========  ==========  ===========  ============  ======
-
-So the link is the end of it at some 260 workers, whatever the picture. Before that the caller's
-memory may be: the pixels, the gradient and the search take 264 bytes per pixel beside the pairs,
-which can live on disk: 0.26 TB for a gigapixel; and from ten gigapixels on the scheduler's, 0.16 TB
-there. Further on, the search itself would have to be cut up: its pictures would stay with the
-tiles' workers, and of `npstyle.search.lbfgs` only the inner products, some twenty numbers per step, would
-travel, and the halos from neighbour to neighbour.
-
-Measured on one machine of two cores (`tools/benchmark_cluster.py`, 1024x768, one thread each): with
-the built-in network and tiles of 256 one worker took 1.34 times as long as no cluster, and two were
-1.61 times as fast as one; with VGG-19 and tiles of 512 it was 1.15 and 1.67 times. The gradients
-were 3e-18 apart at most. (The losses always have the same bits. Gradients are added up as they
-arrive: where halos overlap, float64's rounding may differ.)
+Dask unpickles what its peers send. Connect only to a cluster that you trust. If others could read
+or write on the network, use TLS (`tls://`, set up in Dask's own configuration).
 """
 
 import logging
@@ -51,18 +12,17 @@ import re
 import threading
 import time
 import uuid
-import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterator
+from concurrent import futures
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from npstyle.engine import threads as backend
+from npstyle import __version__
+from npstyle.engine.bind import BoundNetwork
+from npstyle.engine.interrupts import raise_if_interrupted
 from npstyle.errors import InputError
-from npstyle.networks.network import Network
-from npstyle.version import __version__
 
 if TYPE_CHECKING:
     from dask.typing import Key
@@ -71,198 +31,214 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOCAL = "local:"
-"""What the address of workers on this machine begins with."""
+"""Prefix of an address that asks for workers on this machine."""
 
-TICK = 0.1
-"""Seconds between two looks at whether all is well."""
+LARGE_GRAPH = "distributed.admin.large-graph-warning-threshold"
+"""Dask's setting: size of a task's arguments above which it warns."""
 
-CONNECT = 10.0
-"""Seconds in which a scheduler must answer, and must have a worker."""
+POLL_INTERVAL = 0.1
+"""Seconds between two checks for Ctrl-C and for a lost scheduler, while the caller waits."""
 
-MUSTER = 20.0
-"""Seconds in which every worker must say which npstyle it has."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds within which a scheduler must answer and must have a worker."""
 
-SILENCE = 30.0
-"""Seconds without an answer after which a scheduler is held to be lost."""
+VERSION_TIMEOUT = 20.0
+"""Seconds within which every worker must report its version of npstyle."""
 
-UNSEEN = 20.0
-"""Seconds without a sign of life, of which a worker gives one every few, until it is avoided."""
+LOAD_TIMEOUT = 600.0
+"""Seconds for the transfer of a network to all workers."""
 
-DESERTED = 60.0
-"""Seconds that a cluster may be without workers: Dask starts new ones in a few."""
+SCHEDULER_TIMEOUT = 30.0
+"""Seconds without an answer after which the scheduler counts as lost."""
 
-SEATING = 600.0
-"""Seconds that weights may take to all workers."""
+WORKER_TIMEOUT = 20.0
+"""Seconds without a heartbeat after which a worker receives no new tasks.
+
+Dask's workers send a heartbeat at least every few seconds.
+"""
+
+NO_WORKERS_TIMEOUT = 60.0
+"""Seconds without any worker after which the run ends; Dask replaces a dead worker in a few."""
 
 
 class Cluster:
-    """A Dask cluster that tiles are given to; `connect` makes one from an address.
+    """A connected Dask cluster; `connect` opens one from an address.
 
     Parameters
     ----------
     client : distributed.Client
-        Connected. Who made it closes it, after this.
+        Connected. The caller closes it, after this object.
     address : str
-        What the user calls it, for messages.
+        The address given by the user, for messages.
 
     Raises
     ------
     InputError
-        If the scheduler does not answer or has no workers, or npstyle is another one there.
+        If the scheduler does not answer or has no workers, or if npstyle is missing or has another
+        version there.
     """
 
     def __init__(self, client: "Client", address: str) -> None:
         self.client, self.address = client, address
         self._closed = threading.Event()
-        self._seats: dict[str, weakref.ref[Network]] = {}
-        self._dawdlers: set[Future[Any]] = set()
-        self._everybody, self._workers = 0, list[str]()
+        self._loaded: dict[str, weakref.ref[BoundNetwork]] = {}
+        self._stragglers: set[Future[Any]] = set()
+        self._worker_count, self._responsive = 0, list[str]()
         self._executing: dict[Key, str] = {}
-        self._heard = self._staffed = time.monotonic()
+        self._last_answer = self._last_staffed = time.monotonic()
         try:
-            self._await_workers()
+            self._wait_for_a_worker()
             self._check_versions()
+            self._call(self._update, CONNECT_TIMEOUT)
         except OSError as error:
             raise self._lost() from error
-        threading.Thread(target=self._watch, daemon=True).start()
+        threading.Thread(target=self._monitor, daemon=True).start()
 
-    def _await_workers(self) -> None:
-        end = time.monotonic() + CONNECT
-        while not self._answer(self.client.nthreads, CONNECT):
-            if time.monotonic() > end:
-                raise InputError(
-                    f"--cluster {self.address}: the scheduler has no workers; "
-                    "start some with `dask worker`"
-                )
-            time.sleep(TICK)
-        self._heard = time.monotonic()
+    def _wait_for_a_worker(self) -> None:
+        limit = CONNECT_TIMEOUT
+        try:
+            self._call(lambda: self.client.wait_for_workers(1, timeout=limit), 2 * limit)
+        except TimeoutError as error:
+            raise InputError(
+                f"--cluster {self.address}: the scheduler has no workers; "
+                "start some with `dask worker`"
+            ) from error
+        self._last_answer = time.monotonic()
 
     def _check_versions(self) -> None:
-        from npstyle.tiles.cluster.worker import installed
+        # Client.get_versions reads package metadata, which a source checkout does not have.
+        from npstyle.tiles.cluster.worker import installed_version
 
         def ask() -> dict[str, Any]:
-            there: dict[str, Any] = self.client.run(installed, on_error="return")
+            workers: dict[str, Any] = self.client.run(installed_version, on_error="return")
             try:
-                return {"the scheduler": self.client.run_on_scheduler(installed), **there}
+                return {"the scheduler": self.client.run_on_scheduler(installed_version), **workers}
             except ImportError as error:
                 return {"the scheduler": error}
 
         try:
-            everywhere = self._answer(ask, MUSTER)
+            versions = self._call(ask, VERSION_TIMEOUT)
         except TimeoutError as error:
             raise InputError(
-                f"--cluster {self.address}: not every worker answers within {MUSTER:.0f} s; "
-                "look after those that hang"
+                f"--cluster {self.address}: not every worker answers within "
+                f"{VERSION_TIMEOUT:.0f} s; restart those that hang"
             ) from error
-        for who, found in everywhere.items():
+        for machine, found in versions.items():
             if found != __version__:
-                has = f"version {found}" if isinstance(found, str) else f"it not ({found})"
+                has = f"has version {found}" if isinstance(found, str) else f"lacks it ({found})"
                 raise InputError(
-                    f"--cluster {self.address}: npstyle here is version {__version__}, and {who} "
-                    f"has {has}; install the same there"
+                    f"--cluster {self.address}: npstyle here is version {__version__}, but "
+                    f"{machine} {has}; install the same version there"
                 )
-        self._answer(self._call_roll, CONNECT)
 
-    def _watch(self) -> None:
+    def _monitor(self) -> None:
         while not self._closed.wait(1.0):
-            with suppress(Exception):  # what counts is when the scheduler answered last
-                self._call_roll()
+            with suppress(Exception):  # `check` looks at the time of the last answer
+                self._update()
 
-    def _call_roll(self) -> None:
-        """Ask who is there and what they do; the answer is also the scheduler's pulse."""
-        from npstyle.tiles.cluster.worker import roll_call
+    def _update(self) -> None:
+        """Ask the scheduler what its workers do. Dask's client does not notice one that hangs."""
+        from npstyle.tiles.cluster.worker import heartbeat
 
-        roll = self.client.run_on_scheduler(roll_call)
-        self._workers = [who for who, (unseen, _) in roll.items() if unseen < UNSEEN] or list(roll)
-        self._everybody = len(roll)
-        self._executing = {key: who for who, (_, keys) in roll.items() for key in keys}
-        self._heard = time.monotonic()
-        if roll:
-            self._staffed = self._heard
+        workers = self.client.run_on_scheduler(heartbeat)
+        responsive = [name for name, (silence, _) in workers.items() if silence < WORKER_TIMEOUT]
+        self._worker_count, self._responsive = len(workers), responsive or list(workers)
+        self._executing = {key: name for name, (_, keys) in workers.items() for key in keys}
+        self._last_answer = time.monotonic()
+        if workers:
+            self._last_staffed = self._last_answer
 
     def check(self) -> None:
-        """KeyboardInterrupt after Ctrl-C, InputError if the scheduler or all workers are gone.
+        """Raise an error if the run cannot go on. Call it repeatedly while waiting.
 
-        To be called again and again while something is waited for.
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C.
+        InputError
+            If the scheduler or all workers are lost.
         """
-        backend.raise_if_interrupted()
+        raise_if_interrupted()
         now = time.monotonic()
-        if self.client.status != "running" or now - self._heard > SILENCE:
+        if self.client.status != "running" or now - self._last_answer > SCHEDULER_TIMEOUT:
             raise self._lost()
-        if now - self._staffed > DESERTED:
+        if now - self._last_staffed > NO_WORKERS_TIMEOUT:
             raise InputError(
                 f"--cluster {self.address}: no worker is left; start some with `dask worker`, with "
-                "a smaller --tile if memory was short, and go on from the last checkpoint"
+                "a smaller --tile if memory was short, and resume from the last checkpoint"
             )
 
     def _lost(self) -> InputError:
         return InputError(
             f"--cluster {self.address}: the scheduler does not answer any more; "
-            "start the cluster again and go on from the last checkpoint"
+            "start the cluster again and resume from the last checkpoint"
         )
 
-    def room(self) -> int:
-        """How many tiles to give away at a time: each worker computes one and has one to go on."""
-        return 2 * max(1, len(self._workers))
+    def capacity(self) -> int:
+        """Return the number of tiles to submit at a time: each worker runs one and queues one."""
+        return 2 * max(1, len(self._responsive))
 
-    def submit(self, function: Callable[..., T], *arguments: Any, priority: int = 0) -> "Future[T]":
-        """Have the cluster call a function; futures among the arguments become their results."""
-        slow = {self._executing.get(late.key) for late in list(self._dawdlers)}
-        others = [worker for worker in self._workers if worker not in slow]
-        if len(others) == self._everybody:
-            others = []  # no need to choose
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sending large graph")  # a tile's pixels are
-            return self.client.submit(
-                function,
-                *arguments,
-                pure=False,
-                priority=priority,
-                workers=others or None,
-                allow_other_workers=bool(others),
-            )
+    def submit(self, function: Callable[..., T], *arguments: Any) -> "Future[T]":
+        """Submit a call, which may take futures as arguments, to workers without stragglers."""
+        slow = {self._executing.get(future.key) for future in list(self._stragglers)}
+        preferred = [worker for worker in self._responsive if worker not in slow]
+        if len(preferred) == self._worker_count:
+            preferred = []  # no preference
+        return self.client.submit(
+            function,
+            *arguments,
+            pure=False,
+            workers=preferred or None,
+            allow_other_workers=bool(preferred),
+        )
 
-    def avoid(self, late: "Collection[Future[Any]]") -> None:
-        """Give nothing to the workers that execute these, if others are there, until they settle.
+    def avoid(self, stragglers: "Collection[Future[Any]]") -> None:
+        """Submit nothing to workers that execute these tasks until the tasks settle.
 
-        A task may also be late because it waits in a queue, or for another's result.
+        A task may also be late because it is queued or waits for another task's result. Its worker
+        is not avoided. If all workers execute stragglers, none is.
         """
-        for future in late:
-            if future not in self._dawdlers:
-                self._dawdlers.add(future)
-                future.add_done_callback(self._dawdlers.discard)
+        for future in stragglers:
+            if future not in self._stragglers:
+                self._stragglers.add(future)
+                future.add_done_callback(self._stragglers.discard)
 
-    def let_go(self, future: "Future[Any]") -> None:
-        """Have Dask forget a task, and take it back from its worker if it has not begun.
+    def release(self, future: "Future[Any]") -> None:
+        """Release a task; Dask cancels it if it has not started.
 
-        One that is late is let go when it settles: to a scheduler that had forgotten it, its worker
-        would look idle.
+        A straggler is released later, when it settles: if the scheduler had forgotten the task, it
+        would treat the worker as idle.
         """
-        if future not in self._dawdlers:
+        if future not in self._stragglers:
             future.release()
 
-    def seat(self, network: Network) -> str:
-        """The name of the `npstyle.tiles.cluster.worker.Seat` for a network, which is sent if need be.
+    def load(self, bound: BoundNetwork) -> str:
+        """Send a network to all workers, unless they have it.
 
-        It stays with the workers as long as the network is in use here.
+        It stays there while the caller holds a reference to it.
+
+        Returns
+        -------
+        str
+            Name of the plugin, a `npstyle.tiles.cluster.worker.LoadedNetwork`.
 
         Raises
         ------
         InputError
-            If it cannot be sent to all workers.
+            If the network does not reach every worker.
         """
-        from npstyle.tiles.cluster.worker import Seat, fed_as_is
+        from npstyle.tiles.cluster.worker import LoadedNetwork
 
-        for name, known in list(self._seats.items()):
-            if known() is network:
+        for name, known in list(self._loaded.items()):
+            if known() is bound:
                 return name
             if known() is None:
-                self._leave(name)
+                self._unload(name)
         name = f"npstyle-{uuid.uuid4().hex}"
-        self._seats[name] = weakref.ref(network)
-        plugin = Seat(fed_as_is(network))
+        self._loaded[name] = weakref.ref(bound)
+        plugin = LoadedNetwork(bound)
         try:
-            self._answer(lambda: self.client.register_plugin(plugin, name=name), SEATING)
+            self._call(lambda: self.client.register_plugin(plugin, name=name), LOAD_TIMEOUT)
         except OSError as error:
             raise InputError(
                 f"--cluster {self.address}: the weights did not reach every worker ({error}); "
@@ -270,66 +246,62 @@ class Cluster:
             ) from error
         return name
 
-    def _leave(self, seat: str) -> None:
-        del self._seats[seat]
-        with suppress(OSError, ValueError):  # a scheduler or a worker that is lost has left
-            self._answer(lambda: self.client.unregister_worker_plugin(seat), CONNECT)
+    def _unload(self, name: str) -> None:
+        del self._loaded[name]
+        with suppress(OSError, ValueError):  # the scheduler or a worker is already gone
+            self._call(lambda: self.client.unregister_worker_plugin(name), CONNECT_TIMEOUT)
 
-    def _answer(self, call: Callable[[], T], seconds: float) -> T:
-        """What a call of Dask's returns or raises; TimeoutError if it takes too long.
+    def _call(self, function: Callable[[], T], seconds: float) -> T:
+        """Call a blocking function of Dask's client; raise TimeoutError if it takes too long.
 
-        Many of them wait without end for a machine that hangs, and deaf to Ctrl-C.
+        Many of them wait forever for a machine that hangs, and do not respond to Ctrl-C. The thread
+        is a daemon because it may never end; a ThreadPoolExecutor would hold up Python's exit.
         """
-        answer: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+        answer: futures.Future[T] = futures.Future()
 
-        def ask() -> None:
+        def run() -> None:
             try:
-                answer.put((call(), None))
+                answer.set_result(function())
             except BaseException as error:
-                answer.put((None, error))
+                answer.set_exception(error)
 
+        threading.Thread(target=run, daemon=True).start()
         end = time.monotonic() + seconds
-        threading.Thread(target=ask, daemon=True).start()
-        while True:
+        while not futures.wait([answer], POLL_INTERVAL).done:
             self.check()
-            try:
-                value, error = answer.get(timeout=TICK)
-            except Empty:
-                if time.monotonic() > end:
-                    raise TimeoutError(f"no answer within {seconds:.0f} s") from None
-                continue
-            if error is not None:
-                raise error
-            return value  # type: ignore[return-value]
+            if time.monotonic() > end:
+                raise TimeoutError(f"no answer within {seconds:.0f} s")
+        return answer.result()
 
     def close(self) -> None:
-        """Take back what the workers hold. The client stays open."""
+        """Remove the networks from the workers. The client stays open."""
         self._closed.set()
-        self._dawdlers.clear()
-        for seat in list(self._seats):
+        self._stragglers.clear()
+        for name in list(self._loaded):
             with suppress(InputError):
-                self._leave(seat)
+                self._unload(name)
 
 
 @contextmanager
 def connect(address: str) -> Iterator[Cluster]:
-    """A cluster, for as long as the context lasts.
+    """Connect to a cluster for the duration of the context.
 
     Parameters
     ----------
     address : str
-        `host:port` or `tcp://host:port` of a Dask scheduler (`tls://` too, see above), the path of
-        its scheduler file, or `local:N` for N worker processes on this machine, of one thread
-        each, to try it out. A script that asks for these must have its work under
-        `if __name__ == "__main__":`, as with all of Python's processes.
+        `host:port` or `tcp://host:port` of a Dask scheduler (or `tls://`, see above), the path of
+        its scheduler file, or `local:N` to start N worker processes on this machine with one thread
+        each, for a trial. A script that uses `local:N` must put its work under
+        `if __name__ == "__main__":`, as always with processes in Python.
 
     Raises
     ------
     InputError
-        If `distributed` is not installed, the address is none, nobody answers there, or as for
-        `Cluster`.
+        If `distributed` is not installed, the address is invalid, or no scheduler answers there;
+        also as for `Cluster`.
     """
     try:
+        import dask
         from distributed import Client
         from distributed.utils import silence_logging_cmgr
     except ImportError as error:
@@ -337,11 +309,13 @@ def connect(address: str) -> Iterator[Cluster]:
             "--cluster: Dask's distributed is not installed; pip install 'npstyle[cluster]'"
         ) from error
     with ExitStack() as stack:
-        # What matters of Dask's log is raised here, in one sentence.
+        # npstyle reports the problems that matter itself, in one sentence.
         stack.enter_context(silence_logging_cmgr(logging.CRITICAL))
-        where = _whereabouts(address, stack)
+        # Dask warns about tasks with large arguments, but a tile's pixels are needed only once.
+        stack.enter_context(dask.config.set({LARGE_GRAPH: "1 TB"}))
+        location = _location(address, stack)
         try:
-            client = Client(**where, timeout=CONNECT, set_as_default=False)
+            client = Client(**location, timeout=CONNECT_TIMEOUT, set_as_default=False)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"--cluster {address}: no scheduler answers there; start one with `dask scheduler` "
@@ -349,14 +323,14 @@ def connect(address: str) -> Iterator[Cluster]:
             ) from error
         stack.callback(_close, client)
         if address.startswith(LOCAL):
-            from npstyle.tiles.cluster.worker import DeafToInterrupts
+            from npstyle.tiles.cluster.worker import IgnoreInterrupts
 
-            client.register_plugin(DeafToInterrupts())
+            client.register_plugin(IgnoreInterrupts())
         yield stack.enter_context(closing(Cluster(client, address)))
 
 
-def _whereabouts(address: str, stack: ExitStack) -> dict[str, Any]:
-    """What Dask's client calls an address."""
+def _location(address: str, stack: ExitStack) -> dict[str, Any]:
+    """Return the arguments of `distributed.Client` for an address; start local workers."""
     if address.startswith(LOCAL):
         from distributed import LocalCluster
 
@@ -368,7 +342,7 @@ def _whereabouts(address: str, stack: ExitStack) -> dict[str, Any]:
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address=":0",  # any free port
-            memory_limit=None,  # the default would stop workers that the tile was chosen for
+            memory_limit=None,  # the default limit would kill workers although the tile fits
             silence_logs=logging.CRITICAL,
         )
         return {"address": stack.enter_context(local)}
@@ -383,5 +357,5 @@ def _whereabouts(address: str, stack: ExitStack) -> dict[str, Any]:
 
 
 def _close(client: "Client") -> None:
-    with suppress(OSError):  # too late, for a scheduler that is lost
-        client.close(timeout=CONNECT)
+    with suppress(OSError):  # the scheduler may be lost already
+        client.close(timeout=CONNECT_TIMEOUT)

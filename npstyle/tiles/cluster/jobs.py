@@ -1,18 +1,21 @@
-"""Work that is given away: every job is answered once, whoever dies or dawdles.
+"""Run jobs on the cluster: each is answered exactly once, even if workers die or stall.
 
-Dask does a task again if its worker dies. It does not doubt a worker that lives: a machine that
-swaps, or hangs with its connections open, would hold up everybody. So a job that has taken much
-longer than the median takes up no room any more; when all others are given away, a copy of it
-starts, from the caller's own data, and the first answer counts. Until the first copy is done its
-worker has nothing new to do, if there are others. A job whose data the cluster has lost starts
-again in the same way.
+Dask itself runs a task again when its worker dies. It does not doubt a worker that is alive, so a
+machine that swaps, or hangs with its connections open, would hold up the whole step. This module
+adds what is missing. A job that has run much longer than the median is a straggler. It no longer
+counts against the capacity of the cluster. Once no other job is left to start, a copy of it starts
+from the caller's own data, and the first result counts. Until the straggling task settles, its
+worker receives no new tasks if there are other workers. A job whose data the cluster has lost is
+started again in the same way.
 
-There are no more copies at a time than tiles at other times, and late jobs are not without end
-either (`CROWD`): when all machines have become slower, everybody is late, and more work would not
-help.
+The number of copies is limited to the capacity, and so is the number of stragglers
+(`MAX_LOAD`): when all machines have become slower, every job is a straggler, and more work would
+not help.
 
-Nothing here waits for the cluster itself: Dask's threads put what they hear into one queue, and
-between two looks into it the caller sees to Ctrl-C and to whether the scheduler is still there.
+The loop waits on a queue of its own rather than on `distributed.as_completed`. That iterator has no
+timeout between two results, so the loop could not check for Ctrl-C and for a lost scheduler. It
+also drops a result whose transfer fails, without an error. Dask's `retries` would repeat tasks that
+raise an exception, but such exceptions are final.
 """
 
 import statistics
@@ -25,183 +28,190 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from npstyle.errors import InputError
-from npstyle.tiles.cluster.cluster import TICK, Cluster
+from npstyle.tiles.cluster.cluster import POLL_INTERVAL, Cluster
 
 if TYPE_CHECKING:
     from distributed import Future
 
-LATE = 3.0
-"""A job is late when it has taken this many times the median; the next copy, twice as many."""
+STRAGGLER = 3.0
+"""A job is a straggler after this many medians; each further copy starts as many medians later."""
 
-HICCUP = 0.5
-"""Seconds under which nobody is late; they count as the least median there is."""
+SHORTEST_MEDIAN = 0.5
+"""Seconds. A shorter median counts as this, so that brief delays make no stragglers."""
 
-LOST = 3
-"""Times that a result may be lost."""
+MAX_LOST = 3
+"""Losses of one job's result after which the run ends with an error."""
 
-CROWD = 3
-"""How many times the room jobs may take, late ones with them."""
+MAX_LOAD = 3
+"""Limit of the running jobs, stragglers included, in multiples of the capacity."""
 
-FETCH = 60.0
-"""Seconds that a result may take from its worker to the caller."""
+FETCH_TIMEOUT = 60.0
+"""Seconds for the transfer of a result to the caller, after which the result counts as lost."""
 
 
 @dataclass(eq=False)
 class Job:
-    """Something to be done on the cluster.
+    """Work for the cluster.
 
     Attributes
     ----------
     name : any
-        For the caller.
+        Identifies the job to the caller.
     start : callable
-        From the number of copies started before to a future. A copy must not depend on what the
-        first one had from other tasks.
-    fetched : bool
-        Whether the answer is the result; else the future, and the result stays on the cluster.
+        Submits the job: takes the number of copies started before and returns a future. A copy must
+        not depend on results of other tasks that the first attempt used.
     """
 
     name: Any
     start: "Callable[[int], Future[Any]]"
-    fetched: bool = True
     copies: "list[Future[Any]]" = field(default_factory=list, init=False)
-    failed: int = field(default=0, init=False)
-    begun: float = field(default=0.0, init=False)
-    latest: float = field(default=0.0, init=False)
+    lost: int = field(default=0, init=False)
+    started: float = field(default=0.0, init=False)
+    last_started: float = field(default=0.0, init=False)
 
 
 @dataclass(frozen=True)
-class _News:
-    """A future has settled; or it had, and has been fetched or not."""
+class _Outcome:
+    """The result of a settled future, or the error raised by the task or by the transfer."""
 
     job: Job
     future: "Future[Any]"
     value: Any = None
-    fetched: bool = False
-    failure: BaseException | None = None
+    error: BaseException | None = None
 
 
-def answers(cluster: Cluster, jobs: deque[Job], spent: deque[float]) -> Generator[tuple[Any, Any]]:
-    """Have jobs done; to be closed, which lets go of those that are not.
+def results(
+    cluster: Cluster, jobs: deque[Job], durations: deque[float]
+) -> Generator[tuple[Any, Any]]:
+    """Run jobs and yield their results. Close the generator to release unfinished jobs.
 
     Parameters
     ----------
     cluster : Cluster
     jobs : deque of Job
-        Given away from the left, two for each worker at a time and as many more as are late. May
-        grow between two answers.
-    spent : deque of float
-        The seconds that jobs like these have taken: grows, and may outlive the call.
+        Started from the left, as many at a time as the cluster's capacity, stragglers not counted.
+    durations : deque of float
+        Seconds that similar jobs took. The generator appends to it; pass it to the next call.
 
     Yields
     ------
-    name, answer
-        In the order in which they come.
+    name, result
+        In the order of arrival.
 
     Raises
     ------
     InputError
-        If the scheduler is lost, no worker is left, or the workers die over a job.
+        If the scheduler is lost, no worker is left, workers die repeatedly while they run the same
+        job, or its result is lost `MAX_LOST` times.
     Exception
-        What a job itself raised.
+        Any error raised by a job itself.
     KeyboardInterrupt
         If Ctrl-C was pressed.
     """
-    news: SimpleQueue[_News] = SimpleQueue()
-    running: dict[Job, None] = {}  # in order
+    outcomes: SimpleQueue[_Outcome] = SimpleQueue()
+    running: dict[Job, None] = {}  # an ordered set
     try:
         while jobs or running:
             cluster.check()
-            _give(cluster, jobs, running, spent, news)
+            _start_jobs(cluster, jobs, running, durations, outcomes)
             try:
-                found = news.get(timeout=TICK)
+                outcome = outcomes.get(timeout=POLL_INTERVAL)
             except Empty:
                 continue
-            if found.job in running and (found.fetched or _is_answer(cluster, found, news)):
-                del running[found.job]
-                spent.append(time.monotonic() - found.job.begun)
-                _let_go(cluster, found.job, None if found.fetched else found.future)
-                yield found.job.name, found.value if found.fetched else found.future
+            job = outcome.job
+            if job not in running:
+                continue  # another copy was faster
+            if outcome.error is not None:
+                _handle_failure(cluster, outcome, outcome.error, outcomes)
+                continue
+            del running[job]
+            durations.append(time.monotonic() - job.started)
+            _release(cluster, job)
+            yield job.name, outcome.value
     finally:
         for job in running:
-            _let_go(cluster, job)
+            _release(cluster, job)
 
 
-def _start(job: Job, news: SimpleQueue[_News]) -> None:
-    job.latest = time.monotonic()
-    if not job.copies:
-        job.begun = job.latest
-    future = job.start(len(job.copies))
-    job.copies.append(future)
-    future.add_done_callback(lambda settled: news.put(_News(job, settled)))
-
-
-def _give(
+def _start_jobs(
     cluster: Cluster,
     jobs: deque[Job],
     running: dict[Job, None],
-    spent: Collection[float],
-    news: SimpleQueue[_News],
+    durations: Collection[float],
+    outcomes: SimpleQueue[_Outcome],
 ) -> None:
-    """Start jobs, as many as there is room for; if that is none, copies of those that are late."""
-    late = []
-    if spent:
-        now, allowed = time.monotonic(), LATE * max(HICCUP, statistics.median(spent))
-        late = [job for job in running if now - job.latest > len(job.copies) * allowed]
-        cluster.avoid([future for job in late for future in job.copies])
-    room = cluster.room()
-    while jobs and len(running) < min(room + len(late), CROWD * room):
+    """Start as many jobs as the capacity allows; if no more can start, copies of stragglers."""
+    stragglers = []
+    if durations:
+        now, limit = (
+            time.monotonic(),
+            STRAGGLER * max(SHORTEST_MEDIAN, statistics.median(durations)),
+        )
+        stragglers = [job for job in running if now - job.last_started > len(job.copies) * limit]
+        cluster.avoid([future for job in stragglers for future in job.copies])
+    capacity = cluster.capacity()
+    while jobs and len(running) < min(capacity + len(stragglers), MAX_LOAD * capacity):
         job = jobs.popleft()
         running[job] = None
-        _start(job, news)
-    if not jobs or len(running) >= CROWD * room:
+        _start(job, outcomes)
+    if not jobs or len(running) >= MAX_LOAD * capacity:
         copies = sum(len(job.copies) - 1 for job in running)
-        for job in late[: max(0, room - copies)]:
-            _start(job, news)
+        for job in stragglers[: max(0, capacity - copies)]:
+            _start(job, outcomes)
 
 
-def _is_answer(cluster: Cluster, found: _News, news: SimpleQueue[_News]) -> bool:
-    """Whether a future has what was asked for; if it has but must be fetched, that begins."""
-    job, future, failure = found.job, found.future, found.failure
-    if failure is None and future.status == "finished":
-        if job.fetched:
-            threading.Thread(target=_fetch, args=(job, future, news), daemon=True).start()
-        return not job.fetched
-    if failure is None and future.status == "error":
-        raise _explained(cluster, future.exception())
-    cluster.check()
-    job.failed += 1
-    if job.failed == LOST:
-        raise InputError(
-            f"--cluster {cluster.address}: the result of a tile was lost {LOST} times; "
-            "look into the workers' logs"
-        ) from failure
-    if job.failed == len(job.copies):
-        _start(job, news)
-    return False
+def _start(job: Job, outcomes: SimpleQueue[_Outcome]) -> None:
+    job.last_started = time.monotonic()
+    if not job.copies:
+        job.started = job.last_started
+    future = job.start(len(job.copies))
+    job.copies.append(future)
+
+    def fetch(settled: "Future[Any]") -> None:
+        # One thread each: Dask runs all callbacks in the same one, and a transfer may hang.
+        arguments = job, settled, outcomes
+        threading.Thread(target=_fetch, args=arguments, daemon=True).start()
+
+    future.add_done_callback(fetch)
 
 
-def _fetch(job: Job, future: "Future[Any]", news: SimpleQueue[_News]) -> None:
+def _fetch(job: Job, future: "Future[Any]", outcomes: SimpleQueue[_Outcome]) -> None:
     try:
-        news.put(_News(job, future, future.result(timeout=FETCH), fetched=True))
-    except BaseException as failure:
-        news.put(_News(job, future, failure=failure))
+        outcomes.put(_Outcome(job, future, value=future.result(timeout=FETCH_TIMEOUT)))
+    except BaseException as error:
+        outcomes.put(_Outcome(job, future, error=error))
 
 
-def _explained(cluster: Cluster, error: BaseException | None) -> BaseException:
+def _handle_failure(
+    cluster: Cluster, outcome: _Outcome, error: BaseException, outcomes: SimpleQueue[_Outcome]
+) -> None:
+    """Raise the error of a job itself; start a job again whose copies were all lost."""
+    job = outcome.job
+    if outcome.future.status == "error":
+        raise _explained(cluster, error)
+    cluster.check()
+    job.lost += 1
+    if job.lost == MAX_LOST:
+        raise InputError(
+            f"--cluster {cluster.address}: the result of a tile was lost {MAX_LOST} times; "
+            "look into the workers' logs"
+        ) from error
+    if job.lost == len(job.copies):
+        _start(job, outcomes)
+
+
+def _explained(cluster: Cluster, error: BaseException) -> BaseException:
     from distributed import KilledWorker
 
     if isinstance(error, KilledWorker):
         return InputError(
-            f"--cluster {cluster.address}: worker after worker died over the same tile, as they do "
-            "when memory is short; use a smaller --tile or give the workers more memory"
+            f"--cluster {cluster.address}: several workers died while they ran the same tile, "
+            "usually because memory ran out; use a smaller --tile or give the workers more memory"
         )
-    assert error is not None
     return error
 
 
-def _let_go(cluster: Cluster, job: Job, kept: "Future[Any] | None" = None) -> None:
+def _release(cluster: Cluster, job: Job) -> None:
     for future in job.copies:
-        if future is not kept:
-            cluster.let_go(future)
+        cluster.release(future)
     job.copies.clear()

@@ -1,15 +1,16 @@
-"""What a worker of a cluster does: the passes of `npstyle.tiles.passes`, with what it holds already.
+"""The tasks that a worker of the cluster runs: the passes of `npstyle.tiles.passes` on one tile.
 
-The weights come to a worker once, in a `Seat`. They are not among Dask's own data, of which its
-memory manager drops all copies but one whenever nobody waits for them; Dask gives the seat to each
-worker of the cluster, and to each that joins later before its first task.
+The network reaches each worker once, as a plugin (`LoadedNetwork`). It is not ordinary Dask data,
+because Dask's memory manager drops all replicas but one of any data that no task is waiting for.
+Dask installs a plugin on every worker, and on a worker that joins later before its first task.
 
-The network of a seat is fed as it is (`fed_as_is`): the caller prepares the input, subtracting
-in float64, and sends it in the network's precision, half as many bytes as the pixels' and the very
-numbers that it would compute with itself. So comes the gradient back.
+The caller preprocesses the pixels itself: it subtracts the mean in float64 and sends the network's
+input in the network's precision, half the bytes of the pixels. The worker therefore uses a network
+without preprocessing and computes with exactly the numbers that the caller would use. The gradient
+comes back in the same precision.
 
-A tile has all of a worker's threads, and a worker does one at a time: `npstyle.engine.threads.threads`
-and the arena are a process's.
+A worker runs one task at a time, on all its threads, because `npstyle.engine.threads.threads` and
+the arena belong to the whole process.
 """
 
 import signal
@@ -23,61 +24,74 @@ from typing import Any
 import numpy as np
 from dask.typing import Key
 from distributed import Scheduler, Worker, WorkerPlugin, get_worker
-from numpy.typing import NDArray
 
-from npstyle.engine import threads as backend
+from npstyle import __version__
 from npstyle.engine.arena import Arena
-from npstyle.networks.network import Network
+from npstyle.engine.bind import BoundNetwork
+from npstyle.engine.threads import use_threads
+from npstyle.maths.array import Array
 from npstyle.tiles.cut import Tile
-from npstyle.tiles.passes import Guide, add_grams, tile_activations, tile_gradient, tile_grams
-from npstyle.version import __version__
+from npstyle.tiles.passes import Guide, tile_activations, tile_gradient, tile_grams
 
-Array = NDArray[Any]
-
-_at_work = threading.Lock()
+_one_at_a_time = threading.Lock()
 
 
-class Seat(WorkerPlugin):
-    """What a worker holds from its first task on: a network, and memory to run it in."""
+class LoadedNetwork(WorkerPlugin):
+    """A network on a worker, with the memory to run it.
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    Parameters
+    ----------
+    bound : BoundNetwork
+        On the CPU engine. Its preprocessing is left out.
+    """
+
+    def __init__(self, bound: BoundNetwork) -> None:
+        self._network = replace(
+            bound.network, channel_order="RGB", mean=(0.0,) * 3, scale=(1.0,) * 3
+        )
+        self._layers, self._dtype = bound.layers, bound.dtype
 
     def setup(self, worker: Worker) -> None:
-        """Take the seat; Dask calls this on the worker."""
+        """Bind the network. Dask calls this on the worker."""
+        self._bound = BoundNetwork(self._network, self._layers, self._dtype)
         self._threads = worker.state.nthreads
         self._arena, self._memory = Arena(0), 0
 
     @contextmanager
-    def taken(self, memory: int) -> Iterator[Network]:
-        """The network, on all threads of the worker, with an arena of at least this many bytes."""
-        with _at_work, backend.threads(self._threads):
+    def ready(self, memory: int) -> Iterator[BoundNetwork]:
+        """Yield the network, with all the worker's threads and an arena of `memory` bytes or more.
+
+        Tasks that arrive in the meantime wait.
+        """
+        with _one_at_a_time, use_threads(self._threads):
             if memory > self._memory:
                 self._arena, self._memory = Arena(memory), memory
             with self._arena.lent():
-                yield self.network
+                yield self._bound
 
 
-class DeafToInterrupts(WorkerPlugin):
-    """For workers on the caller's terminal: Ctrl-C is meant for the caller."""
+class IgnoreInterrupts(WorkerPlugin):
+    """Ignore Ctrl-C, for workers that share the caller's terminal."""
 
     def setup(self, worker: Worker) -> None:
-        """Dask calls this in the worker's main thread."""
+        """Ignore the signal. Dask calls this in the worker's main thread."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def fed_as_is(network: Network) -> Network:
-    """The same network for input that is prepared already."""
-    return replace(network, channel_order="RGB", mean=(0.0, 0.0, 0.0), scale=(1.0, 1.0, 1.0))
-
-
-def installed() -> str:
-    """The version of npstyle here."""
+def installed_version() -> str:
+    """Return the version of npstyle in this process."""
     return __version__
 
 
-def roll_call(dask_scheduler: Scheduler) -> dict[str, tuple[float, list[Key]]]:
-    """On the scheduler: each worker's address, seconds since it was heard of, and what it does."""
+def heartbeat(dask_scheduler: Scheduler) -> dict[str, tuple[float, list[Key]]]:
+    """Return the state of every worker. Runs on the scheduler.
+
+    Returns
+    -------
+    dict
+        By worker address, the seconds since its last heartbeat and the keys of the tasks that it
+        executes.
+    """
     now = time.time()
     return {
         worker.address: (now - worker.last_seen, [task.key for task in worker.executing])
@@ -85,56 +99,61 @@ def roll_call(dask_scheduler: Scheduler) -> dict[str, tuple[float, list[Key]]]:
     }
 
 
-def as_given(value: Any) -> Any:
-    """The value: as a task, it travels to the cluster once and among the workers from there."""
+def identity(value: Any) -> Any:
+    """Return the value. As a task it is sent once, and the workers pass it to each other."""
     return value
 
 
-def share_of_grams(
-    seat: str, memory: int, fed: Array, tile: Tile, guides: Sequence[Guide]
+def grams_of_tile(
+    plugin: str, memory: int, image: Array, tile: Tile, guides: Sequence[Guide]
 ) -> list[dict[str, Array]]:
-    """The first pass over a tile; `fed` is its input, the rest as for `tile_grams`."""
-    with _seat(seat).taken(memory) as network:
-        shares = tile_grams(network, fed, tile, guides)
-        return [{name: np.array(gram) for name, gram in found.items()} for found in shares]
+    """Run the first pass over a tile.
 
-
-def sum_of_grams(shares: Sequence[Sequence[Mapping[str, Array]]]) -> list[dict[str, Array]]:
-    """Shares of several tiles, or sums of them, added up in float64 and in this order."""
-    sums: list[dict[str, Array]] = [{} for _ in shares[0]]
-    for found in shares:
-        add_grams(sums, found)
-    return sums
+    Parameters
+    ----------
+    plugin : str
+        Name of the `LoadedNetwork`.
+    memory : int
+        Size of the arena, in bytes.
+    image : array (height, width, 3)
+        Network input of the tile, with its halo.
+    tile, guides
+        As for `npstyle.tiles.passes.tile_grams`.
+    """
+    with _loaded(plugin).ready(memory) as bound:
+        found = tile_grams(bound, image, tile, guides)
+        return [{name: np.array(gram) for name, gram in grams.items()} for grams in found]
 
 
 def content_of_tile(
-    seat: str, memory: int, fed: Array, tile: Tile, layers: Collection[str]
+    plugin: str, memory: int, image: Array, tile: Tile, layers: Collection[str]
 ) -> dict[str, Array]:
-    """The content's targets at a tile's own positions, from the photo's input."""
-    with _seat(seat).taken(memory) as network:
-        return tile_activations(network, fed, tile, layers)
+    """Return the content targets at a tile's own positions; `image` is the photo's input."""
+    with _loaded(plugin).ready(memory) as bound:
+        return tile_activations(bound, image, tile, layers)
 
 
-def share_of_gradient(
-    seat: str,
+def gradient_of_tile(
+    plugin: str,
     memory: int,
-    fed: Array,
+    image: Array,
     tile: Tile,
     guides: Sequence[Guide],
     slopes: Sequence[Mapping[str, Array]],
     targets: Mapping[str, Array],
     alpha: Mapping[str, float],
 ) -> tuple[dict[str, float], Array]:
-    """The second pass over a tile; the gradient is that at its input, in the network's precision.
+    """Run the second pass over a tile.
 
-    Nothing is lost in it: a network that is fed as it is multiplies by 1 on the way back.
+    Returns the content losses and the gradient at the network's input, in the network's precision.
+    The conversion loses nothing: without preprocessing, the last backward step multiplies by 1.
     """
-    with _seat(seat).taken(memory) as network:
-        contents, gradient = tile_gradient(network, fed, tile, guides, slopes, targets, alpha)
-        return contents, np.array(gradient, network.dtype)
+    with _loaded(plugin).ready(memory) as bound:
+        contents, gradient = tile_gradient(bound, image, tile, guides, slopes, targets, alpha)
+        return contents, np.array(gradient, bound.dtype)
 
 
-def _seat(name: str) -> Seat:
-    seat = get_worker().plugins[name]
-    assert isinstance(seat, Seat)
-    return seat
+def _loaded(plugin: str) -> LoadedNetwork:
+    loaded = get_worker().plugins[plugin]
+    assert isinstance(loaded, LoadedNetwork)
+    return loaded

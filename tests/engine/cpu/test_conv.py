@@ -3,9 +3,11 @@ import time
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
 from npstyle.engine.cpu import conv
 from npstyle.engine.cpu.conv import conv2d, conv2d_backward, conv2d_backward_weights
+from npstyle.engine.machine import physical_cores
+from npstyle.engine.strips import strips
+from npstyle.engine.threads import parallel_for, use_threads
 from tests.numeric import central_difference
 
 CASES = [
@@ -82,10 +84,10 @@ def test_backward_is_the_adjoint(rng, shape, kernel, stride, padding):
 def test_strips_and_threads_do_not_change_a_bit(rng, monkeypatch):
     image, weight, bias = draw(rng, (40, 30, 3), (3, 3), 8)
     upstream = rng.standard_normal((40, 30, 8))
-    with backend.threads(1):
+    with use_threads(1):
         whole = conv2d(image, weight, bias, 1, 1)
         to_weight, _ = conv2d_backward_weights(upstream, image, (3, 3), 1, 1)
-    with backend.threads(2):
+    with use_threads(2):
         assert np.array_equal(conv2d(image, weight, bias, 1, 1), whole)
         shared, _ = conv2d_backward_weights(upstream, image, (3, 3), 1, 1)
         assert np.array_equal(shared, to_weight)
@@ -137,7 +139,7 @@ def test_vgg_layers_run_at_70_percent_of_matmul(rng):
     ]
     square = rng.standard_normal((2048, 2048), dtype=np.float32)
     shares = []
-    with backend.threads(backend.physical_cores()):
+    with use_threads(physical_cores()):
         arrays = {
             layer: (
                 rng.standard_normal(layer[:3], dtype=np.float32),
@@ -157,7 +159,7 @@ def test_vgg_layers_run_at_70_percent_of_matmul(rng):
                     for first, end in queue:
                         square[first:end] @ square
 
-                backend.parallel_for(multiply, backend.strips(2048, 512))
+                parallel_for(multiply, strips(2048, 512))
 
             matmul_rate = 2 * 2048**3 / best_time(products)
             shares.append(operations / conv_seconds / matmul_rate)

@@ -1,9 +1,10 @@
+import sys
+
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
-from npstyle.engine.cpu import gram as chapter
 from npstyle.engine.cpu.gram import gram, gram_backward
+from npstyle.engine.threads import use_threads
 from tests.numeric import central_difference
 
 
@@ -28,10 +29,10 @@ def test_backward_equals_central_differences_for_an_unsymmetric_upstream(rng):
 def test_strips_and_threads_do_not_change_a_bit(rng, monkeypatch):
     activation = rng.standard_normal((30, 20, 5))
     upstream = rng.standard_normal((5, 5))
-    monkeypatch.setattr(chapter, "STRIP_POSITIONS", 100)
-    with backend.threads(1):
+    monkeypatch.setattr(sys.modules["npstyle.engine.cpu.gram"], "STRIP_POSITIONS", 100)
+    with use_threads(1):
         alone = gram(activation), gram_backward(upstream, activation)
-    with backend.threads(2):
+    with use_threads(2):
         assert np.array_equal(gram(activation), alone[0])
         assert np.array_equal(gram_backward(upstream, activation), alone[1])
     assert np.allclose(alone[0], np.einsum("yxi,yxj->ij", activation, activation), rtol=1e-12)

@@ -9,8 +9,8 @@ from npstyle.engine.cpu.pooling import (
     l2_pool2d_backward,
     max_pool2d,
     max_pool2d_backward,
-    pooled_size,
 )
+from npstyle.maths.windows import output_size
 from tests.numeric import central_difference
 
 CASES = [
@@ -72,7 +72,7 @@ def test_trailing_row_and_column_of_odd_sizes_take_no_part(rng):
 @pytest.mark.parametrize("shape", [(6, 8, 2), (7, 9, 2), (5, 4, 3)])
 @pytest.mark.parametrize("size", [2, 3])
 def test_rows_of_the_backward_pass_are_those_of_the_whole(rng, shape, size):
-    gradient = rng.standard_normal((*pooled_size(shape, size, size), shape[2]))
+    gradient = rng.standard_normal((*output_size(shape, (size, size), size), shape[2]))
     whole = avg_pool2d_backward(gradient, shape, size)
     for first, end in [(0, shape[0]), (1, 4), (2, 5), (shape[0] - 1, shape[0])]:
         rows = np.full((end - first, *shape[1:]), np.nan)

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine import threads as backend
-from npstyle.engine.cpu import winograd
+from npstyle.engine.cpu import winograd, winograd_tiles
 from npstyle.engine.cpu.conv import conv2d, conv2d_backward
 from npstyle.engine.cpu.pooling import avg_pool2d, avg_pool2d_backward
 from npstyle.engine.cpu.relu import relu, relu_backward
@@ -15,6 +14,7 @@ from npstyle.engine.cpu.winograd import (
     winograd_conv2d,
     winograd_conv2d_backward,
 )
+from npstyle.engine.threads import use_threads
 from npstyle.lab.gradcheck import check_gradient
 from npstyle.networks.network import load_network
 from npstyle.run.settings import PRESETS
@@ -50,7 +50,7 @@ def test_forward_and_backward_equal_the_plain_route_in_float64(rng, shape, threa
     exact_backward = conv2d_backward(
         upstream.astype(float), weight.astype(float), image.shape, 1, 1
     )
-    with backend.threads(threads):
+    with use_threads(threads):
         out = winograd_conv2d(image, filters, bias)
         rectified = winograd_conv2d(image, filters, bias, rectify=True)
         backward = winograd_conv2d_backward(upstream, filters)
@@ -82,7 +82,7 @@ def test_filters_transform_as_the_formula_says(rng):
     weight = rng.standard_normal((3, 3, 2, 3))
     U = transform_filters(weight).reshape(6, 6, 2, 3)
     for c, o in np.ndindex(2, 3):
-        expected = winograd.G @ weight[:, :, c, o] @ winograd.G.T
+        expected = winograd_tiles.G @ weight[:, :, c, o] @ winograd_tiles.G.T
         assert np.allclose(U[:, :, c, o], expected, atol=1e-6)
 
 
@@ -90,20 +90,20 @@ def test_one_tile_in_exact_arithmetic_is_the_plain_sum():
     """F(4x4, 3x3) itself is exact: in float64 hardly anything is lost."""
     rng = np.random.default_rng(1)
     d, g = rng.integers(-9, 9, (6, 6)).astype(float), rng.integers(-9, 9, (3, 3)).astype(float)
-    A, B, G = winograd.A, winograd.B, winograd.G
+    A, B, G = winograd_tiles.A, winograd_tiles.B, winograd_tiles.G
     Y = A.T @ ((G @ g @ G.T) * (B.T @ d @ B)) @ A
     expected = [[np.sum(d[y : y + 3, x : x + 3] * g) for x in range(4)] for y in range(4)]
     assert np.allclose(Y, expected, atol=1e-9)
 
 
-def test_the_laboratory_finds_it_right_and_a_lost_turn_wrong(rng):
+def test_the_laboratory_accepts_it_and_rejects_a_missing_flip(rng):
     image, weight, _ = draw(rng, (9, 7, 6, 6))
     filters = transform_filters(weight)
 
-    def backward(g, x):
+    def right(g, x):
         return winograd_conv2d_backward(g.astype(np.float32), filters)
 
-    def not_turned(g, x):
+    def not_flipped(g, x):
         return winograd_conv2d(g.astype(np.float32), filters.transpose(0, 2, 1))
 
     def check(derivative):
@@ -111,14 +111,14 @@ def test_the_laboratory_finds_it_right_and_a_lost_turn_wrong(rng):
             lambda x: winograd_conv2d(x, filters), derivative, [image], linear=(0,), samples=40
         )
 
-    assert check(backward).passed, check(backward)
-    assert not check(not_turned).passed
+    assert check(right).passed, check(right)
+    assert not check(not_flipped).passed
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_objective_with_every_layer_fast_at_an_odd_size(rng, monkeypatch, preset, pooling):
-    monkeypatch.setattr("npstyle.networks.network.WIDE", 0)
+    monkeypatch.setattr("npstyle.engine.bind.WIDE", 0)
     photo, painting, pixels = (rng.uniform(0, 255, (45, 61, 3)) for _ in range(3))
     settings = replace(PRESETS[preset], pooling=pooling)
     found = beside_float64(load_network("builtin"), photo, painting, pixels, settings)

@@ -1,13 +1,12 @@
-"""A stand-in for CuPy where there is no card: NumPy's arrays, kernels by the shim.
+"""A stand-in for CuPy where there is no GPU: NumPy arrays, and kernels run by the shim.
 
-It takes the arguments as CuPy's RawModule does, so a launcher that hands over a number of the wrong
-type, a view, or a null pointer in the wrong way is found out. While a stream is recorded (CUDA's
-stream capture), nothing is computed: kernels and arithmetic happen when the graph is launched, a
-number that is brought to the host is an error, and so is a matrix product, as in CuPy. And it
-counts the memory of the arrays that are alive.
+It takes its arguments as CuPy's RawModule does, so it detects a launcher that passes a number of
+the wrong type, a view, or a wrong null pointer. While a stream is recorded (CUDA's stream capture),
+nothing is computed: kernels and arithmetic run when the graph is launched. Copying a number to the
+host is then an error, and so is a matrix product, as in CuPy. The stand-in also counts the memory
+of the arrays that exist.
 
-It shows that launchers call the kernels as these want to be called; nothing of CuPy itself is
-tested.
+It shows that launchers call the kernels correctly. It does not test CuPy itself.
 """
 
 import weakref
@@ -22,15 +21,15 @@ from tests.engine.cuda import shim
 NUMBERS = {np.dtype(np.int32): "i", np.dtype(np.int64): "l", np.dtype(np.float32): "f"}
 NUMBERS |= {np.dtype(np.float64): "d"}
 
-CARDS, FREE, TOTAL = 2, 8 << 30, 16 << 30
-"""What the stand-in says of itself: cards, and bytes of memory of each."""
+GPUS, FREE, TOTAL = 2, 8 << 30, 16 << 30
+"""What the stand-in reports: number of GPUs, and bytes of free and of total memory of each."""
 
 recorded = None
-"""What was recorded of a stream's capture so far."""
+"""Work recorded by the stream capture in progress, if there is one."""
 
 
 class Memory:
-    """Bytes of the arrays that are alive, and the most there have been."""
+    """Bytes of the arrays that exist, and their maximum."""
 
     used = peak = 0
 
@@ -41,7 +40,7 @@ class Memory:
 
 
 def do(work):
-    """Do it, or record it."""
+    """Run some work, or record it."""
     if recorded is None:
         work()
     else:
@@ -57,12 +56,12 @@ def refuse(what):
 
 
 def plain(given):
-    """The same as NumPy's array."""
+    """View an array as a plain NumPy array."""
     return given.view(np.ndarray) if isinstance(given, DeviceArray) else given
 
 
 class DeviceArray(np.ndarray):
-    """What lies on the card: it says so, as CuPy's arrays do."""
+    """An array on the GPU, with the attribute that marks CuPy's arrays."""
 
     __cuda_array_interface__ = None
 
@@ -71,7 +70,7 @@ class DeviceArray(np.ndarray):
             refuse(f"{ufunc.__name__}.{method}")
             result = getattr(ufunc, method)(*map(plain, inputs), **options)
             return np.asarray(result).view(DeviceArray)
-        for given in inputs:  # CuPy takes no array of the host's in arithmetic
+        for given in inputs:  # CuPy rejects arrays of the host in arithmetic
             assert isinstance(given, DeviceArray) or np.ndim(given) == 0, f"{ufunc} of {given!r}"
         values = [plain(given) for given in inputs]
         if out is None:
@@ -118,6 +117,12 @@ def asarray(array, dtype=None, order=None):
     return made
 
 
+def zeros_like(array):
+    made = empty(array.shape, array.dtype)
+    made[...] = 0
+    return made
+
+
 def asnumpy(array):
     refuse("a transfer to the host")
     assert isinstance(array, DeviceArray)
@@ -149,7 +154,7 @@ class RawModule:
             launch = kernels.Launch(kernel, grid, block)
             for given in arguments:
                 if isinstance(given, np.ndarray):
-                    assert isinstance(given, DeviceArray), f"{kernel} was given the host's array"
+                    assert isinstance(given, DeviceArray), f"{kernel} was given a host array"
                     assert given.flags.c_contiguous
                 elif isinstance(given, np.uint64):
                     assert given == 0
@@ -174,11 +179,11 @@ def run(binary, launch, arguments):
         values[...] = array.values.view(values.dtype)
 
 
-# ------------------------------------------------------------------------- the card
+# ------------------------------------------------------------------------- the GPU
 
 
 class Device:
-    """One of the cards; all that is placed lies in the same memory."""
+    """One of the GPUs; they share one memory."""
 
     current = 0
     compute_capability = "90"
@@ -196,12 +201,12 @@ class Device:
 
 
 class MemoryPool:
-    """CuPy's memory pool, which here keeps nothing."""
+    """CuPy's memory pool, which keeps nothing here."""
 
     limit = 0
 
     def malloc(self, size):
-        raise AssertionError("arrays of the stand-in do not come from a pool")
+        raise AssertionError("the stand-in takes no arrays from a pool")
 
     def get_limit(self):
         return self.limit
@@ -245,7 +250,7 @@ class Stream:
 
     def begin_capture(self):
         global recorded
-        assert self.non_blocking, "only a stream of its own can be recorded"
+        assert self.non_blocking, "only a non-blocking stream can be recorded"
         assert Stream.current is self
         assert recorded is None
         recorded = []
@@ -272,7 +277,7 @@ cuda = SimpleNamespace(
     using_allocator=using_allocator,
     runtime=SimpleNamespace(
         getDevice=lambda: Device.current,
-        getDeviceCount=lambda: CARDS,
+        getDeviceCount=lambda: GPUS,
         getDeviceProperties=lambda number: {"name": b"Stand-in"},
     ),
     nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),

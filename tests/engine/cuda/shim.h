@@ -1,21 +1,21 @@
-// CUDA on a CPU, enough of it to run this project's kernels and hold their arithmetic to NumPy's.
+// The part of CUDA that this project's kernels use, on a CPU, to compare their results with NumPy.
 //
-// A kernel's source is compiled by g++ as it is. Each thread of a block is a fiber with its own
-// stack; blocks run one after another, within a block one warp after another, each as far ahead of
-// the others as its barriers let it, and within a warp one fiber until it comes to a barrier. That
-// makes a run repeatable, and lets it be strict where a GPU is silent:
+// g++ compiles the source of a kernel unchanged. Each thread of a block is a fiber with its own
+// stack. Blocks run one after another. Within a block one warp runs after another, each as far as
+// its barriers allow, and within a warp one fiber until it reaches a barrier. This makes a run
+// repeatable, and stricter than a GPU:
 //
-// - shared memory is filled with NaN before every block: reading what was never written shows;
-// - fibers can run in turned order: a missing barrier gives another result (`turned`);
-// - a touch of memory that is not an array's is an error, where the array lies against such memory;
+// - shared memory is filled with NaN before every block, which shows reads of unwritten values;
+// - fibers can run in reversed order (`reversed`): a missing barrier then gives another result;
+// - an access outside an array is an error if it reaches the protected page beside the array;
 // - a thread that returns while others wait at a barrier is an error;
-// - cp.async moves its bytes as late as the waits allow: a wait too weak reads stale memory;
-// - the eight rows of an ldmatrix must not meet in a bank of shared memory;
+// - cp.async copies its bytes as late as the waits allow: too weak a wait reads stale memory;
+// - the eight rows of an ldmatrix must be in different banks of shared memory;
 // - the tensor cores' mma gathers its fragments from the 32 lanes by the layout in the PTX manual.
 //
-// What it cannot show: memory that is not coalesced, bank conflicts of plain reads, two warps that
-// race on values that happen to agree, a read of the few bytes up to an array's next multiple of
-// 16, and anything about time.
+// It cannot show uncoalesced accesses, bank conflicts of plain reads, two warps that race on values
+// that happen to agree, a read of the few bytes up to an array's next multiple of 16, or anything
+// about time.
 
 #pragma once
 
@@ -84,7 +84,7 @@ struct Fiber {
     State state = READY;
     Index thread{};
     std::vector<char> stack;
-    std::deque<std::vector<Copy>> copies;  // groups of cp.async that are under way
+    std::deque<std::vector<Copy>> copies;  // groups of cp.async in flight
     std::vector<Copy> open_group;
 };
 
@@ -98,7 +98,7 @@ inline jmp_buf scheduler;
 inline void (*body)(void*);
 inline void* body_argument;
 
-// What the lanes of a warp hand each other for an mma.
+// What the lanes of a warp exchange for an mma.
 struct Fragments {
     unsigned a[4], b[2];
 };
@@ -140,13 +140,13 @@ inline void run_fiber(int index) {
     setcontext(&fiber.start);
 }
 
-// Runs one warp as far as it gets without the others: until all its threads wait for the block or
-// are done. 0: fine; 1: some wait for their warp, and the others will not come.
-inline int run_warp(int first, int end, bool turned) {
+// Runs one warp until all its threads wait for the block or are done. Returns 0 on success, 1 if
+// some threads wait for their warp and others have returned or wait for the block.
+inline int run_warp(int first, int end, bool reversed) {
     for (;;) {
         int waiting = 0;
         for (int i = first; i < end; ++i) {
-            int index = turned ? end - 1 - (i - first) : i;
+            int index = reversed ? end - 1 - (i - first) : i;
             if (fibers[index].state == READY) run_fiber(index);
         }
         for (int i = first; i < end; ++i) waiting += fibers[i].state == AT_WARP_BARRIER;
@@ -156,7 +156,7 @@ inline int run_warp(int first, int end, bool turned) {
     }
 }
 
-inline int run_block(bool turned) {
+inline int run_block(bool reversed) {
     int count = static_cast<int>(fibers.size());
     if (__start_shared_memory)
         memset(__start_shared_memory, 0xFF, __stop_shared_memory - __start_shared_memory);
@@ -175,14 +175,14 @@ inline int run_block(bool turned) {
     int warps = (count + LANES - 1) / LANES;
     for (;;) {
         for (int i = 0; i < warps; ++i) {
-            int first = LANES * (turned ? warps - 1 - i : i);
-            if (run_warp(first, first + LANES < count ? first + LANES : count, turned)) return 1;
+            int first = LANES * (reversed ? warps - 1 - i : i);
+            if (run_warp(first, first + LANES < count ? first + LANES : count, reversed)) return 1;
         }
         int done = 0;
         for (Fiber& fiber : fibers) done += fiber.state == DONE;
         if (done == count) return 0;
         if (done) return 1;
-        for (Fiber& fiber : fibers) fiber.state = READY;  // all of them are at the barrier
+        for (Fiber& fiber : fibers) fiber.state = READY;  // all are at the barrier
     }
 }
 
@@ -194,7 +194,7 @@ void call(void (*kernel)(A...), void** arguments, std::index_sequence<I...>) {
 inline sigjmp_buf fault;
 inline void on_fault(int) { siglongjmp(fault, 1); }
 
-// Turns a touch of forbidden memory into a result, for as long as it lives.
+// While it exists, an access to a protected page ends the launch with an error code.
 struct Watch {
     struct sigaction segments, buses;
     Watch() {
@@ -209,11 +209,12 @@ struct Watch {
     }
 };
 
-// Run a kernel. 0: fine; 1: a thread left before a barrier; 2: memory outside an array was touched;
-// 3: rows of an ldmatrix met in a bank.
+// Runs a kernel. Returns 0 on success, 1 if a thread returned before a barrier, 2 if memory outside
+// an array was accessed, 3 if rows of an ldmatrix were in one bank.
 // `arguments` point at the kernel's arguments, in order, as cuLaunchKernel takes them.
 template <typename... A>
-int launch(void (*kernel)(A...), const int* grid, const int* block, int turned, void** arguments) {
+int launch(void (*kernel)(A...), const int* grid, const int* block, int reversed,
+           void** arguments) {
     std::tuple<void (*)(A...), void**> job{kernel, arguments};
     body_argument = &job;
     body = [](void* given) {
@@ -238,7 +239,7 @@ int launch(void (*kernel)(A...), const int* grid, const int* block, int turned, 
         for (int y = 0; y < grid[1]; ++y)
             for (int x = 0; x < grid[0]; ++x) {
                 blockIdx = {x, y, z};
-                if (run_block(turned)) return 1;
+                if (run_block(reversed)) return 1;
             }
     return banks_met ? 3 : 0;
 }
@@ -255,9 +256,9 @@ inline void commit_copies() {
     fiber.open_group.clear();
 }
 
-inline void wait_for_copies(int still_under_way) {
+inline void wait_for_copies(int in_flight) {
     Fiber& fiber = fibers[current];
-    while (static_cast<int>(fiber.copies.size()) > still_under_way) {
+    while (static_cast<int>(fiber.copies.size()) > in_flight) {
         for (const Copy& copy : fiber.copies.front()) memcpy(copy.to, copy.from, copy.bytes);
         fiber.copies.pop_front();
     }
@@ -302,20 +303,20 @@ inline float from_half(unsigned half) {
 
 // ------------------------------------------------------------------------- mma.sync
 //
-// Of mma.m16n8k16 (float16, two to a word) and mma.m16n8k8 (tf32, one to a word), in words, with
+// Layout of mma.m16n8k16 (fp16, two per word) and mma.m16n8k8 (tf32, one per word), in words, with
 // lane = 4 group + place (PTX manual, "Matrix Fragments for mma.m16n8k16" and "... m16n8k8"):
 //
 //     A (16 x 8 words):  a0 (group, place)  a1 (group + 8, place)  a2, a3: four words further on
 //     B (8 words x 8):   b0 (place, group)  b1 (place + 4, group)
 //     C, D (16 x 8):     d0, d1 (group, 2 place + 0, 1)            d2, d3: eight rows further down
 
-// ldmatrix.x4: matrix m is the 8 rows of four words that the lanes from 8 m on point at; each lane
+// ldmatrix.x4: matrix m is the 8 rows of four words that lanes 8 m to 8 m + 7 point at. Each lane
 // gets one word of each matrix, the one at (group, place).
 inline void load_matrices(unsigned* d, const unsigned* row) {
     int self = current, lane = self % LANES, warp = self - lane;
     rows[self] = row;
     __syncwarp();
-    unsigned taken = 0;  // of the eight places of four banks, by the rows of this lane's matrix
+    unsigned taken = 0;  // groups of four banks that the rows of this lane's matrix use, a bit each
     for (int r = 0; r < 8; ++r)
         taken |= 1u << (reinterpret_cast<uintptr_t>(rows[warp + lane / 8 * 8 + r]) / 16 % 8);
     banks_met |= taken != 0xFFu;
@@ -373,11 +374,11 @@ const char* signature(void (*)(A...)) {
 
 }  // namespace shim
 
-// What ctypes finds for each kernel: how to run it, and what it takes.
-#define LAUNCHER(kernel)                                                                       \
-    extern "C" int launch_##kernel(const int* grid, const int* block, int turned, void** args) { \
-        return shim::launch(&kernel, grid, block, turned, args);                               \
-    }                                                                                          \
-    extern "C" {                                                                               \
-    const char* signature_##kernel = shim::signature(&kernel);                                 \
+// Symbols for ctypes, for each kernel: a function that runs it, and its parameter types.
+#define LAUNCHER(kernel)                                                                           \
+    extern "C" int launch_##kernel(const int* grid, const int* block, int reversed, void** args) { \
+        return shim::launch(&kernel, grid, block, reversed, args);                                 \
+    }                                                                                              \
+    extern "C" {                                                                                   \
+    const char* signature_##kernel = shim::signature(&kernel);                                     \
     }

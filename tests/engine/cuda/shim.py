@@ -1,8 +1,8 @@
 """Runs CUDA kernels on the CPU: their own source, compiled by g++ with `shim.h`.
 
-Every run is strict. Arrays lie against pages that nobody may touch; outputs begin as NaN; and each
-kernel runs twice, with its threads in turned order and its arrays against the other page, and must
-give the same bits.
+Every run is strict. Arrays are placed beside protected pages, and outputs begin as NaN. Each kernel
+runs twice, the second time with its threads in reversed order and its arrays beside the other page,
+and must give the same bits.
 """
 
 import atexit
@@ -20,21 +20,21 @@ import numpy as np
 from npstyle.engine.cuda import launch as cuda
 
 GXX = shutil.which("g++") if sys.platform == "linux" else None
-REASON = "no g++ on Linux here to compile the kernels for the CPU"
+REASON = "compiling the kernels for the CPU needs g++ on Linux"
 PAGE, ALIGNED, NO_ACCESS = mmap.PAGESIZE, 16, 0
 LIBC = ctypes.CDLL(None) if GXX else None
 
 FAULTS = {
-    1: "a thread left while others waited at a barrier",
-    2: "touched memory outside an array",
-    3: "rows of an ldmatrix met in a bank",
+    1: "a thread returned while others waited at a barrier",
+    2: "accessed memory outside an array",
+    3: "rows of an ldmatrix were in one bank",
 }
 
 TYPES = {"f": np.float32, "d": np.float64, "i": np.int32, "l": np.int64}
 
 
 class Out:
-    """An array that a kernel writes; `initial`, if it reads it first."""
+    """An array that a kernel writes; `initial` holds its values if the kernel reads them first."""
 
     def __init__(self, shape, dtype=np.float32, initial=None):
         self.shape, self.dtype, self.initial = shape, np.dtype(dtype), initial
@@ -46,9 +46,9 @@ class Out:
 
 
 class Guarded:
-    """An array between pages that nobody may touch, against the first or against the last.
+    """An array between two protected pages, beside the first or beside the last of them.
 
-    What is left of the pages between is filled with NaN, and must be so afterwards.
+    The rest of the pages between is filled with NaN, and must be unchanged afterwards.
     """
 
     def __init__(self, values, at_end=False):
@@ -60,7 +60,7 @@ class Guarded:
             LIBC.mprotect(ctypes.c_void_p(guard.ctypes.data), ctypes.c_size_t(PAGE), NO_ACCESS)
         self.raw = whole[PAGE:-PAGE]
         self.raw[:] = 0xFF  # NaN in every float type
-        # At the end, as near to it as the alignment allows that CUDA's vector loads want.
+        # At the end, as close to it as the alignment of CUDA's vector loads allows.
         self.first = (inner - values.nbytes) // ALIGNED * ALIGNED if at_end else 0
         self.end = self.first + values.nbytes
         inside = self.raw[self.first : self.end]
@@ -74,14 +74,14 @@ class Guarded:
 
 @cache
 def folder():
-    """Where the compiled kernels lie; gone when Python ends."""
+    """Folder of the compiled kernels; it is removed when Python exits."""
     path = Path(mkdtemp(prefix="npstyle-shim-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 
 
 def compiled(name, text, kernels):
-    """Compile a source for the CPU; raises CalledProcessError where g++ finds fault with it."""
+    """Compile a source for the CPU; raise CalledProcessError if g++ rejects it."""
     here = Path(__file__).parent
     (folder() / f"{name}.cu").write_text(text, encoding="utf-8")
     lines = ['#include "shim.h"', f'#include "{name}.cu"']
@@ -96,7 +96,7 @@ def compiled(name, text, kernels):
 
 @cache
 def library(name):
-    """One of the package's chapters, compiled once."""
+    """Return one of the package's chapters, compiled once."""
     return compiled(name, cuda.source(name), cuda.kernels(name))
 
 
@@ -113,8 +113,8 @@ def _argument(given, code):
     return kinds[code](given)
 
 
-def launch_raw(binary, launch, arguments, turned=False):
-    """Run a kernel once, over what is given: `Guarded` arrays, None and numbers."""
+def launch_raw(binary, launch, arguments, reversed=False):
+    """Run a kernel once on `Guarded` arrays, None and numbers."""
     signature = ctypes.c_char_p.in_dll(binary, f"signature_{launch.kernel}").value.decode()
     assert len(signature) == len(arguments), f"{launch.kernel} takes {len(signature)} arguments"
     values = [_argument(given, code) for given, code in zip(arguments, signature, strict=True)]
@@ -123,23 +123,23 @@ def launch_raw(binary, launch, arguments, turned=False):
     )
     triple = ctypes.c_int * 3
     failed = getattr(binary, f"launch_{launch.kernel}")(
-        triple(*launch.grid), triple(*launch.block), int(turned), pointers
+        triple(*launch.grid), triple(*launch.block), int(reversed), pointers
     )
     assert not failed, f"{launch.kernel}: {FAULTS[failed]}"
     for array in arguments:
         if isinstance(array, Guarded):
-            assert array.untouched(), f"{launch.kernel} wrote outside of an array"
+            assert array.untouched(), f"{launch.kernel} wrote outside an array"
 
 
-def run_once(binary, launch, arguments, turned):
+def run_once(binary, launch, arguments, reversed):
     guarded = []
     for given in arguments:
         if isinstance(given, Out):
-            given = Guarded(given.first_value(), at_end=not turned)
+            given = Guarded(given.first_value(), at_end=not reversed)
         elif isinstance(given, np.ndarray):
-            given = Guarded(given, at_end=not turned)
+            given = Guarded(given, at_end=not reversed)
         guarded.append(given)
-    launch_raw(binary, launch, guarded, turned)
+    launch_raw(binary, launch, guarded, reversed)
     for given, array in zip(arguments, guarded, strict=True):
         if isinstance(given, np.ndarray):
             kept = np.array_equal(array.values, given, equal_nan=given.dtype.kind == "f")
@@ -148,13 +148,13 @@ def run_once(binary, launch, arguments, turned):
 
 
 def run(launch, *arguments, binary=None):
-    """Run a kernel and return what it wrote: an array, or a list where there are several `Out`.
+    """Run a kernel and return its output: an array, or a list if there are several `Out`.
 
-    Arrays are handed over as copies, None as a null pointer, numbers as the type the kernel names.
+    Arrays are passed as copies, None as a null pointer, numbers in the type of the parameter.
     """
     binary = binary or library(chapter_of(launch.kernel))
-    first = run_once(binary, launch, arguments, turned=False)
-    second = run_once(binary, launch, arguments, turned=True)
+    first = run_once(binary, launch, arguments, reversed=False)
+    second = run_once(binary, launch, arguments, reversed=True)
     for a, b in zip(first, second, strict=True):
-        assert a.tobytes() == b.tobytes(), f"{launch.kernel}: the order of threads changes it"
+        assert a.tobytes() == b.tobytes(), f"{launch.kernel}: the order of threads matters"
     return first[0] if len(first) == 1 else first

@@ -1,8 +1,8 @@
-"""Every CUDA kernel compiles for every card it is meant for, and keeps its values in registers.
+"""Every CUDA kernel compiles for every supported GPU, and keeps its values in registers.
 
-A spill to local memory is slow and silent; ptxas says so only with -v. Registers that keep a second
-block off a multiprocessor are as silent: the tensor-core and the Winograd kernels name how many
-blocks they want, and then too many registers are spills.
+A spill to local memory is slow and silent; ptxas reports it only with -v. Too many registers, which
+leave no room for a second block on a multiprocessor, are as silent. The tensor-core and the
+Winograd kernels declare how many blocks they need, so for them too many registers become spills.
 """
 
 import ctypes
@@ -22,10 +22,10 @@ from npstyle.engine.cuda import launch as cuda
 ARCHITECTURES = (70, 80, 86, 89, 90, 120)
 
 SPILLS = {}
-"""Kernels that may spill, each with the reason; none does."""
+"""Kernels that may spill registers, each with the reason; there are none."""
 
 SHARED_MEMORY = 48 << 10
-"""Bytes of shared memory a block may declare without asking the driver for more."""
+"""Bytes of shared memory that a block may declare without a driver attribute."""
 
 
 @cache
@@ -34,7 +34,7 @@ def find_nvcc():
     return shutil.which("nvcc") or shutil.which("nvcc", path=os.path.join(home, "bin"))
 
 
-pytestmark = pytest.mark.skipif(find_nvcc() is None, reason="no nvcc here to compile kernels with")
+pytestmark = pytest.mark.skipif(find_nvcc() is None, reason="compiling the kernels needs nvcc")
 
 
 @cache
@@ -47,7 +47,7 @@ def supported():
 
 @cache
 def find_nvrtc():
-    """The compiler that CuPy uses, of CUDA 12, which knows the cards that nvcc 13 has dropped."""
+    """Find CuPy's compiler of CUDA 12, which supports the GPUs that nvcc 13 has dropped."""
     spec = find_spec("nvidia")
     if spec is None:
         return None
@@ -55,8 +55,8 @@ def find_nvrtc():
     return next((path for folder in folders for path in folder.glob("libnvrtc.so.12")), None)
 
 
-def compiled_by_nvrtc(name, architecture):
-    """What NVRTC says of a chapter for one card."""
+def log_of_nvrtc(name, architecture):
+    """Return NVRTC's log of a chapter for one architecture."""
     library = ctypes.CDLL(str(find_nvrtc()))
     program, length = ctypes.c_void_p(), ctypes.c_size_t()
     source = cuda.source(name).encode()
@@ -74,16 +74,16 @@ def compiled_by_nvrtc(name, architecture):
 
 @cache
 def resources(name, folder):
-    """What ptxas says of a chapter: {(kernel, architecture): (registers, shared, spilled)}."""
-    found = said_of_kernels(compiled_by_nvcc(name, folder))
+    """Return ptxas's figures: {(kernel, architecture): (registers, shared, spilled)}."""
+    found = parse_log(log_of_nvcc(name, folder))
     for architecture in set(ARCHITECTURES) - set(supported()):
         if find_nvrtc() is not None:
-            found |= said_of_kernels(compiled_by_nvrtc(name, architecture))
+            found |= parse_log(log_of_nvrtc(name, architecture))
     return found
 
 
-def compiled_by_nvcc(name, folder):
-    """What nvcc says of a chapter for all cards that it knows."""
+def log_of_nvcc(name, folder):
+    """Return nvcc's log of a chapter for all supported architectures."""
     path = Path(folder) / f"{name}.cu"
     path.write_text(cuda.source(name), encoding="utf-8")
     codes = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in supported()]
@@ -101,7 +101,7 @@ def compiled_by_nvcc(name, folder):
     return run.stderr
 
 
-def said_of_kernels(log):
+def parse_log(log):
     found = {}
     for part in log.split("Compiling entry function '")[1:]:
         kernel, architecture = re.match(r"(\w+)' for 'sm_(\d+)'", part).groups()
@@ -119,9 +119,9 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("name", cuda.NAMES)
-def test_compiles_without_spills(name, architecture, folder):
+def test_each_kernel_compiles_without_spills(name, architecture, folder):
     if architecture not in supported() and find_nvrtc() is None:
-        pytest.skip(f"nvcc makes no code for sm_{architecture}, and CUDA 12's NVRTC is not here")
+        pytest.skip(f"nvcc makes no code for sm_{architecture}, and CUDA 12's NVRTC is missing")
     found = {k: v for (k, n), v in resources(name, folder).items() if n == architecture}
     assert sorted(found) == sorted(cuda.kernels(name))
     for kernel, (_, shared, spilled) in found.items():
@@ -130,12 +130,12 @@ def test_compiles_without_spills(name, architecture, folder):
 
 
 def test_every_source_is_in_the_table():
-    there = {path.stem for path in Path(cuda.__file__).parent.glob("*.cu")}
-    assert there == set(cuda.NAMES)
+    sources = {path.stem for path in Path(cuda.__file__).parent.glob("*.cu")}
+    assert sources == set(cuda.NAMES)
 
 
 @pytest.mark.parametrize("name", cuda.NAMES)
-def test_opens_with_its_twin_and_its_launch(name):
+def test_each_source_names_its_twin_its_layout_and_its_launch(name):
     lines = cuda.source(name).splitlines()
     head = "\n".join(takewhile(lambda line: line.startswith("//"), lines))
     for word in ("NumPy twin", "npstyle/", "Layout:", "Launch:"):

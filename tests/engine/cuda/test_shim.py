@@ -1,21 +1,17 @@
-"""The CUDA kernels that work value by value, and the sums, run on the CPU against NumPy.
+"""The elementwise CUDA kernels and the sums, run on the CPU, agree with NumPy.
 
-float64 is held to 1e-12. float32 is held to 1e-6 of the largest value where a kernel adds or
-multiplies a few numbers: a few roundings of 6e-8 each, in another order or contracted to another
-result than NumPy's. What only moves or compares numbers must be equal.
+The shim that runs them detects errors. The tolerance is 1e-12 in float64. In float32 it is 1e-6 of
+the largest value, where a kernel adds or multiplies a few numbers: a few roundings of 6e-8 each, in
+another order than NumPy's or contracted. Kernels that only move or compare numbers must give equal
+results.
 """
-
-from itertools import product
 
 import numpy as np
 import pytest
 
-from npstyle.engine.cpu import losses, relu
-from npstyle.engine.cpu import padding as pad
-from npstyle.engine.cpu import pooling as pool
+from npstyle.engine import cpu
 from npstyle.engine.cuda import launch as cuda
 from npstyle.engine.cuda.launch import Launch
-from npstyle.images.image import preprocess, preprocess_backward
 from tests.engine.cuda import shim
 from tests.engine.cuda.shim import Out, run
 
@@ -72,7 +68,7 @@ def faults():
     return shim.compiled("faults", FAULTS, ["neighbours", "leaves", "writes", "reads", "copies"])
 
 
-def test_the_shim_sees_a_missing_barrier(faults):
+def test_the_shim_detects_a_missing_barrier(faults):
     launch = Launch("neighbours", (2, 1, 1), (64, 1, 1))
     out = run(launch, Out(64), 1, binary=faults)
     assert np.array_equal(out, (np.arange(64) + 1) % 64)
@@ -80,13 +76,13 @@ def test_the_shim_sees_a_missing_barrier(faults):
         run(launch, Out(64), 0, binary=faults)
 
 
-def test_the_shim_sees_a_thread_that_leaves_before_a_barrier(faults):
-    with pytest.raises(AssertionError, match="a thread left"):
+def test_the_shim_detects_a_thread_that_returns_before_a_barrier(faults):
+    with pytest.raises(AssertionError, match="a thread returned"):
         run(Launch("leaves", (1, 1, 1), (64, 1, 1)), Out(64), binary=faults)
 
 
 @pytest.mark.parametrize("k", [-1, 1, 5])
-def test_the_shim_sees_what_is_outside_an_array(faults, k):
+def test_the_shim_detects_accesses_outside_an_array(faults, k):
     shape = (1, 1, 1), (64, 1, 1)
     with pytest.raises(AssertionError, match="outside"):
         run(Launch("writes", *shape), Out(64), k, binary=faults)
@@ -97,7 +93,7 @@ def test_the_shim_sees_what_is_outside_an_array(faults, k):
     ).any()
 
 
-def test_the_shim_holds_copies_back_until_they_are_waited_for(faults):
+def test_the_shim_defers_copies_until_the_kernel_waits_for_them(faults):
     launch, values = Launch("copies", (1, 1, 1), (1, 1, 1)), np.arange(4, dtype=np.float32)
     assert np.array_equal(run(launch, values, Out(4), 0, binary=faults), values)
     assert np.all(np.isnan(run(launch, values, Out(4), 1, binary=faults)))
@@ -107,49 +103,49 @@ def test_the_shim_holds_copies_back_until_they_are_waited_for(faults):
 
 
 @typed
-def test_relu_its_gate_and_its_derivative(rng, dtype):
+def test_relu_its_mask_and_its_derivative(rng, dtype):
     z = draw(rng, (7, 5, 11), dtype)
     z[0, 0, :4] = 0, -0.0, np.nan, np.inf
     F = run(cuda.elementwise(f"relu_{dtype}", z.size), z, Out(z.shape, dtype), z.size)
-    assert np.array_equal(F, relu.relu(z), equal_nan=True)
-    gate = run(cuda.elementwise(f"relu_gate_{dtype}", z.size), F, Out(z.shape, np.uint8), z.size)
-    assert np.array_equal(gate, relu.relu_mask(F))
-    gradient = draw(rng, z.shape, dtype)
+    assert np.array_equal(F, cpu.relu(z), equal_nan=True)
+    mask = run(cuda.elementwise(f"relu_mask_{dtype}", z.size), F, Out(z.shape, np.uint8), z.size)
+    assert np.array_equal(mask, cpu.relu_mask(F))
+    upstream = draw(rng, z.shape, dtype)
     launch = cuda.elementwise(f"relu_backward_{dtype}", z.size)
-    for by in [(gate, None), (None, F)]:
-        out = run(launch, gradient, *by, Out(z.shape, dtype), z.size)
-        assert np.array_equal(out, relu.relu_backward(gradient, F))
+    for by in [(mask, None), (None, F)]:
+        out = run(launch, upstream, *by, Out(z.shape, dtype), z.size)
+        assert np.array_equal(out, cpu.relu_backward(upstream, F))
 
 
 @typed
 @pytest.mark.parametrize("shape", [(5, 7, 3), (1, 4, 2), (3, 1, 2), (1, 1, 5), (2, 130, 3)])
 @pytest.mark.parametrize("padding", [0, 1, 3])
-def test_replicate(rng, dtype, shape, padding):
+def test_replicate_padding(rng, dtype, shape, padding):
     image = draw(rng, shape, dtype)
-    expected = pad.replicate(image, padding)
+    expected = cpu.replicate_pad(image, padding)
     height, width, channels = expected.shape
     launch = cuda.rows(f"replicate_{dtype}", height, width * channels)
     out = run(launch, image, Out(expected.shape, dtype), *shape, padding)
     assert np.array_equal(out, expected)
-    gradient = draw(rng, expected.shape, dtype)
+    upstream = draw(rng, expected.shape, dtype)
     launch = cuda.rows(f"replicate_backward_{dtype}", shape[0], shape[1] * shape[2])
-    out = run(launch, gradient, Out(shape, dtype), *shape, padding)
-    close(out, pad.replicate_backward(gradient, padding))
+    out = run(launch, upstream, Out(shape, dtype), *shape, padding)
+    close(out, cpu.replicate_pad_backward(upstream, padding))
 
 
 @typed
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
 def test_preprocess(rng, dtype, order):
     pixels = rng.uniform(0, 255, (9, 31, 3))
-    mean, scale, turned = (103.9, 116.8, 123.7), (0.5, 0.25, 3.0), int(order == "BGR")
+    mean, scale, bgr = (103.9, 116.8, 123.7), (0.5, 0.25, 3.0), int(order == "BGR")
     count = 9 * 31
     launch = cuda.elementwise(f"preprocess_{dtype}", count)
-    out = run(launch, pixels, Out(pixels.shape, dtype), count, turned, *mean, *scale)
-    assert np.array_equal(out, preprocess(pixels, order, mean, scale, np.dtype(dtype)))
-    gradient = draw(rng, pixels.shape, dtype)
+    out = run(launch, pixels, Out(pixels.shape, dtype), count, bgr, *mean, *scale)
+    assert np.array_equal(out, cpu.preprocess(pixels, order, mean, scale, np.dtype(dtype)))
+    upstream = draw(rng, pixels.shape, dtype)
     launch = cuda.elementwise(f"preprocess_backward_{dtype}", count)
-    out = run(launch, gradient, Out(pixels.shape, np.float64), count, turned, *scale)
-    assert np.array_equal(out, preprocess_backward(gradient, order, scale))
+    out = run(launch, upstream, Out(pixels.shape, np.float64), count, bgr, *scale)
+    assert np.array_equal(out, cpu.preprocess_backward(upstream, order, scale))
 
 
 # ------------------------------------------------------------------------- pooling
@@ -157,11 +153,11 @@ def test_preprocess(rng, dtype, order):
 
 POOLS = {
     "avg_pool2d": (
-        pool.avg_pool2d,
-        lambda g, x, y, k, s: pool.avg_pool2d_backward(g, x.shape, k, s),
+        cpu.avg_pool2d,
+        lambda g, x, y, k, s: cpu.avg_pool2d_backward(g, x.shape, k, s),
     ),
-    "max_pool2d": (pool.max_pool2d, pool.max_pool2d_backward),
-    "l2_pool2d": (pool.l2_pool2d, pool.l2_pool2d_backward),
+    "max_pool2d": (cpu.max_pool2d, cpu.max_pool2d_backward),
+    "l2_pool2d": (cpu.l2_pool2d, cpu.l2_pool2d_backward),
 }
 
 
@@ -179,11 +175,11 @@ def test_pooling_with_ties_and_overlaps(rng, dtype, name, size_stride, shape):
     geometry = (*shape, size, stride, *pooled.shape[:2])
     launch = cuda.rows(f"{name}_{dtype}", pooled.shape[0], pooled.shape[1] * shape[2])
     close(run(launch, image, Out(pooled.shape, dtype), *geometry), pooled)
-    gradient = draw(rng, pooled.shape, dtype)
+    upstream = draw(rng, pooled.shape, dtype)
     launch = cuda.rows(f"{name}_backward_{dtype}", shape[0], shape[1] * shape[2])
     given = (None, None) if name == "avg_pool2d" else (image, pooled)
-    out = run(launch, gradient, *given, Out(shape, dtype), *geometry)
-    close(out, backward(gradient, image, pooled, size, stride))
+    out = run(launch, upstream, *given, Out(shape, dtype), *geometry)
+    close(out, backward(upstream, image, pooled, size, stride))
 
 
 # ------------------------------------------------------------------------- losses
@@ -200,37 +196,47 @@ def test_sums_of_squares_are_the_content_and_the_style_loss(rng, dtype, count):
     launch = cuda.reduction(f"squares_{dtype}", count)
     partial = run(launch, F, P, Out(launch.grid[0], np.float64), count)
     # Every term is rounded as NumPy's and the sum is float64 on both sides.
-    assert total(partial, 0.5) == pytest.approx(losses.content_loss(F, P), rel=1e-13)
+    assert total(partial, 0.5) == pytest.approx(cpu.content_loss(F, P), rel=1e-13)
 
 
 @typed
-def test_content_and_style_derivatives(rng, dtype):
-    height, width, channels = 6, 7, 9
-    F = relu.relu(draw(rng, (height, width, channels), dtype))
-    P, upstream = draw(rng, F.shape, dtype), draw(rng, F.shape, dtype)
+@pytest.mark.parametrize("adds", [False, True])
+def test_content_derivative(rng, dtype, adds):
+    F = cpu.relu(draw(rng, (6, 7, 9), dtype))
+    P, out = draw(rng, F.shape, dtype), draw(rng, F.shape, dtype)
     launch = cuda.elementwise(f"content_backward_{dtype}", F.size)
-    for before, gated in product((None, upstream), (True, False)):
-        kept = None if before is None else before.copy()
-        expected = losses.content_loss_backward(F, P, 0.3, kept, gated=gated)
-        out = run(launch, F, P, 0.3, before, Out(F.shape, dtype), int(gated), F.size)
-        close(out, expected)
+    expected = cpu.content_loss_backward(F, P, 0.3, out.copy() if adds else None)
+    written = Out(F.shape, dtype, initial=out if adds else None)
+    found = run(launch, F, P, 0.3, written, int(adds), F.size)
+    close(found, expected)
+    if not adds:  # the paper's formula: F - P where F > 0, else 0
+        close(cpu.relu_backward(found, F), np.where(F > 0, F.dtype.type(0.3) * (F - P), 0))
 
+
+@typed
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("adds", [False, True])
+def test_style_derivative(rng, dtype, guided, adds):
+    height, width, channels = 6, 7, 9
     positions = height * width
-    target = draw(rng, (channels, channels), dtype)
-    weights = rng.uniform(size=(height, width)).astype(dtype)
-    for w in (None, weights):
-        gram = losses.mean_gram(F, w)
-        gram[2, 5] += 1  # not symmetric, as a GPU's product may not be to the last bit
-        factor = 0.7 / (2 * channels**2) / (1 if w is not None else positions)
-        launch = cuda.elementwise(f"style_slope_{dtype}", gram.size)
-        slope = run(launch, gram, target, factor, Out(gram.shape, dtype), channels)
-        products = (F.reshape(positions, channels) @ slope).reshape(F.shape)
-        launch = cuda.elementwise(f"style_backward_{dtype}", F.size)
-        for before, gated in product((None, upstream), (True, False)):
-            kept = None if before is None else before.copy()
-            expected = losses.style_loss_backward(F, gram, target, 0.7, kept, w, gated=gated)
-            sizes = (positions, channels, int(gated))
-            close(run(launch, products, F, w, before, Out(F.shape, dtype), *sizes), expected)
+    F = cpu.relu(draw(rng, (height, width, channels), dtype))
+    A, out = draw(rng, (channels, channels), dtype), draw(rng, F.shape, dtype)
+    w = rng.uniform(size=(height, width)).astype(dtype) if guided else None
+    G = cpu.mean_gram(F, w)
+    G[2, 5] += 1  # not symmetric, as a GPU's product may be in the last bits
+    factor = 0.7 / (2 * channels**2) / (1 if guided else positions)
+    launch = cuda.elementwise(f"style_slope_{dtype}", G.size)
+    slope = run(launch, G, A, factor, Out(G.shape, dtype), channels)
+    products = (F.reshape(positions, channels) @ slope).reshape(F.shape)
+    launch = cuda.elementwise(f"gram_backward_{dtype}", F.size)
+    written = Out(F.shape, dtype, initial=out if adds else None)
+    found = run(launch, products, w, written, positions, channels, int(adds))
+    close(found, cpu.style_loss_backward(F, A, 0.7, w, G, out.copy() if adds else None))
+    if not adds:  # the paper's formula: 0.7 w (D + D^T) F where F > 0, else 0
+        D = (G - A) / (2 * channels**2)
+        weight = w[..., None] if guided else 1 / positions
+        printed = np.where(F > 0, 0.7 * weight * (F @ (D + D.T)), 0).astype(dtype)
+        close(cpu.relu_backward(found, F), printed)
 
 
 @typed
@@ -239,24 +245,24 @@ def test_total_variation(rng, dtype, shape):
     image = draw(rng, shape, dtype)
     launch = cuda.reduction(f"tv_{dtype}", image.size)
     partial = run(launch, image, Out(launch.grid[0], np.float64), *shape)
-    assert total(partial, 1.0) == pytest.approx(losses.total_variation(image), rel=1e-13)
+    assert total(partial, 1.0) == pytest.approx(cpu.total_variation(image), rel=1e-13)
     launch = cuda.elementwise(f"tv_backward_{dtype}", image.size)
-    upstream = draw(rng, shape, dtype)
-    derivative = run(launch, image, 1.0, None, Out(shape, dtype), *shape)
-    close(derivative, losses.total_variation_backward(image))
-    added = run(launch, image, 0.5, upstream, Out(shape, dtype), *shape)
-    close(added, upstream + losses.total_variation_backward(image) / 2)
+    out = draw(rng, shape, dtype)
+    derivative = run(launch, image, 1.0, Out(shape, dtype), *shape, 0)
+    close(derivative, cpu.total_variation_backward(image))
+    added = run(launch, image, 0.5, Out(shape, dtype, initial=out), *shape, 1)
+    close(added, out + cpu.total_variation_backward(image) / 2)
 
 
-def test_written_over_in_place(rng):
+def test_relu_and_content_derivative_in_place(rng):
     F, P = draw(rng, 600, "float32"), draw(rng, 600, "float32")
     launch = cuda.elementwise("relu_float32", 600)
     buffer = shim.Guarded(F)
     binary = shim.library("relu")
     shim.launch_raw(binary, launch, [buffer, buffer, 600])
-    assert np.array_equal(buffer.values, relu.relu(F))
+    assert np.array_equal(buffer.values, cpu.relu(F))
     launch = cuda.elementwise("content_backward_float32", 600)
     buffer = shim.Guarded(P)
-    given = [shim.Guarded(F), shim.Guarded(P), 1.0, buffer, buffer, 1, 600]
-    shim.launch_raw(shim.library("losses"), launch, given)
-    close(buffer.values, P + (F - P) * (F > 0))
+    arguments = [shim.Guarded(F), shim.Guarded(P), 1.0, buffer, 1, 600]
+    shim.launch_raw(shim.library("losses"), launch, arguments)
+    close(buffer.values, P + (F - P))

@@ -1,110 +1,110 @@
-"""The tensor cores' convolutions: their launchers, and the whole objective with them."""
+"""Convolutions on tensor cores, by themselves and in the whole objective."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from npstyle.engine.cpu.conv import conv2d, conv2d_backward
-from npstyle.engine.cpu.pooling import avg_pool2d_backward
-from npstyle.engine.cpu.relu import relu
-from npstyle.engine.cuda import tensor_cores as gpu_tensor
+from npstyle.engine import cuda
+from npstyle.engine.bind import bind
 from npstyle.engine.device import Device
-from npstyle.engine.objective import build_objective
+from npstyle.engine.layers import TensorConv
+from npstyle.engine.objective import StyleObjective
 from npstyle.errors import InputError
-from npstyle.networks.network import TensorConv, configure, to_device, to_tensor_cores
+from npstyle.maths import avg_pool2d_backward, conv2d, conv2d_backward, relu
+from npstyle.networks.network import configure
+from npstyle.run.machine import Machine
+from npstyle.run.pictures import Pictures
 from npstyle.run.settings import Settings
-from npstyle.run.transfer import transfer
-from tests.engine.cuda.cards import back, needed, to
+from npstyle.run.transfer import transfer, transfer_pictures
+from tests.engine.cuda.gpus import back, needed, to
 from tests.gates import errors, gates
 from tests.numeric import relative_error
 
 pytestmark = needed
 
-# What eleven bits leave of a sum of some hundred products.
 TOLERANCE = 1e-3
+"""Relative error of a sum of some hundred products of numbers with eleven bits."""
 
 
-@pytest.mark.parametrize("precision", ["tf32", "float16"])
+@pytest.mark.parametrize("precision", ["tf32", "fp16"])
 @pytest.mark.parametrize("size", [1e-7, 1.0, 1e7])
 def test_convolution_with_relu_and_back_at_any_scale(rng, precision, size):
     image = (rng.standard_normal((9, 18, 20)) * size).astype("f4")
-    weight = rng.standard_normal((3, 3, 20, 6)).astype("f4") * np.float32(1e-6)
+    kernel = rng.standard_normal((3, 3, 20, 6)).astype("f4") * np.float32(1e-6)
     bias = (rng.standard_normal(6) * size * 1e-6).astype("f4")
-    filters, out_scale = gpu_tensor.pack_filters(weight, precision)
-    way = precision, out_scale
-    F = back(gpu_tensor.conv2d(to(image), filters[0], to(bias), *way, rectify=True))
-    assert relative_error(F, relu(conv2d(image, weight, bias, 1, 1))) < TOLERANCE
+    packed, out_scale = cuda.pack_filters(kernel, precision)
+    options = precision, out_scale
+    F = back(cuda.tensor_conv2d(to(image), packed[0], to(bias), *options, rectify=True))
+    assert relative_error(F, relu(conv2d(image, kernel, bias, 1, 1))) < TOLERANCE
     for pooling in (1, 2):
         g = (rng.standard_normal((9 // pooling, 18 // pooling, 6)) * size).astype("f4")
-        found = gpu_tensor.conv2d_backward(to(g), filters[1], to(F > 0), 20, *way, pooling)
+        found = cuda.tensor_conv2d_backward(to(g), packed[1], to(F > 0), 20, *options, pooling)
         passed = g if pooling == 1 else avg_pool2d_backward(g, F.shape, 2)
-        expected = conv2d_backward(passed * (F > 0), weight, image.shape, 1, 1)
+        expected = conv2d_backward(passed * (F > 0), kernel, image.shape, 1, 1)
         assert relative_error(back(found), expected) < TOLERANCE
 
 
 @pytest.mark.parametrize("precision", ["tf32", "fp16"])
-@pytest.mark.parametrize(("pooling", "edges"), [("avg", "zero"), ("l2", "replicate")])
+@pytest.mark.parametrize(("pooling", "padding"), [("avg", "zero"), ("l2", "replicate")])
 def test_the_objectives_gradient_is_right_to_three_thousandths(
-    rng, small_network, monkeypatch, precision, pooling, edges
+    rng, small_network, monkeypatch, precision, pooling, padding
 ):
-    monkeypatch.setattr("npstyle.networks.network.WIDE", 20)  # the second and third convolution
+    monkeypatch.setattr("npstyle.engine.bind.WIDE", 20)  # the second and third convolution
     settings = Settings(
         content_layers={"conv2_1": 1.0}, style_layers={"conv1_1": 0.01, "conv1_2": 0.1}
     )
     photo, painting, pixels = (rng.uniform(0, 255, (12, 15, 3)) for _ in range(3))
-    exact = build_objective(
-        configure(small_network, pooling, np.float64, edges), photo, painting, settings
-    )
-    network = to_tensor_cores(
-        configure(small_network, pooling, np.float32, edges), ["conv2_1"], precision
-    )
-    assert sum(isinstance(layer, TensorConv) for layer in network.layers) == 2
-    objective = build_objective(to_device(network), photo, painting, settings)
+    network = configure(small_network, pooling, np.float64, padding)
+    exact = StyleObjective(bind(network), photo, painting, settings.losses())
+    network = configure(small_network, pooling, np.float32, padding)
+    bound = bind(network, ["conv2_1"], engine=cuda, route=precision)
+    assert sum(isinstance(layer, TensorConv) for layer in bound.layers) == 2
+    objective = StyleObjective(bound, photo, painting, settings.losses())
     found = errors(objective, pixels, exact(pixels), gates(exact, pixels))
     assert found.gradient_with_gates < 3e-3
     assert found.loss < 3e-3
     assert found.other_gates < 0.01 * found.units
-    with pytest.raises(InputError, match="accelerated already"):
-        configure(network, pooling)
 
 
-def test_a_run_says_its_route_and_ends_near_the_hosts(rng, small_network, monkeypatch, capsys):
+def test_a_run_reports_its_route_and_ends_near_the_cpus(rng, small_network, monkeypatch, capsys):
     from npstyle.cli.console import print_plan
 
-    monkeypatch.setattr("npstyle.networks.network.WIDE", 20)
+    monkeypatch.setattr("npstyle.engine.bind.WIDE", 20)
     pictures = rng.uniform(0, 255, (9, 12, 3)), rng.uniform(0, 255, (10, 8, 3))
     layers = {"content_layers": {"conv2_1": 1.0}, "style_layers": {"conv1_1": 1.0}}
     settings = Settings(size=12, iterations=3, optimizer="adam", precision="tf32", **layers)
-    done = transfer(
-        *pictures,
+    photo, painting = pictures
+    done = transfer_pictures(
+        Pictures(photo, (painting,)),
         small_network,
         settings,
-        device="cuda",
+        Machine(device="cuda"),
         announce=lambda plan: print_plan(plan, "small", "out.png"),
     )
     assert "tensor cores in tf32 in 2 of 3 convolutions" in capsys.readouterr().out
     assert done.record["precision"] == "tf32"
-    host = transfer(*pictures, small_network, replace(settings, precision="float32"), device="cpu")
-    assert done.result.loss == pytest.approx(host.result.loss, rel=0.02)
+    settings = replace(settings, precision="float32")
+    on_cpu = transfer(*pictures, small_network, settings, Machine(device="cpu"))
+    assert done.result.loss == pytest.approx(on_cpu.result.loss, rel=0.02)
 
 
-def test_without_tensor_cores_they_are_refused(rng, small_network, monkeypatch):
+def test_a_device_without_tensor_cores_is_refused(rng, small_network, monkeypatch):
     picture = rng.uniform(0, 255, (9, 12, 3))
     settings = Settings(precision="fp16")
     with pytest.raises(InputError, match="--precision fp16: is for a GPU's tensor cores; on the"):
-        transfer(picture, picture, small_network, settings, device="cpu")
-    old = Device(0, "An old card", 75)
-    monkeypatch.setattr("npstyle.run.transfer.choose_device", lambda asked_for, limits: old)
-    with pytest.raises(InputError, match=r"needs compute capability 8\.0 .* An old card has 7\.5"):
-        transfer(picture, picture, small_network, settings, device="cuda")
+        transfer(picture, picture, small_network, settings, Machine(device="cpu"))
+    old = Device(0, "An old GPU", 75)
+    monkeypatch.setattr("npstyle.run.transfer.choose_device", lambda machine: old)
+    with pytest.raises(InputError, match=r"needs compute capability 8\.0 .* An old GPU has 7\.5"):
+        transfer(picture, picture, small_network, settings, Machine(device="cuda"))
     none = Device(missing="it rains")
-    monkeypatch.setattr("npstyle.run.transfer.choose_device", lambda asked_for, limits: none)
+    monkeypatch.setattr("npstyle.run.transfer.choose_device", lambda machine: none)
     with pytest.raises(InputError, match="tensor cores, and there is none: it rains; on the CPU"):
         transfer(picture, picture, small_network, settings)
 
 
 @pytest.mark.parametrize("change", [{"exact": True}, {"dtype": "float64"}])
-def test_what_contradicts_them_is_refused(change):
-    with pytest.raises(InputError, match="--precision tf32: is not what --"):
+def test_settings_that_contradict_the_precision_are_refused(change):
+    with pytest.raises(InputError, match="--precision tf32: contradicts --"):
         Settings(precision="tf32", **change)

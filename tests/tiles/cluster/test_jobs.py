@@ -1,3 +1,4 @@
+from asyncio import CancelledError
 from collections import deque
 from contextlib import closing
 from functools import partial
@@ -6,31 +7,30 @@ import pytest
 
 from npstyle.errors import InputError
 from npstyle.tiles.cluster import jobs as cluster_jobs
-from npstyle.tiles.cluster.jobs import Job, answers
+from npstyle.tiles.cluster.jobs import Job, results
 
 
 class Future:
-    """One of Dask's, for what Dask would do: it settles when it is told to."""
+    """Stand-in for one of Dask's futures, which settles when the test says so."""
 
     def __init__(self, status="pending", value=None):
-        self.status, self.value, self.heard, self.released = status, value, [], False
+        self.status, self.value, self.callbacks, self.released = status, value, [], False
 
-    def add_done_callback(self, heard):
-        self.heard.append(heard)
+    def add_done_callback(self, callback):
+        self.callbacks.append(callback)
         if self.status != "pending":
-            heard(self)
+            callback(self)
 
     def settle(self, status, value=None):
         self.status, self.value = status, value
-        for heard in self.heard:
-            heard(self)
+        for callback in self.callbacks:
+            callback(self)
 
     def result(self, timeout):
+        if self.status == "cancelled":
+            raise CancelledError
         if isinstance(self.value, BaseException):
             raise self.value
-        return self.value
-
-    def exception(self):
         return self.value
 
     def release(self):
@@ -38,21 +38,23 @@ class Future:
 
 
 class Cluster:
+    """Stand-in for a cluster; it gives up after 60 checks."""
+
     address = "here"
-    looked = 0
+    checks = 0
 
     def check(self):
-        self.looked += 1
-        if self.looked > 60:
+        self.checks += 1
+        if self.checks > 60:
             raise TimeoutError("the test hangs")
 
-    def room(self):
+    def capacity(self):
         return 2
 
-    def avoid(self, late):
-        self.avoided = late
+    def avoid(self, stragglers):
+        self.avoided = stragglers
 
-    def let_go(self, future):
+    def release(self, future):
         future.release()
 
 
@@ -60,59 +62,51 @@ def done(value, _copy=0):
     return Future("finished", value)
 
 
-def all_answers(jobs, spent=None):
-    spent = deque() if spent is None else spent
-    with closing(answers(Cluster(), deque(jobs), spent)) as found:
+def all_results(jobs, durations=None):
+    durations = deque() if durations is None else durations
+    with closing(results(Cluster(), deque(jobs), durations)) as found:
         return dict(found)
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch):
-    monkeypatch.setattr(cluster_jobs, "TICK", 0.01)
-    monkeypatch.setattr(cluster_jobs, "HICCUP", 0.02)
+def short_times(monkeypatch):
+    monkeypatch.setattr(cluster_jobs, "POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(cluster_jobs, "SHORTEST_MEDIAN", 0.02)
 
 
-def test_every_job_is_answered_once_and_what_is_fetched_is_let_go():
+def test_every_job_is_answered_once_and_its_future_is_released():
     futures = [Future("finished", k) for k in range(5)]
-    jobs = [Job(k, lambda _copy, k=k: futures[k], fetched=k != 3) for k in range(5)]
-    found = all_answers(jobs)
-    assert found == {0: 0, 1: 1, 2: 2, 3: futures[3], 4: 4}
-    assert [future.released for future in futures] == [True, True, True, False, True]
+    jobs = [Job(k, lambda _copy, k=k: futures[k]) for k in range(5)]
+    assert all_results(jobs) == {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}
+    assert all(future.released for future in futures)
 
 
-def test_no_more_jobs_run_at_a_time_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr(cluster_jobs, "HICCUP", 100)
-    running, most = set(), []
+def test_no_more_jobs_run_at_a_time_than_the_capacity_allows(monkeypatch):
+    monkeypatch.setattr(cluster_jobs, "SHORTEST_MEDIAN", 100)
+    running, counts = set(), []
 
     def start(name, _copy):
         running.add(name)
-        most.append(len(running))
+        counts.append(len(running))
         return done(name)
 
     jobs = deque(Job(k, partial(start, k)) for k in range(9))
-    with closing(answers(Cluster(), jobs, deque())) as arriving:
+    with closing(results(Cluster(), jobs, deque())) as arriving:
         for name, _ in arriving:
             running.discard(name)
-    assert max(most) == 2
+    assert max(counts) == 2
 
 
-def test_a_job_may_bring_up_another():
-    jobs = deque([Job("first", partial(done, 1))])
-    with closing(answers(Cluster(), jobs, deque())) as arriving:
-        assert next(arriving) == ("first", 1)
-        jobs.append(Job("second", partial(done, 2)))
-        assert list(arriving) == [("second", 2)]
-
-
-def test_late_jobs_take_up_no_room_but_not_without_end():
+def test_stragglers_do_not_count_against_the_capacity_up_to_a_limit():
     stuck = [Future() for _ in range(9)]
     jobs = [Job(k, lambda _copy, k=k: stuck[k]) for k in range(9)]
     with pytest.raises(TimeoutError, match="hangs"):
-        all_answers(jobs, deque([0.0]))
-    assert sum(future.released for future in stuck) == cluster_jobs.CROWD * Cluster().room()
+        all_results(jobs, deque([0.0]))
+    limit = cluster_jobs.MAX_LOAD * Cluster().capacity()
+    assert sum(future.released for future in stuck) == limit
 
 
-def test_a_late_job_has_a_copy_once_nothing_else_is_left_and_the_first_answer_counts():
+def test_a_straggler_is_copied_once_no_other_job_is_left_and_the_first_result_counts():
     starts, slow = [], Future()
 
     def start(name, copy):
@@ -120,32 +114,32 @@ def test_a_late_job_has_a_copy_once_nothing_else_is_left_and_the_first_answer_co
         return slow if name == "slow" and not copy else done((name, copy))
 
     names = ["slow", *range(9)]
-    found = all_answers([Job(name, partial(start, name)) for name in names])
+    found = all_results([Job(name, partial(start, name)) for name in names])
     assert found == {"slow": ("slow", 1)} | {k: (k, 0) for k in range(9)}
     assert starts == [*((name, 0) for name in names), ("slow", 1)]
     assert slow.released
 
 
-def test_without_a_median_nobody_is_late_and_there_are_no_more_copies_than_room():
-    for spent, copies in ((deque(), 1), (deque([0.0]), 3)):
+def test_without_a_median_nothing_is_copied_and_copies_never_exceed_the_capacity():
+    for durations, copies in ((deque(), 1), (deque([0.0]), 3)):
         alone = [Future() for _ in range(4)]
         job = Job("alone", lambda copy, alone=alone: alone[copy])
         with pytest.raises(TimeoutError, match="hangs"):
-            all_answers([job], spent)
+            all_results([job], durations)
         assert [future.released for future in alone] == [k < copies for k in range(4)]
 
 
-def test_what_the_cluster_has_lost_is_begun_again():
+def test_a_job_whose_result_is_lost_starts_again():
     lost = [Future("cancelled"), Future("finished", OSError("on its way")), Future("finished", 3)]
-    assert all_answers([Job("once", lambda copy: lost[copy])]) == {"once": 3}
+    assert all_results([Job("once", lambda copy: lost[copy])]) == {"once": 3}
     with pytest.raises(InputError, match="--cluster here: the result of a tile was lost 3 times"):
-        all_answers([Job("once", lambda _copy: Future("cancelled"))])
+        all_results([Job("once", lambda _copy: Future("cancelled"))])
 
 
-def test_an_error_of_the_job_itself_is_the_callers():
+def test_an_error_of_the_job_itself_reaches_the_caller():
     other = Future()
     with pytest.raises(ZeroDivisionError):
-        all_answers(
+        all_results(
             [
                 Job("other", lambda _copy: other),
                 Job("bad", lambda _copy: Future("error", ZeroDivisionError())),
@@ -154,8 +148,8 @@ def test_an_error_of_the_job_itself_is_the_callers():
     assert other.released
 
 
-def test_a_tile_that_workers_die_over_is_named():
+def test_a_tile_that_kills_its_workers_is_reported():
     distributed = pytest.importorskip("distributed", reason="the extra `cluster`")
-    killed = distributed.KilledWorker("share", None, 3)
+    killed = distributed.KilledWorker("grams_of_tile", None, 3)
     with pytest.raises(InputError, match="smaller --tile"):
-        all_answers([Job("large", lambda _copy: Future("error", killed))])
+        all_results([Job("large", lambda _copy: Future("error", killed))])

@@ -1,9 +1,9 @@
 import numpy as np
 
-from npstyle.search.box import mirror, mirror_backward
+from npstyle.maths.box import mirror, mirror_backward
 
 
-def test_mirror_leaves_the_box_as_it_is_and_folds_the_rest_into_it():
+def test_mirror_keeps_numbers_in_the_box_and_reflects_all_others_into_it():
     inside = np.array([0.0, 0.25, 254.5, 255.0])
     assert np.array_equal(mirror(inside), inside)
     assert np.array_equal(mirror_backward(np.ones(4), inside), np.ones(4))

@@ -1,9 +1,8 @@
-"""Threads that stand ready while a network runs.
+"""Threads that wait for work while a network runs.
 
-A layer of a narrow network takes a millisecond, and a thread has to be called for each: a call goes
-through one queue of the interpreter's own, and one that nobody has begun by the time the caller is
-done with the work is taken back, not waited for. (`concurrent.futures` does the same with more
-locks; on the built-in network at 256 pixels an evaluation takes 5 % longer with it.)
+A layer of a narrow network takes a millisecond, and a thread is called for each. A call goes
+through one queue of the interpreter's own, and the caller cancels calls that have not begun by the
+time it has finished the work itself. (`concurrent.futures` does the same with more locks.)
 """
 
 from collections.abc import Callable
@@ -12,15 +11,15 @@ from threading import Lock, Thread
 
 
 class Call:
-    """One call of a function by one thread of a crew, or by none."""
+    """One call of a function, which one thread of a pool may take."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work: Callable[[], None] | None = work
         self._begun = Lock()
         self._finished: SimpleQueue[BaseException | None] = SimpleQueue()
 
-    def answer(self) -> None:
-        """Run the function, unless the call has been taken back."""
+    def run(self) -> None:
+        """Run the function, unless the call was cancelled."""
         if not self._begun.acquire(blocking=False):
             return
         work, self._work = self._work, None
@@ -30,11 +29,11 @@ class Call:
             work()
         except BaseException as raised:
             error = raised
-        del work  # and with it its arrays, before anybody hears that it has finished
+        del work  # and with it its arrays, before the caller learns that it has finished
         self._finished.put(error)
 
     def settle(self) -> None:
-        """Take the call back if nobody has begun; else wait, and raise what the function raised."""
+        """Cancel the call if it has not begun; else wait, and raise what the function raised."""
         if self._begun.acquire(blocking=False):
             self._work = None
             return
@@ -43,8 +42,8 @@ class Call:
             raise error
 
 
-class Crew:
-    """Threads that answer calls, first come, first served; to be closed after use.
+class ThreadPool:
+    """Threads that take calls in order; to be closed after use.
 
     Parameters
     ----------
@@ -59,13 +58,13 @@ class Crew:
             thread.start()
 
     def call(self, work: Callable[[], None]) -> Call:
-        """Have one thread run `work` as soon as it can; `settle` what is returned."""
+        """Queue a call of `work`; the caller must `settle` what is returned."""
         call = Call(work)
         self._calls.put(call)
         return call
 
     def close(self) -> None:
-        """Let the threads go when they are done."""
+        """End the threads once the queued calls are done."""
         for _ in self._threads:
             self._calls.put(None)
         for thread in self._threads:
@@ -73,5 +72,5 @@ class Crew:
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
-            call.answer()
-            del call  # while the next one is waited for
+            call.run()
+            del call  # or the thread would hold the call's arrays while it waits

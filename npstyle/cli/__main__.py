@@ -1,0 +1,5 @@
+"""`python -m npstyle.cli` is the command line."""
+
+from npstyle.cli.main import main
+
+main()

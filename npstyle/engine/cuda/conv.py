@@ -1,0 +1,82 @@
+"""Convolution of any kernel size, stride and padding on a GPU.
+
+The formulas are those of `npstyle.maths.conv`; the kernels are in `conv.cu`.
+"""
+
+from npstyle.engine.cuda import launch as shapes
+from npstyle.engine.cuda.arrays import empty, launch
+from npstyle.engine.cuda.relu import mask_pointers
+from npstyle.maths.array import Array
+from npstyle.maths.windows import output_size
+
+
+def conv2d(
+    image: Array,
+    kernel: Array,
+    bias: Array | None = None,
+    stride: int = 1,
+    padding: int = 0,
+    *,
+    rectify: bool = False,
+) -> Array:
+    """Convolve an image with a bank of filters.
+
+    Parameters
+    ----------
+    image : array (height, width, channels in)
+        float32 or float64.
+    kernel : array (kernel height, kernel width, channels in, channels out)
+    bias : array (channels out,), optional
+    stride, padding : int
+    rectify : bool
+        Apply the ReLU to the result.
+
+    Returns
+    -------
+    array (out height, out width, channels out)
+
+    Raises
+    ------
+    ValueError
+        If the kernel is larger than the padded image.
+    """
+    size = output_size(image.shape, kernel.shape, stride, padding)
+    filters = kernel.shape[3]
+    out = empty((*size, filters), image.dtype)
+    shape = shapes.conv2d(out.dtype.name, *size, filters)
+    geometry = (*image.shape, filters, *kernel.shape[:2], stride, padding, *size)
+    launch("conv", shape, image, kernel, bias, out, *geometry, int(rectify))
+    return out
+
+
+def conv2d_backward(
+    upstream: Array,
+    kernel: Array,
+    image_shape: tuple[int, ...],
+    stride: int = 1,
+    padding: int = 0,
+    relu_mask: Array | None = None,
+) -> Array:
+    """Derivative of `conv2d` with respect to the image.
+
+    Parameters
+    ----------
+    upstream : array (out height, out width, channels out)
+        dL/dZ; with `relu_mask`, dL/dF for F = max(Z, 0).
+    kernel, stride, padding
+        As in `conv2d`.
+    image_shape : (height, width, channels in)
+    relu_mask : array (out height, out width, channels out), optional
+        The booleans F > 0, or F itself: the ReLU's derivative is included.
+
+    Returns
+    -------
+    array (height, width, channels in)
+        dL/dX.
+    """
+    out = empty(image_shape, upstream.dtype)
+    shape = shapes.conv2d_backward(out.dtype.name, *image_shape)
+    geometry = (*image_shape, kernel.shape[3], *kernel.shape[:2], stride, padding)
+    mask = mask_pointers(relu_mask)
+    launch("conv", shape, upstream, kernel, *mask, out, *geometry, *upstream.shape[:2])
+    return out

@@ -1,0 +1,83 @@
+"""The machine: its cores and its memory."""
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+import psutil
+
+from npstyle.errors import InputError
+
+M_MMAP_THRESHOLD = -3
+"""Number of a parameter of glibc's mallopt, from malloc.h."""
+
+MMAP_THRESHOLD = 1 << 21
+"""Bytes from which glibc maps an array separately. Pictures are larger; the small arrays that a
+strip needs again and again are smaller."""
+
+
+def release_memory() -> None:
+    """Make freed large arrays return their memory to the operating system at once.
+
+    By default glibc raises its threshold as arrays come and go, and then keeps freed memory in gaps
+    that fit no other array: a tenth of the peak. Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
+
+
+def thread_count(requested: int | None) -> int:
+    """Return the requested number of threads, by default one per physical core.
+
+    Raises
+    ------
+    InputError
+        If fewer than 1 thread is requested.
+    """
+    if requested is None:
+        return physical_cores()
+    if requested < 1:
+        raise InputError(f"--threads {requested}: give a number of threads of 1 or more")
+    return requested
+
+
+def physical_cores() -> int:
+    """Count the physical cores that this process may use; hyper-threads of a core count once."""
+    if not hasattr(os, "sched_getaffinity"):
+        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    siblings = set()
+    for cpu in os.sched_getaffinity(0):
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            siblings.add(topology.read_text().strip())
+        except OSError:
+            siblings.add(str(cpu))
+    return max(1, len(siblings))
+
+
+def held_memory() -> int:
+    """Return the memory that this process occupies now, in bytes."""
+    held: int = psutil.Process().memory_info().rss
+    return held
+
+
+def available_memory() -> int:
+    """Return the memory that this process can still take without swapping, in bytes."""
+    free: int = psutil.virtual_memory().available
+    limit = _container_limit()
+    if limit is not None:
+        free = min(free, max(0, limit - held_memory()))
+    return free
+
+
+def _container_limit() -> int | None:
+    """Memory limit of the control group (a container), in bytes, if there is one."""
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(name).read_text().strip()
+        except OSError:
+            continue
+        return int(text) if text.isdigit() else None
+    return None

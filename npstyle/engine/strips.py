@@ -1,0 +1,52 @@
+"""How a layer's rows are divided among threads.
+
+A division never depends on the number of threads: matrix products round differently for strips of
+other heights, and the result must be the same with any number of threads.
+"""
+
+from itertools import pairwise
+
+from npstyle.maths.array import Array
+
+Range = tuple[int, int]
+"""First row, and the row after the last."""
+
+EVEN = 4
+"""`even_strips` makes a multiple of this many strips, so that 1, 2 or 4 threads finish together."""
+
+PIECES = 16
+"""Number of pieces into which elementwise work on an array is divided."""
+
+SMALL = 1 << 19
+"""Number of entries up to which elementwise work is not divided: one thread finishes before a
+second one has started."""
+
+SMALL_PRODUCT = 1 << 16
+"""The same for the entries of a matrix that is multiplied."""
+
+
+def strips(rows: int, height: int) -> list[Range]:
+    """Divide `rows` rows into ranges of at most `height` rows, as equal as possible."""
+    return pieces(rows, -(-rows // max(1, height)))
+
+
+def even_strips(rows: int, height: int, multiple: int = EVEN) -> list[Range]:
+    """Divide as `strips` does, but into a multiple of `multiple` ranges."""
+    count = -(-rows // max(1, height))
+    return pieces(rows, -(-count // multiple) * multiple)
+
+
+def evenness(entries: int) -> int:
+    """Return the `multiple` for `even_strips`: 1 where there is little to multiply, else `EVEN`."""
+    return 1 if entries <= SMALL_PRODUCT else EVEN
+
+
+def pieces(rows: int, count: int = PIECES) -> list[Range]:
+    """Divide `rows` rows into `count` ranges, or into single rows if there are fewer."""
+    count = min(rows, count)
+    return list(pairwise(rows * k // count for k in range(count + 1))) if rows > 0 else []
+
+
+def pieces_of(array: Array) -> list[Range]:
+    """Divide an array's rows for elementwise work; a small array stays in one piece."""
+    return pieces(len(array), 1 if array.size <= SMALL else PIECES)

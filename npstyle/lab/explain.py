@@ -1,0 +1,89 @@
+"""One chapter on one screen: derivation, code, numerical checks, and the engine's agreement."""
+
+import inspect
+from dataclasses import dataclass
+
+import numpy as np
+
+from npstyle.engine import cpu
+from npstyle.errors import InputError
+from npstyle.lab.agreement import agreement
+from npstyle.lab.battery import CHAPTERS
+from npstyle.lab.gradcheck import Report, check_subject
+from npstyle.lab.suite import AGREEMENT_SIZE
+from npstyle.lab.whole import tile_outcomes, whole_agreements
+from npstyle.networks.network import load_network
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the laboratory shows of one chapter.
+
+    Attributes
+    ----------
+    name : str
+    text : str
+        The derivation: the page's docstring.
+    source : str
+        Source of the page's functions.
+    reports : tuple of Report
+        The derivatives, checked numerically.
+    agreements : tuple of Report
+        The engine's functions on the CPU, compared with the page.
+    """
+
+    name: str
+    text: str
+    source: str
+    reports: tuple[Report, ...]
+    agreements: tuple[Report, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True if every check passed."""
+        return all(report.passed for report in (*self.reports, *self.agreements))
+
+
+def chapters() -> tuple[str, ...]:
+    """Return the names of all chapters, in reading order."""
+    return tuple(CHAPTERS)
+
+
+def explain(name: str, seed: int = 0) -> Explanation:
+    """Explain a chapter.
+
+    Parameters
+    ----------
+    name : str
+        One of `chapters()`.
+    seed : int
+        Seed of the inputs of the checks.
+
+    Raises
+    ------
+    InputError
+        If there is no such chapter.
+    """
+    if name not in CHAPTERS:
+        raise InputError(f"explain {name}: no such chapter; choose from {', '.join(CHAPTERS)}")
+    chapter = CHAPTERS[name]
+    subjects = chapter.subjects(np.random.default_rng(seed))
+    return Explanation(
+        name,
+        inspect.getdoc(chapter.module) or "",
+        "\n\n".join(inspect.getsource(function) for function in chapter.functions),
+        tuple(check_subject(subject, seed=seed) for subject in subjects),
+        tuple(_agreements(name, seed)),
+    )
+
+
+def _agreements(name: str, seed: int) -> list[Report]:
+    """Reports of the engine's functions, or of a whole network where the page describes one."""
+    functions = [function for function in CHAPTERS[name].engine if hasattr(cpu, function)]
+    found = [(f"cpu {f}", agreement(f, cpu, np.float64, seed)) for f in functions]
+    if name in ("network", "objective"):
+        every = whole_agreements(load_network("builtin"), cpu, AGREEMENT_SIZE, seed)
+        found += [(f"cpu {what}", outcome) for what, outcome in every if what.startswith(name)]
+    if name == "tiles":
+        found += tile_outcomes(load_network("builtin"), seed)
+    return [Report(what, (outcome,)) for what, outcome in found]

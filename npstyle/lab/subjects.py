@@ -1,0 +1,72 @@
+"""Subjects: a derivative and the point to check it at, for single layers of the textbook."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npstyle import maths
+from npstyle.maths.array import Array
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One derivative and where to check it; the fields are `check_gradient`'s parameters."""
+
+    name: str
+    function: Callable[..., Any]
+    backward: Callable[..., Any]
+    inputs: tuple[Array, ...]
+    pattern: Callable[..., tuple[Any, Any]] | None = None
+    linear: tuple[int, ...] = ()
+    smooth: tuple[int, ...] = ()
+    step: float | None = None
+
+
+def relu_subject(name: str, z: Array) -> Subject:
+    """Return the rectifier at z; its kinks are where an entry changes its sign."""
+    return Subject(
+        name,
+        maths.relu,
+        lambda g, z: maths.relu_backward(g, maths.relu(z)),
+        (z,),
+        pattern=lambda z: (maths.relu(z), np.sign(z)),
+    )
+
+
+def avg_pool_subject(name: str, x: Array, size: int, stride: int) -> Subject:
+    """Return average pooling at x."""
+    return Subject(
+        name,
+        lambda x: maths.avg_pool2d(x, size, stride),
+        lambda g, x: maths.avg_pool2d_backward(g, x.shape, size, stride),
+        (x,),
+        linear=(0,),
+        smooth=(0,),
+    )
+
+
+def max_pool_subject(name: str, x: Array, size: int, stride: int) -> Subject:
+    """Return max pooling at x; its kinks are where another position wins."""
+    return Subject(
+        name,
+        lambda x: maths.max_pool2d(x, size, stride),
+        lambda g, x: maths.max_pool2d_backward(g, x, size, stride),
+        (x,),
+        pattern=lambda x: (
+            maths.max_pool2d(x, size, stride),
+            maths.max_pool2d_winners(x, size, stride),
+        ),
+    )
+
+
+def l2_pool_subject(name: str, x: Array, size: int, stride: int) -> Subject:
+    """Return root mean square pooling at x; its kinks are where a window is all zeros."""
+    return Subject(
+        name,
+        lambda x: maths.l2_pool2d(x, size, stride),
+        lambda g, x: maths.l2_pool2d_backward(g, x, size, stride),
+        (x,),
+        pattern=lambda x: (maths.l2_pool2d(x, size, stride), maths.l2_pool2d(x, size, stride) > 0),
+    )

@@ -1,0 +1,97 @@
+"""npstyle's own checks, one report after another, and the check of a function from a file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from npstyle.engine import cpu
+from npstyle.lab.agreement import agreement_outcomes
+from npstyle.lab.gradcheck import Report, check_gradient, check_subject
+from npstyle.lab.on_gpu import gpu_objectives, gpu_subjects
+from npstyle.lab.userfile import load_pair
+from npstyle.lab.whole import all_subjects, tile_outcomes, whole_agreements
+from npstyle.networks.network import Network
+
+AGREEMENT_SIZE = 32
+"""Side in pixels of the picture on which engine and textbook are compared."""
+
+
+def check_network(
+    network: Network, size: int, samples: int, directions: int, seed: int = 0
+) -> Iterator[Report]:
+    """Check the textbook numerically, then the engine on the CPU against the textbook.
+
+    Parameters
+    ----------
+    network : Network
+        Its layers and the objective on it are checked, too.
+    size : int
+        Side in pixels of the picture on which the objective is checked.
+    samples, directions, seed
+        As in `npstyle.lab.gradcheck.check_gradient`.
+
+    Yields
+    ------
+    Report
+
+    Raises
+    ------
+    InputError
+        If the picture is too small for the network.
+    """
+    for subject in all_subjects(network, size, seed):
+        yield check_subject(subject, samples, directions, seed)
+    yield from check_engine(network, cpu, seed)
+    for name, outcome in tile_outcomes(network, seed):
+        yield Report(name, (outcome,))
+
+
+def check_gpu(
+    network: Network, size: int, samples: int, directions: int, seed: int = 0
+) -> Iterator[Report]:
+    """Check the engine on an NVIDIA GPU against the textbook, and its kernels numerically.
+
+    Parameters and errors are those of `check_network`; see `npstyle.lab.on_gpu`.
+    """
+    from npstyle.engine import cuda
+
+    yield from check_engine(network, cuda, seed)
+    for subject in (*gpu_subjects(seed), *gpu_objectives(network, size, seed)):
+        yield check_subject(subject, samples, directions, seed)
+
+
+def check_engine(network: Network, engine: ModuleType, seed: int = 0) -> Iterator[Report]:
+    """Compare every function of an engine, its passes and its objective with the textbook.
+
+    Parameters
+    ----------
+    network : Network
+    engine : module
+        `npstyle.engine.cpu` or `npstyle.engine.cuda`.
+    seed : int
+        Seed of the inputs.
+    """
+    where = engine.__name__.rpartition(".")[2]
+    for dtype in (np.float64, np.float32):
+        for name, outcome in agreement_outcomes(engine, dtype, seed):
+            yield Report(f"{where} {name} {np.dtype(dtype).name}", (outcome,))
+    for name, outcome in whole_agreements(network, engine, AGREEMENT_SIZE, seed):
+        yield Report(f"{where} {name}", (outcome,))
+
+
+def check_file(
+    target: str, shape: tuple[int, ...], samples: int, directions: int, seed: int = 0
+) -> Report:
+    """Check a pair of functions from a file; see `npstyle.lab.userfile` for its contents."""
+    function, backward, inputs = load_pair(target, shape, seed)
+    return check_gradient(
+        function,
+        backward,
+        inputs,
+        name=Path(target).name,
+        samples=samples,
+        directions=directions,
+        seed=seed,
+    )

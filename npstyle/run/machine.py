@@ -1,0 +1,95 @@
+"""Where a run computes, and how much of the machine it may use."""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from npstyle.engine.disk import on_disk
+from npstyle.errors import InputError
+from npstyle.run.table import MACHINE, setting
+
+TileChoice = int | Literal["auto", "off"]
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+"""Bytes per unit of a memory size."""
+
+
+def parse_tile(option: str, value: Any) -> TileChoice:
+    """Read "auto", "off" or a number of pixels; raises InputError."""
+    text = str(value)
+    if text in ("auto", "off"):
+        return "auto" if text == "auto" else "off"
+    if not re.fullmatch(r"[1-9]\d{0,8}", text):
+        raise InputError(f"{option} {text}: give auto, off, or a tile's longest side in pixels")
+    return int(text)
+
+
+def parse_memory(option: str, value: Any) -> int:
+    """Read a size in bytes, such as "4GB", "800 MB" or "3.5GiB"; raises InputError."""
+    text = str(value)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    if match is None or (match[3] and not match[2]) or float(match[1]) == 0:
+        raise InputError(f"{option} {text}: give a size such as 4GB or 800MB")
+    unit = UNITS[match[2].upper()]
+    return int(float(match[1]) * (2 ** (10 * round(math.log(unit, 1000))) if match[3] else unit))
+
+
+def parse_scratch(_option: str, value: Any) -> Path:
+    """Read the name of a folder; raises InputError if no file can be made in it."""
+    folder = Path(str(value))
+    on_disk(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run computes, and how much of the machine it may use.
+
+    The fields are documented where they are declared; `npstyle transfer --help` prints the same
+    texts. `memory` is a number of bytes.
+    """
+
+    threads: int | None = setting(
+        None, "Worker threads.", MACHINE, metavar="N", shown="one per physical core"
+    )
+    device: str = setting(
+        "auto",
+        "Where to compute. auto: on the first NVIDIA GPU if it works, else on the CPU. A GPU needs "
+        "CuPy: npstyle[cuda13] or npstyle[cuda12].",
+        MACHINE,
+        metavar="auto|cpu|cuda|cuda:N",
+    )
+    tile: TileChoice = setting(
+        "auto",
+        "Process the picture in tiles of N pixels. The gradient is the same as in one piece; it "
+        "takes much less memory and up to twice the time. auto: only if the whole picture does "
+        "not fit in memory.",
+        MACHINE,
+        metavar="auto|off|N",
+        parse=parse_tile,
+    )
+    memory: int | None = setting(
+        None,
+        "Memory that the program may use, such as 4GB. Tiles and the history of L-BFGS are chosen "
+        "to fit.",
+        MACHINE,
+        metavar="SIZE",
+        parse=parse_memory,
+        shown="80 % of the free memory",
+    )
+    scratch: Path | None = setting(
+        None,
+        "Keep the largest arrays in files in this folder while the program runs.",
+        MACHINE,
+        metavar="FOLDER",
+        parse=parse_scratch,
+    )
+    cluster: str | None = setting(
+        None,
+        "Process the tiles on a Dask cluster: its scheduler's host:port or file, or local:N for N "
+        "processes on this machine. Needs npstyle[cluster].",
+        MACHINE,
+        metavar="ADDRESS",
+    )

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from npstyle.engine.cpu.vectors import STRIP, combination, inner_products
+from npstyle.engine.disk import in_memory, on_disk
+
+
+def rows_of(rng, tmp_path, kind, length):
+    """Seven rows of random numbers, as float64, as float32, or as float32 in a file."""
+    make = on_disk(tmp_path) if kind == "a file" else in_memory
+    basis = make((7, length), np.float64 if kind == "float64" else np.float32, "the history")
+    basis[:] = rng.standard_normal(basis.shape)
+    return basis
+
+
+KINDS = pytest.mark.parametrize("kind", ["float64", "float32", "a file"])
+LENGTHS = pytest.mark.parametrize("length", [1, STRIP, 3 * STRIP + 5])
+
+
+@KINDS
+@LENGTHS
+def test_inner_products_agree_with_one_matrix_product_in_float64(rng, tmp_path, kind, length):
+    basis = rows_of(rng, tmp_path, kind, length)
+    whole = np.asarray(basis, np.float64)
+    found = inner_products(basis, (2, 5, 6))
+    assert found.dtype == np.float64
+    assert found == pytest.approx(whole @ whole[[2, 5, 6]].T, rel=1e-10, abs=1e-9)
+
+
+@KINDS
+@LENGTHS
+def test_a_combination_agrees_with_one_matrix_product_in_float64(rng, tmp_path, kind, length):
+    basis = rows_of(rng, tmp_path, kind, length)
+    c = rng.standard_normal(7)
+    found = combination(c, basis)
+    assert found.dtype == np.float64
+    assert found == pytest.approx(c @ np.asarray(basis, np.float64), rel=1e-10, abs=1e-10)
