@@ -1,9 +1,9 @@
-"""The one exception that means: the input is at fault, and here is how to mend it."""
+"""The exception for bad input."""
 
 
 class InputError(ValueError):
-    """Raised for bad input: a file, an option or an array that cannot be used.
+    """Bad input: a file, an option or an array that cannot be used.
 
-    The message is one sentence that names the file or option and says what to do.
-    The command line prints it and ends with exit code 2.
+    The message is one sentence that names the file or option and says what to do. The command line
+    prints it and exits with code 2.
     """

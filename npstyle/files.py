@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Write files so that a failure leaves no partial file."""
 
 import os
 import tempfile
@@ -11,29 +11,29 @@ from npstyle.errors import InputError
 
 
 def check_destination(path: Path, suffixes: Sequence[str]) -> None:
-    """Raise InputError if no file of one of these suffixes can be written to this path.
+    """Raise InputError if a file with one of these suffixes cannot be written to this path.
 
-    Called before long work, so that it does not fail at its end.
+    Call it before long work, so that the work does not fail at its end.
     """
     if path.suffix.lower() not in suffixes:
-        found = f"the suffix {path.suffix}" if path.suffix else "a name without suffix"
+        found = f"the suffix {path.suffix}" if path.suffix else "a name without a suffix"
         raise InputError(f"{path}: {found} cannot be written; use {', '.join(suffixes)}")
     if path.is_dir():
-        raise InputError(f"{path}: is a folder; name a file in it")
+        raise InputError(f"{path}: is a folder; give a file in it")
     if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist; make it first")
+        raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: the folder {path.parent} cannot be written to; choose another")
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a file under a temporary name that takes its own once all of it is written.
+    """Yield a temporary file that replaces `path` when the block ends without an exception.
 
     Raises
     ------
     InputError
-        If it cannot be written (a full disk, no permission). An older file is then as it was.
+        If it cannot be written (a full disk, no permission). An existing file is not changed.
     """
     temporary: Path | None = None
     try:
@@ -45,10 +45,13 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         mask = os.umask(0)
         os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp gives 0600; a new file has what the umask leaves
+        temporary.chmod(0o666 & ~mask)  # mkstemp gives 0600 instead of a new file's permissions
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); free disk space or choose "
+            "another folder"
+        ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

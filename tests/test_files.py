@@ -7,7 +7,7 @@ from npstyle.errors import InputError
 from npstyle.files import check_destination, written_whole
 
 
-def test_a_file_appears_when_all_of_it_is_written_with_normal_permissions(tmp_path):
+def test_a_file_appears_when_it_is_complete_with_normal_permissions(tmp_path):
     path = tmp_path / "a.txt"
     with written_whole(path) as file:
         file.write(b"one")
@@ -18,7 +18,7 @@ def test_a_file_appears_when_all_of_it_is_written_with_normal_permissions(tmp_pa
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
-def test_a_failure_in_the_middle_leaves_the_old_file_and_no_other(tmp_path, error):
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_bytes(b"old")
 
@@ -33,7 +33,7 @@ def test_a_failure_in_the_middle_leaves_the_old_file_and_no_other(tmp_path, erro
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
     path.write_bytes(b"old")
 
@@ -50,9 +50,9 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("a.xyz", r"\.xyz.*\.png"), ("a", "without suffix"), ("no/a.png", "does not exist")],
+    [("a.xyz", r"\.xyz.*\.png"), ("a", "without a suffix"), ("no/a.png", "does not exist")],
 )
-def test_a_destination_that_cannot_be_is_named(tmp_path, name, says):
+def test_an_invalid_destination_is_refused(tmp_path, name, says):
     with pytest.raises(InputError, match=says):
         check_destination(tmp_path / name, (".png",))
     (tmp_path / "folder.png").mkdir()

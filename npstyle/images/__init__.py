@@ -1,1 +1,1 @@
-"""Files and arrays: pictures, colour, size."""
+"""Pictures: files to arrays and back, colour, size, and pictures drawn by formula."""

@@ -1,6 +1,6 @@
-"""Read pictures: files to arrays.
+"""Read pictures, and the settings of npstyle in their metadata.
 
-A picture is an array (height, width, 3), RGB, float64, 0..255, in the sRGB colour space.
+A picture is a float64 array (height, width, 3), RGB, 0..255, in the sRGB colour space.
 """
 
 import io
@@ -23,23 +23,28 @@ from npstyle.images.pixels import Pixels
 from npstyle.images.resize import resize
 
 READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+"""Formats by Pillow's names."""
+
 SETTINGS_KEY = "npstyle"
+"""Keyword of the text chunk of a PNG that contains the settings."""
+
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, TypeError, struct.error, zlib.error)
-"""What Pillow and tifffile raise on damaged pictures."""
+"""Exceptions that Pillow and tifffile raise on damaged pictures."""
 
 
 def load_image(path: str | Path, size: int | None = None) -> Pixels:
     """Read a picture: JPEG, PNG, WebP, TIFF or BMP.
 
-    The EXIF orientation is applied; greyscale, palette, 16 bits per channel, CMYK and embedded
-    colour profiles are brought to sRGB, and what is transparent shows white. Of several pictures
-    in one file, the first is read. A broken colour profile is taken as sRGB, with a warning.
+    The EXIF orientation is applied. Greyscale, palette, 16-bit and CMYK pictures and embedded
+    colour profiles are converted to sRGB, and transparent pixels are blended with white. If a file
+    contains several pictures, the first is read. An invalid colour profile is ignored with a
+    warning.
 
     Parameters
     ----------
     path : str or Path
     size : int, optional
-        Longest side to scale to, in pixels.
+        Longest side of the result in pixels. The size of the file by default.
 
     Returns
     -------
@@ -48,8 +53,8 @@ def load_image(path: str | Path, size: int | None = None) -> Pixels:
     Raises
     ------
     InputError
-        If the file is missing, no picture, damaged, of float pixels, or has more pixels than
-        Pillow deems safe, or `size` is less than 1.
+        If the file is missing, damaged, or not a picture with 8 or 16 bits per channel, if it has
+        more pixels than Pillow considers safe, or if `size` is less than 1.
     """
     path = Path(path)
     with _opened(path) as image:
@@ -61,53 +66,57 @@ def load_image(path: str | Path, size: int | None = None) -> Pixels:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of a picture, upright, without decoding its pixels.
+    """Return height and width of a picture after its EXIF orientation, without decoding it.
 
     Raises
     ------
     InputError
-        If the file is missing, no picture, or has more pixels than Pillow deems safe.
+        If the file is missing or not a picture, or has more pixels than Pillow considers safe.
     """
     with _opened(Path(path)) as image:
-        lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-        width, height = image.size[::-1] if lies_on_its_side else image.size
+        is_rotated = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        width, height = image.size[::-1] if is_rotated else image.size
     return height, width
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """Read back the settings that `save_image` put into a picture.
+    """Read the settings that `save_image` wrote into a picture.
 
     Raises
     ------
     InputError
-        If the file is no picture, or carries no settings of npstyle, or damaged ones.
+        If the file is not a picture, or has no settings of npstyle, or damaged ones.
     """
     path = Path(path)
     with _opened(path) as image:
         text = image.info.get(SETTINGS_KEY)
         exif = image.getexif()
-        # Other programs describe pictures too, tifffile for one in JSON.
+        # Other programs write descriptions, too; tifffile writes JSON.
         if text is None and str(exif.get(ExifTags.Base.Software)).startswith("npstyle "):
             text = exif.get(ExifTags.Base.ImageDescription)
     if text is None:
-        raise InputError(f"{path}: carries no settings; name a picture that npstyle wrote with its")
+        raise InputError(
+            f"{path}: has no settings in its metadata; use a picture written by npstyle"
+        )
     try:
         settings = json.loads(text)
     except (TypeError, ValueError, RecursionError):
         settings = None
     if not isinstance(settings, dict):
-        raise InputError(f"{path}: its settings are damaged; name another picture by npstyle")
+        raise InputError(
+            f"{path}: its settings are damaged; use another picture written by npstyle"
+        )
     return settings
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open a picture; whatever Pillow raises on it inside becomes one sentence."""
+    """Open a picture, and turn every exception of Pillow inside the block into an InputError."""
     try:
         if path.is_dir():
-            raise InputError(f"{path}: is a folder; name a picture in it")
+            raise InputError(f"{path}: is a folder; give a picture in it")
         if not path.is_file():
-            raise InputError(f"{path}: there is no such picture; check the name")
+            raise InputError(f"{path}: no such picture; check the name")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=READABLE) as image:
@@ -116,28 +125,30 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError as error:
         raise InputError(
-            f"{path}: is no JPEG, PNG, WebP, TIFF or BMP picture of 8 or 16 bits; convert it to one"
+            f"{path}: is not a JPEG, PNG, WebP, TIFF or BMP picture with 8 or 16 bits; convert it"
         ) from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: has too many pixels; scale it down first") from error
     except _UNREADABLE as error:
         raise InputError(
-            f"{path}: cannot be read ({error}); if the picture is damaged, fetch it again"
+            f"{path}: cannot be read ({error}); if it is damaged, get it again"
         ) from error
 
 
 def _is_plain_deep_tiff(image: Image.Image, path: Path) -> bool:
-    """Whether Pillow would cut 16 bits per channel to 8 and tifffile can read them all.
+    """Return whether a TIFF has 16 bits per channel that tifffile keeps but Pillow reduces to 8.
 
-    What needs more of Pillow (a profile, an orientation, another codec) is read with 8 bits.
+    A TIFF with a profile, an orientation or another codec needs Pillow and is read with 8 bits.
     """
     if not isinstance(image, TiffImageFile):
         return False
     bits = image.tag_v2.get(ExifTags.Base.BitsPerSample, ())
     planar = image.tag_v2.get(ExifTags.Base.PlanarConfiguration) == 2
     if planar and 16 in bits and len(bits) > 1 and image.info["compression"] == "raw":
-        # Pillow reads these as 8 bits and raises nothing.
-        raise InputError(f"{path}: keeps each 16 bit channel apart; save it interleaved or as PNG")
+        # Pillow reads these as 8 bits without raising an exception.
+        raise InputError(
+            f"{path}: stores its 16-bit channels separately; save it interleaved or as PNG"
+        )
     return (
         (image.mode, bits, planar) == ("RGB", (16, 16, 16), False)
         and image.tag_v2.get(ExifTags.Base.Orientation, 1) == 1
@@ -147,13 +158,13 @@ def _is_plain_deep_tiff(image: Image.Image, path: Path) -> bool:
 
 
 def _to_srgb(image: Image.Image, path: Path) -> Pixels:
-    """Pixels of any Pillow picture, upright, over white, in sRGB."""
+    """Return the pixels of any Pillow picture, upright, blended with white, in sRGB."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
         grey = _deep_grey(image, upright, path)
         if "icc_profile" not in image.info:
             return np.repeat(grey[..., None], 3, axis=2)
-        # Pillow's colour management takes no more than 8 bits.
+        # Pillow's colour management supports at most 8 bits.
         colors, opacity = Image.fromarray(np.round(grey).astype(np.uint8)), None
     else:
         colors, opacity = _split_opacity(upright)
@@ -164,12 +175,14 @@ def _to_srgb(image: Image.Image, path: Path) -> Pixels:
 
 
 def _deep_grey(image: Image.Image, upright: Image.Image, path: Path) -> Pixels:
-    """Grey values 0..255 (height, width) of a picture with more than 8 bits."""
+    """Return the grey values 0..255 (height, width) of a picture with more than 8 bits."""
     values = np.asarray(upright, np.float64)
-    # The range 0..65535 is known of 16 bits only; a float picture says nothing of its own.
+    # Only 16 bits have a known range, 0..65535. Float pictures do not define one.
     if upright.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise InputError(f"{path}: holds float or 32 bit pixels; save it as an 8 or 16 bit picture")
-    # Pillow inverts pictures whose 0 is white at 8 bits, and not at 16.
+        raise InputError(
+            f"{path}: has float or 32-bit pixels; save it as an 8-bit or 16-bit picture"
+        )
+    # Pillow inverts pictures in which 0 is white if they have 8 bits, but not if they have 16.
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:
         values = 65535 - values
@@ -177,7 +190,7 @@ def _deep_grey(image: Image.Image, upright: Image.Image, path: Path) -> Pixels:
 
 
 def _split_opacity(image: Image.Image) -> tuple[Image.Image, Pixels | None]:
-    """Grey, RGB or CMYK colours, as profiles are made for, and the opacity 0..1 if there is one."""
+    """Split a picture into its grey, RGB or CMYK colours and its opacity 0..1, if any."""
     grey = image.mode in ("1", "L", "LA")
     opacity = None
     if image.has_transparency_data:
@@ -189,7 +202,7 @@ def _split_opacity(image: Image.Image) -> tuple[Image.Image, Pixels | None]:
 
 
 def _through_profile(image: Image.Image, profile: bytes, path: Path) -> Image.Image:
-    """Bring a picture from its embedded profile to sRGB."""
+    """Convert a picture from its embedded profile to sRGB."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if image.mode == "L" and source.profile.xcolor_space.strip() == "RGB":
@@ -199,7 +212,8 @@ def _through_profile(image: Image.Image, profile: bytes, path: Path) -> Image.Im
         )
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         warnings.warn(
-            f"{path}: its colour profile cannot be used ({error}); taken as sRGB", stacklevel=2
+            f"{path}: its colour profile is ignored, because it is not valid ({error})",
+            stacklevel=2,
         )
         return image
     assert converted is not None

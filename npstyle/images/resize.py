@@ -1,4 +1,4 @@
-"""Scale pictures to another size."""
+"""Resize pictures."""
 
 import numpy as np
 from PIL import Image
@@ -9,7 +9,13 @@ from npstyle.maths.array import Array
 
 
 def fit_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width, at least 1, with the longest side `size`; InputError if that is below 1."""
+    """Scale height and width to the longest side `size`, each to at least 1 pixel.
+
+    Raises
+    ------
+    InputError
+        If `size` is less than 1.
+    """
     if size < 1:
         raise InputError(f"size {size}: the longest side must be 1 pixel or more")
     longest = max(height, width)
@@ -17,23 +23,23 @@ def fit_size(height: int, width: int, size: int) -> tuple[int, int]:
 
 
 def resize(pixels: Array, size: int | tuple[int, int]) -> Pixels:
-    """Scale a picture by Lanczos' windowed sinc, in float, channel by channel.
+    """Resize a picture with a Lanczos filter, in float32, each channel separately.
 
     Parameters
     ----------
     pixels : array (height, width, channels), 0..255
     size : int or (height, width)
-        The longest side of the result, or both its sides.
+        The longest side of the result in pixels, or both sides.
 
     Returns
     -------
     float64 array (height, width, channels), 0..255
-        Clipped to the range, since Lanczos overshoots at edges.
+        Clipped to the range, because the Lanczos filter overshoots at edges.
 
     Raises
     ------
     InputError
-        If a longest side less than 1 is asked for.
+        If the longest side is less than 1.
     """
     if isinstance(size, int):
         size = fit_size(pixels.shape[0], pixels.shape[1], size)

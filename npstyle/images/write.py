@@ -18,41 +18,44 @@ from npstyle.maths.array import Array
 
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 QUALITY = 95
+"""Quality of JPEG and WebP, 0..100."""
 
 
 def check_output(path: str | Path) -> None:
-    """Raise the InputError of `save_image` for this path, before the work that makes its picture.
+    """Raise InputError if `save_image` cannot write to this path; call it before long work.
 
-    The suffix must be one of `WRITABLE`, the path no folder, and its folder there and writable.
+    The suffix must be one of `WRITABLE`, and the folder must exist and be writable.
     """
     check_destination(Path(path), WRITABLE)
 
 
 def save_image(path: str | Path, pixels: Array, settings: dict[str, Any] | None = None) -> None:
-    """Write a picture, whole or not at all: PNG, JPEG, WebP, or TIFF with 16 bits per channel.
+    """Write a picture: PNG, JPEG, WebP, or TIFF with 16 bits per channel.
+
+    A failure leaves no partial file and does not change an existing one.
 
     Parameters
     ----------
     path : str or Path
         Its suffix decides the format.
     pixels : array (height, width, 3), RGB, 0..255
-        Rounded to the nearest value the format has.
+        Clipped to the range and rounded to the nearest value of the format.
     settings : dict, optional
-        Put into the file's metadata as JSON; `read_settings` reads it back.
+        Written to the metadata as JSON; see `npstyle.images.read.read_settings`.
 
     Raises
     ------
     InputError
-        If the format is unknown, the array is no picture, or the file cannot be written.
+        If the format is unknown, the array is not a picture, or the file cannot be written.
     """
     path = Path(path)
     check_output(path)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or np.isnan(pixels).any():
-        raise InputError(f"{path}: pixels must be (height, width, 3) numbers, none of them NaN")
+        raise InputError(f"{path}: pixels must be an array (height, width, 3) without NaN")
     text = json.dumps(settings) if settings is not None else None
     try:
         data = _encode(path.suffix.lower(), np.clip(pixels, 0, 255).astype(np.float64), text)
-    except (OSError, ValueError) as error:  # sides or metadata beyond what the format can hold
+    except (OSError, ValueError) as error:  # too large a size, or too much metadata, for the format
         raise InputError(
             f"{path}: cannot be written as {path.suffix} ({error}); use .png or .tif"
         ) from error
@@ -61,7 +64,7 @@ def save_image(path: str | Path, pixels: Array, settings: dict[str, Any] | None 
 
 
 def _encode(suffix: str, pixels: Array, text: str | None) -> bytes:
-    """The bytes of the file, with the settings' text in its metadata."""
+    """Return the bytes of the file, with the text of the settings in its metadata."""
     software = f"npstyle {__version__}"
     buffer = io.BytesIO()
     if suffix in (".tif", ".tiff"):

@@ -1,7 +1,7 @@
-"""Files of weights: one `.npz` per network, read without trusting it.
+"""Weights files: one `.npz` per network, which is not trusted.
 
-The archive holds, per convolution, `conv1_1.weight` (out, in, kernel height, kernel width) and
-`conv1_1.bias` (out,), in float16, float32 or float64, and `meta`, a JSON text as a 0-d array:
+For each convolution the archive contains `conv1_1.weight` (out, in, kernel height, kernel width)
+and `conv1_1.bias` (out,), in float16, float32 or float64. `meta` is a 0-d array with a JSON text:
 
     format          1
     name            "vgg19"
@@ -12,10 +12,10 @@ The archive holds, per convolution, `conv1_1.weight` (out, in, kernel height, ke
     channel_order   "RGB" or "BGR"
     mean, scale     network input = (pixels 0..255 in that order - mean) * scale
     source, license, source_sha256
-    normalized      true if every filter's mean activation is 1
+    normalized      true if the mean activation of every filter is 1
     check           mean activations of a generated picture, by layer; see `npstyle.networks.verify`
 
-Nothing is ever unpickled, and the declared sizes are checked before anything is read.
+Nothing is ever unpickled, and the declared sizes are checked before any data is read.
 """
 
 import dataclasses
@@ -30,23 +30,22 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
 from npstyle.errors import InputError
 from npstyle.files import check_destination, written_whole
+from npstyle.maths.array import Array
 from npstyle.networks.architecture import ConvSpec, LayerSpec, parse_layer
-
-Array = NDArray[Any]
 
 FORMAT = 1
 SUFFIXES = (".npz",)
 MAX_BYTES = 2 << 30
-"""More than any published VGG needs (VGG-19 with its head: 575 MB); a guard for the memory."""
+"""Bytes of tensors beyond which a file is refused. VGG-19 with its dense layers has 575 MB."""
 
 MAX_RATIO = 20
-"""More than this compression makes of no weights; a file that declares more is a bomb."""
+"""Ratio of tensors to file size beyond which a file is refused: weights compress less."""
 
 MAX_META_BYTES = 1 << 20
+"""Bytes of `meta` in memory beyond which a file is refused."""
 
 FETCH_HINT = (
     "`npstyle weights fetch vgg19` downloads VGG-19, and `npstyle weights convert` reads a file "
@@ -56,7 +55,7 @@ FETCH_HINT = (
 
 @dataclass(frozen=True)
 class Weights:
-    """What a file of weights holds.
+    """The contents of a weights file.
 
     Attributes
     ----------
@@ -69,13 +68,13 @@ class Weights:
     mean, scale : three floats
         Network input = (pixels 0..255 in `channel_order` - mean) * scale.
     source, license, source_sha256 : str
-        Where the numbers come from.
+        Origin of the numbers.
     normalized : bool
-        True if every filter's mean activation is 1.
+        True if the mean activation of every filter is 1.
     check : dict of float
         Mean activations of a generated picture, by layer; see `npstyle.networks.verify`.
     sha256 : str
-        Of the file they were read from; "" if they were made here.
+        Hash of the file that they were loaded from; "" if they were not loaded.
     """
 
     name: str
@@ -93,14 +92,14 @@ class Weights:
 
 
 def user_data_dir() -> Path:
-    """Folder of this user's own networks."""
-    import platformdirs  # only where the folder is asked for
+    """Return the folder of the user's networks."""
+    import platformdirs  # slow to import and rarely needed
 
     return platformdirs.user_data_path("npstyle")
 
 
 def _folders() -> Iterator[Path]:
-    """Where names are looked up: here, the checkout, the user's own, what came with the package."""
+    """Yield the folders to search: here, in the checkout, the user's, the package's."""
     package = Path(__file__).resolve().parents[1]
     yield Path("weights")
     yield package.parent / "weights"
@@ -109,7 +108,7 @@ def _folders() -> Iterator[Path]:
 
 
 def find_weights(name: str) -> Path:
-    """Find a file of weights by path, or by name in `weights/` and the user's data directory.
+    """Find a weights file by its path, or by its name in `weights/` or the user's data directory.
 
     Parameters
     ----------
@@ -119,12 +118,12 @@ def find_weights(name: str) -> Path:
     Raises
     ------
     InputError
-        If there is none; the message says where it was looked for.
+        If there is none. The message lists the folders that were searched.
     """
     try:
         if Path(name).is_file():
             return Path(name)
-    except OSError:  # a name that no file can have
+    except OSError:  # not a valid file name
         pass
     if name and Path(name).name == name and len(name) < 200:
         file = name if name.endswith(".npz") else f"{name}.npz"
@@ -133,12 +132,12 @@ def find_weights(name: str) -> Path:
                 return folder / file
     places = ", ".join(str(folder) for folder in _folders())
     raise InputError(
-        f"network {name}: no such file, and none of this name in {places}; {FETCH_HINT}"
+        f"network {name}: no such file, and no file of this name in {places}; {FETCH_HINT}"
     )
 
 
 def default_weights() -> Path:
-    """VGG-19 where it is installed, else the built-in network."""
+    """Return the path of VGG-19 if it is installed, else of the built-in network."""
     try:
         return find_weights("vgg19.npz")
     except InputError:
@@ -146,7 +145,7 @@ def default_weights() -> Path:
 
 
 def load_weights(path: str | Path) -> Weights:
-    """Read and validate a file of weights.
+    """Read and validate a weights file.
 
     Parameters
     ----------
@@ -155,16 +154,16 @@ def load_weights(path: str | Path) -> Weights:
     Returns
     -------
     Weights
-        The tensors in the precision of the file.
+        With the tensors in the precision of the file.
 
     Raises
     ------
     InputError
-        If the file is missing, no archive, truncated, or anything in it is not as it should be.
+        If the file is missing, truncated, or not a valid weights file.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file of weights")
+        raise InputError(f"{path}: no such file; check the name")
     try:
         with zipfile.ZipFile(path) as archive:
             headers = _headers(path, archive)
@@ -176,23 +175,27 @@ def load_weights(path: str | Path) -> Weights:
         raise
     except zipfile.BadZipFile as error:
         raise InputError(
-            f"{path}: not an .npz file of weights, or a truncated one; to bring another format to "
-            "it run `npstyle weights convert`"
+            f"{path}: is not an .npz weights file, or is truncated; for another format run "
+            "`npstyle weights convert`"
         ) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:
         # A hostile file can make zipfile, its decompressors and NumPy's header parser raise
-        # nearly anything; whatever it is, the file is at fault.
+        # almost any exception. The cause is always the file.
         raise InputError(
-            f"{path}: the file of weights is damaged ({type(error).__name__}: {error})"
+            f"{path}: is damaged ({type(error).__name__}: {error}); fetch or convert it again"
         ) from error
     _check_finite(path, tensors)
-    return replace(weights, tensors=tensors, sha256=_sha256(path))
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return replace(weights, tensors=tensors, sha256=sha256)
 
 
 def save_weights(path: str | Path, weights: Weights) -> None:
-    """Write a file of weights, whole or not at all, the same bytes each time.
+    """Write a weights file. A failure leaves no partial file.
+
+    The same weights always give the same bytes.
 
     Raises
     ------
@@ -219,16 +222,16 @@ def save_weights(path: str | Path, weights: Weights) -> None:
     arrays = {"meta": np.array(json.dumps(meta)), **weights.tensors}
     with written_whole(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
-            # A fixed date: the same weights make the same file.
+            # A fixed date, so that the same weights give the same bytes.
             member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            if array.dtype == np.float16:  # kept small on purpose
+            if array.dtype == np.float16:  # stored in half precision to be small
                 member.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(member, "w", force_zip64=True) as stream:
                 npy.write_array(stream, np.ascontiguousarray(array).reshape(array.shape))
 
 
 def check_tensors(path: Path, layers: Sequence[LayerSpec], tensors: Mapping[str, Array]) -> None:
-    """Raise InputError, naming `path`, if these are not the finite tensors of these layers."""
+    """Raise InputError, naming `path`, unless the tensors are finite and fit the layers."""
     headers = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
     _check_headers(path, layers, headers)
     _check_finite(path, tensors)
@@ -238,13 +241,15 @@ Headers = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
 
 def _headers(path: Path, archive: zipfile.ZipFile) -> Headers:
-    """Shape and dtype of every array, from its first bytes; refuses what lies about its size."""
+    """Return shape and dtype of every array from its header; refuse arrays of another size."""
     headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
     total = 0
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
         if name == member.filename or name in headers:
-            raise InputError(f"{path}: holds {member.filename!r}, which no file of weights does")
+            raise InputError(
+                f"{path}: contains {member.filename!r}, which is not part of a weights file"
+            )
         try:
             with archive.open(member) as stream:
                 shape, dtype = _read_header(stream)
@@ -253,21 +258,21 @@ def _headers(path: Path, archive: zipfile.ZipFile) -> Headers:
             raise InputError(f"{path}: the array {name} is damaged ({error})") from error
         if dtype.hasobject:
             raise InputError(
-                f"{path}: the array {name} holds pickled Python objects, which could run any "
-                "program; they are never read"
+                f"{path}: the array {name} contains pickled Python objects, which could run any "
+                "code; use a file without them"
             )
         if math.prod(shape) * dtype.itemsize != data_bytes:
             raise InputError(
-                f"{path}: the array {name} declares {shape} of {dtype} and holds {data_bytes} "
-                "bytes; the file is damaged"
+                f"{path}: the array {name} declares {shape} of {dtype} but has {data_bytes} "
+                "bytes; the file is damaged, fetch or convert it again"
             )
         total += data_bytes
         headers[name] = (shape, dtype)
     largest = min(MAX_BYTES, MAX_RATIO * path.stat().st_size)
     if total > largest:
         raise InputError(
-            f"{path}: declares {total / 1e9:.1f} GB of weights, where a file of its size holds "
-            f"less than {largest / 1e9:.1f} GB"
+            f"{path}: declares {total / 1e9:.1f} GB of weights, but a file of its size has less "
+            f"than {largest / 1e9:.1f} GB; use another file"
         )
     return headers
 
@@ -293,28 +298,28 @@ def _read(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
 def _read_meta(path: Path, archive: zipfile.ZipFile, headers: Headers) -> Any:
     if "meta" not in headers:
         raise InputError(
-            f"{path}: has no `meta`, so it is no file of weights of npstyle; "
+            f"{path}: has no `meta`, so it is not a weights file of npstyle; "
             "make one with `npstyle weights convert`"
         )
     shape, dtype = headers["meta"]
     if shape != () or dtype.kind != "U" or dtype.itemsize > MAX_META_BYTES:
-        raise InputError(f"{path}: `meta` must be one short JSON text, it is {shape} of {dtype}")
+        raise InputError(f"{path}: `meta` must be one short JSON text, but is {shape} of {dtype}")
     try:
         return json.loads(str(_read(path, archive, "meta")))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: `meta` is no valid JSON ({error})") from error
+        raise InputError(f"{path}: `meta` is not valid JSON ({error})") from error
 
 
 def _parse_meta(path: Path, meta: Any) -> Weights:
-    """Weights without tensors from the decoded `meta`, every field checked."""
+    """Return weights without tensors from the decoded `meta`, after checking every field."""
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         found = meta.get("format") if isinstance(meta, dict) else meta
         raise InputError(
-            f"{path}: `meta` says format {found!r}, this version reads format {FORMAT}"
+            f"{path}: `meta` gives format {found!r}, but this version reads format {FORMAT}"
         )
     for field in ("name", "source", "license", "source_sha256"):
         if not isinstance(meta.get(field), str):
-            raise InputError(f"{path}: `meta` must give a text for {field}")
+            raise InputError(f"{path}: `meta` must give a string for {field}")
     if meta.get("channel_order") not in ("RGB", "BGR"):
         raise InputError(f'{path}: `meta` must give "RGB" or "BGR" for channel_order')
     for field in ("mean", "scale"):
@@ -354,14 +359,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _check_headers(path: Path, layers: Sequence[LayerSpec], headers: Headers) -> None:
-    """Every convolution has weight and bias of fitting shapes, and there is nothing else."""
+    """Check that the arrays are the kernels and biases of the convolutions and fit together."""
     expected = {"meta"}
     channels = 3
     for layer in layers:
         if not isinstance(layer, ConvSpec):
             continue
-        weight_name, bias_name = f"{layer.name}.weight", f"{layer.name}.bias"
-        for name in (weight_name, bias_name):
+        kernel_name, bias_name = f"{layer.name}.weight", f"{layer.name}.bias"
+        for name in (kernel_name, bias_name):
             if name not in headers:
                 raise InputError(f"{path}: the array {name} of layer {layer.name} is missing")
             dtype = headers[name][1]
@@ -369,18 +374,18 @@ def _check_headers(path: Path, layers: Sequence[LayerSpec], headers: Headers) ->
                 raise InputError(
                     f"{path}: the array {name} is {dtype}; it must be float16, 32 or 64"
                 )
-        weight, bias = headers[weight_name][0], headers[bias_name][0]
-        if len(weight) != 4 or weight[1] != channels or 0 in weight:
+        kernel, bias = headers[kernel_name][0], headers[bias_name][0]
+        if len(kernel) != 4 or kernel[1] != channels or 0 in kernel:
             raise InputError(
-                f"{path}: the array {weight_name} has shape {weight}; "
+                f"{path}: the array {kernel_name} has shape {kernel}; "
                 f"it must be (out, {channels}, kernel height, kernel width)"
             )
-        if bias != weight[:1]:
+        if bias != kernel[:1]:
             raise InputError(
-                f"{path}: the array {bias_name} has shape {bias}; it must be {weight[:1]}"
+                f"{path}: the array {bias_name} has shape {bias}; it must be {kernel[:1]}"
             )
-        channels = weight[0]
-        expected |= {weight_name, bias_name}
+        channels = kernel[0]
+        expected |= {kernel_name, bias_name}
     for name in headers:
         if name not in expected:
             raise InputError(f"{path}: the array {name} belongs to no layer of the architecture")
@@ -391,9 +396,4 @@ def _check_headers(path: Path, layers: Sequence[LayerSpec], headers: Headers) ->
 def _check_finite(path: Path, tensors: Mapping[str, Array]) -> None:
     for name, tensor in tensors.items():
         if not np.all(np.isfinite(tensor)):
-            raise InputError(f"{path}: the array {name} holds NaN or infinity; the file is damaged")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+            raise InputError(f"{path}: the array {name} contains NaN or infinity; convert it again")

@@ -12,21 +12,21 @@ from npstyle.images.color import (
 
 @pytest.fixture
 def photo(rng):
-    mixed = rng.standard_normal((40, 50, 3)) @ np.diag([20.0, 9.0, 4.0]) @ random_turn(rng)
+    mixed = rng.standard_normal((40, 50, 3)) @ np.diag([20.0, 9.0, 4.0]) @ random_rotation(rng)
     return np.clip(mixed + np.array([120, 130, 140]), 0, 255)
 
 
 @pytest.fixture
 def painting(rng):
-    mixed = rng.standard_normal((30, 70, 3)) @ np.diag([12.0, 8.0, 5.0]) @ random_turn(rng)
+    mixed = rng.standard_normal((30, 70, 3)) @ np.diag([12.0, 8.0, 5.0]) @ random_rotation(rng)
     return mixed + np.array([90, 140, 110])
 
 
-def random_turn(rng):
+def random_rotation(rng):
     return np.linalg.qr(rng.standard_normal((3, 3)))[0]
 
 
-def test_grey_has_the_luminance_that_was_given(photo):
+def test_grey_pictures_have_the_given_luminance(photo):
     plane = luminance(photo)
     assert luminance(grey(plane)) == pytest.approx(plane)
 
@@ -42,7 +42,7 @@ def test_matching_colors_to_themselves_changes_nothing(photo):
     assert match_colors(photo, photo) == pytest.approx(photo, abs=1e-6)
 
 
-def test_a_grey_painting_is_matched_without_blowing_up(photo, rng):
+def test_matching_a_grey_painting_stays_finite(photo, rng):
     matched = match_colors(grey(rng.uniform(0, 255, (20, 20))), photo)
     assert np.all(np.isfinite(matched))
     assert match_colors(np.full((5, 5, 3), 9.0), photo) == pytest.approx(
@@ -50,7 +50,7 @@ def test_a_grey_painting_is_matched_without_blowing_up(photo, rng):
     )
 
 
-def test_matched_luminance_has_the_photos_mean_and_deviation(painting, photo):
+def test_matched_luminance_has_the_photos_mean_and_standard_deviation(painting, photo):
     matched, target = luminance(match_luminance(painting, photo)), luminance(photo)
     assert matched.mean() == pytest.approx(target.mean(), rel=1e-2)
     assert matched.std() == pytest.approx(target.std(), rel=2e-2)

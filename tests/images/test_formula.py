@@ -5,7 +5,7 @@ from npstyle.images.formula import draw_painting, draw_photo
 
 
 @pytest.mark.parametrize("draw", [draw_photo, draw_painting])
-def test_pictures_are_pixels_of_the_asked_size_and_the_seed_decides(draw):
+def test_pictures_have_the_requested_size_and_depend_on_the_seed(draw):
     picture = draw(48, 64, 3)
     assert picture.shape == (48, 64, 3)
     assert picture.min() >= 0
@@ -16,5 +16,5 @@ def test_pictures_are_pixels_of_the_asked_size_and_the_seed_decides(draw):
 
 
 @pytest.mark.parametrize("draw", [draw_photo, draw_painting])
-def test_even_a_single_pixel_can_be_drawn(draw):
+def test_a_single_pixel_can_be_drawn(draw):
     assert np.all(np.isfinite(draw(1, 1)))

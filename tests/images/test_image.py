@@ -17,7 +17,7 @@ COLORS = np.array(
     [[[250, 10, 20], [20, 240, 30], [10, 30, 230]], [[0, 0, 0], [255, 255, 255], [90, 120, 60]]],
     np.uint8,
 )
-"""Two rows, three columns, no symmetry."""
+"""Two rows and three columns without any symmetry."""
 
 
 def write(path, image, **options):
@@ -32,7 +32,7 @@ def test_lossless_formats_load_exactly(tmp_path, name):
     assert np.array_equal(load_image(path), COLORS)
 
 
-def test_jpeg_loads_within_its_own_error(tmp_path):
+def test_jpeg_loads_up_to_its_compression_error(tmp_path):
     smooth = np.add.outer(np.arange(32) * 3, np.arange(48) * 2).astype(np.uint8)
     path = write(tmp_path / "a.jpg", Image.fromarray(smooth).convert("RGB"), quality=95)
     assert np.abs(load_image(path) - smooth[..., None]).max() <= 4
@@ -70,7 +70,7 @@ def test_greyscale_bitmap_and_palette_become_rgb(tmp_path):
     assert np.array_equal(load_image(path), np.asarray(palette.convert("RGB")))
 
 
-def test_what_is_transparent_shows_white(tmp_path):
+def test_transparent_pixels_are_blended_with_white(tmp_path):
     rgba = np.zeros((1, 3, 4), np.uint8)
     rgba[0, :, 0] = 200
     rgba[0, :, 3] = [0, 51, 255]
@@ -94,31 +94,31 @@ def test_16_bit_greyscale_keeps_its_brightness(tmp_path, name):
     assert np.allclose(load_image(path)[0, :, 0], [0, 100, 255])
 
 
-def test_16_bit_greyscale_whose_0_is_white_is_inverted(tmp_path):
+def test_16_bit_greyscale_in_which_0_is_white_is_inverted(tmp_path):
     deep = np.array([[0, 257 * 100, 65535]], np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", deep, photometric="miniswhite")
     assert np.allclose(load_image(tmp_path / "a.tif")[0, :, 0], [255, 155, 0])
 
 
-def test_16_bit_greyscale_in_32_bits_is_read_and_what_exceeds_it_is_refused(tmp_path):
+def test_32_bit_greyscale_is_read_if_its_values_fit_into_16_bits(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.array([[0, 257 * 100, 65535]], np.int32))
     assert np.allclose(load_image(path)[0, :, 0], [0, 100, 255])
     for beyond in (-1, 65536):
         tifffile.imwrite(path, np.array([[0, beyond]], np.int32))
-        with pytest.raises(InputError, match=r"a\.tif: holds float or 32 bit"):
+        with pytest.raises(InputError, match=r"a\.tif: has float or 32-bit"):
             load_image(path)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_16_bit_rgb_tiff_keeps_all_its_bits(rng, tmp_path, compression):
+def test_16_bit_rgb_tiff_keeps_all_bits(rng, tmp_path, compression):
     deep = rng.integers(0, 65536, (5, 7, 3), np.uint16)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, deep, photometric="rgb", compression=compression)
     assert np.array_equal(load_image(path), deep / 257)
 
 
-def test_16_bit_rgb_tiff_that_pillow_must_read_keeps_8_bits(rng, tmp_path):
+def test_16_bit_rgb_tiff_that_only_pillow_reads_keeps_8_bits(rng, tmp_path):
     deep = rng.integers(0, 65536, (5, 7, 3), np.uint16)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, deep, photometric="rgb", extratags=[(274, "H", 1, 6, True)])
@@ -126,9 +126,9 @@ def test_16_bit_rgb_tiff_that_pillow_must_read_keeps_8_bits(rng, tmp_path):
     planes = {"data": deep.transpose(2, 0, 1), "photometric": "rgb", "planarconfig": "separate"}
     tifffile.imwrite(path, **planes, compression="zlib")
     assert np.abs(load_image(path) - deep / 257).max() <= 1
-    # Pillow reads these wrongly and raises nothing.
+    # Pillow reads these wrongly without raising an exception.
     tifffile.imwrite(path, **planes)
-    with pytest.raises(InputError, match=r"a\.tif: keeps each 16 bit channel apart"):
+    with pytest.raises(InputError, match=r"a\.tif: stores its 16-bit channels separately"):
         load_image(path)
 
 
@@ -150,7 +150,7 @@ def test_cmyk_becomes_rgb(tmp_path):
 
 
 def linear_profile():
-    """sRGB's own profile with its three tone curves replaced by the identity."""
+    """The sRGB profile with its three tone curves replaced by the identity."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     count = int.from_bytes(data[128:132], "big")
     for entry in range(count):
@@ -167,7 +167,7 @@ def linear_profile():
     [("a.png", "RGB"), ("a.jpg", "RGB"), ("a.webp", "RGB"), ("a.tif", "RGB")]
     + [("a.png", mode) for mode in ("L", "LA", "P", "RGBA", "I;16")],
 )
-def test_an_embedded_profile_is_brought_to_srgb_from_every_mode(tmp_path, name, mode):
+def test_an_embedded_profile_is_converted_to_srgb_in_every_mode(tmp_path, name, mode):
     grey = Image.new("RGB", (2, 2), (55, 55, 55))
     if mode == "I;16":
         grey = Image.fromarray(np.full((2, 2), 55 * 257, np.uint16))
@@ -181,26 +181,26 @@ def test_an_embedded_profile_is_brought_to_srgb_from_every_mode(tmp_path, name, 
     assert np.allclose(load_image(tmp_path / "deep.tif"), expected, atol=1.5)
 
 
-def test_opacity_is_kept_apart_from_the_embedded_profile(tmp_path):
+def test_the_embedded_profile_does_not_change_the_opacity(tmp_path):
     half = Image.new("RGBA", (1, 1), (255, 0, 0, 51))
     path = write(tmp_path / "a.png", half, icc_profile=linear_profile())
     assert np.allclose(load_image(path), [[[255, 204, 204]]], atol=1)
 
 
-def test_a_profile_for_other_colours_is_taken_as_srgb_with_a_warning(tmp_path):
+def test_a_profile_for_other_colours_is_ignored_with_a_warning(tmp_path):
     cmyk = Image.fromarray(COLORS).convert("CMYK")
     path = write(tmp_path / "a.tif", cmyk, icc_profile=linear_profile())
     with pytest.warns(UserWarning, match=r"a\.tif: its colour profile"):
         assert np.abs(load_image(path) - COLORS).max() <= 2
 
 
-def test_a_broken_profile_is_taken_as_srgb_with_a_warning(tmp_path):
+def test_an_invalid_profile_is_ignored_with_a_warning(tmp_path):
     path = write(tmp_path / "a.png", Image.fromarray(COLORS), icc_profile=b"not a profile")
     with pytest.warns(UserWarning, match=r"a\.png: its colour profile"):
         assert np.array_equal(load_image(path), COLORS)
 
 
-def test_size_is_the_longest_side_and_the_aspect_is_kept(tmp_path):
+def test_size_is_the_longest_side_and_the_aspect_ratio_is_kept(tmp_path):
     path = write(tmp_path / "a.png", Image.new("RGB", (300, 200)))
     assert load_image(path, 150).shape == (100, 150, 3)
     assert load_image(path, 600).shape == (400, 600, 3)
@@ -225,13 +225,13 @@ def test_resizing_is_not_rounded_to_8_bits():
     )
 
 
-def test_shrinking_far_averages_over_the_whole_window():
+def test_shrinking_averages_over_the_whole_window():
     stripes = np.zeros((256, 256, 3))
     stripes[:, ::2] = 200
     assert np.allclose(resize(stripes, 8)[:, 1:-1], 100, atol=0.5)
 
 
-def test_lanczos_keeps_a_flat_picture_and_the_mean_and_stays_in_range(rng):
+def test_resizing_keeps_constants_and_the_mean_and_stays_in_range(rng):
     assert np.allclose(resize(np.full((20, 30, 3), 77.0), (13, 19)), 77)
     pixels = rng.uniform(0, 255, (64, 64, 3))
     small = resize(pixels, (16, 16))
@@ -242,7 +242,7 @@ def test_lanczos_keeps_a_flat_picture_and_the_mean_and_stays_in_range(rng):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"])
-def test_settings_and_picture_come_back_from_every_format(rng, tmp_path, suffix):
+def test_every_format_keeps_the_settings_and_the_picture(rng, tmp_path, suffix):
     pixels = np.clip(resize(rng.uniform(0, 255, (6, 8, 3)), (48, 64)), 0, 255)
     settings = {"seed": 3, "photo": "Tübingen.jpg", "parts": {"tv": 0.5}}
     path = tmp_path / f"out{suffix}"
@@ -263,7 +263,7 @@ def test_tiff_has_16_bits_per_channel(rng, tmp_path):
     assert np.abs(deep / 257 - pixels).max() <= 0.5 / 257 + 1e-9
 
 
-def test_jpeg_keeps_the_full_resolution_of_colour(tmp_path):
+def test_jpeg_keeps_the_full_resolution_of_colours(tmp_path):
     save_image(tmp_path / "a.jpg", COLORS)
     with Image.open(tmp_path / "a.jpg") as image:
         assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
@@ -301,7 +301,7 @@ def test_a_written_picture_has_the_permissions_of_any_new_file(tmp_path, mask, m
 
 
 @pytest.mark.parametrize("check", [check_output, lambda path: save_image(path, COLORS)])
-def test_a_path_that_cannot_be_written_is_named_before_and_when_saving(
+def test_a_path_that_cannot_be_written_is_refused_by_the_check_and_by_saving(
     tmp_path, monkeypatch, check
 ):
     (tmp_path / "folder.png").mkdir()
@@ -312,7 +312,7 @@ def test_a_path_that_cannot_be_written_is_named_before_and_when_saving(
     )
     for name, sentence in (
         ("out.gif", r"out\.gif: the suffix \.gif cannot be written; use \.png, \.jpg"),
-        ("out", "out: a name without suffix"),
+        ("out", "out: a name without a suffix"),
         ("folder.png", r"folder\.png: is a folder"),
         ("no/out.png", r"out\.png: the folder .*no does not exist"),
         ("locked/out.png", r"out\.png: the folder .*locked cannot be written to"),
@@ -322,7 +322,7 @@ def test_a_path_that_cannot_be_written_is_named_before_and_when_saving(
     check(tmp_path / "out.PNG")
 
 
-def test_what_a_format_cannot_hold_is_named(tmp_path):
+def test_pictures_and_settings_too_large_for_a_format_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"wide\.webp: cannot be written as \.webp"):
         save_image(tmp_path / "wide.webp", np.zeros((1, 16384, 3)))
     with pytest.raises(InputError, match=r"long\.jpg: cannot be written as \.jpg"):
@@ -333,7 +333,7 @@ def test_what_a_format_cannot_hold_is_named(tmp_path):
 @pytest.mark.parametrize(
     "pixels", [np.zeros((4, 4)), np.zeros((4, 4, 4)), np.full((1, 1, 3), np.nan)]
 )
-def test_arrays_that_are_no_pictures_are_not_written(tmp_path, pixels):
+def test_arrays_that_are_not_pictures_are_not_written(tmp_path, pixels):
     with pytest.raises(InputError, match=r"a\.png: pixels must be"):
         save_image(tmp_path / "a.png", pixels)
     assert os.listdir(tmp_path) == []
@@ -345,7 +345,7 @@ def test_values_out_of_range_are_clipped_and_rounded(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(20)])
-def test_a_file_that_is_no_picture_is_named(tmp_path, content):
+def test_a_file_that_is_not_a_picture_is_refused(tmp_path, content):
     path = tmp_path / "broken.png"
     path.write_bytes(content)
     for read in (load_image, image_size, read_settings):
@@ -354,7 +354,7 @@ def test_a_file_that_is_no_picture_is_named(tmp_path, content):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.bmp"])
-def test_a_truncated_picture_is_named(rng, tmp_path, name):
+def test_a_truncated_picture_is_refused(rng, tmp_path, name):
     pixels = Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8))
     data = write(tmp_path / name, pixels).read_bytes()
     (tmp_path / name).write_bytes(data[: len(data) // 2])
@@ -371,14 +371,14 @@ def test_too_many_pixels_are_refused(tmp_path, monkeypatch):
 
 def test_a_float_picture_is_refused(tmp_path):
     path = write(tmp_path / "a.tif", Image.fromarray(np.ones((3, 3), np.float32)))
-    with pytest.raises(InputError, match=r"a\.tif: holds float .* 8 or 16 bit"):
+    with pytest.raises(InputError, match=r"a\.tif: has float .* 8-bit or 16-bit"):
         load_image(path)
     tifffile.imwrite(path, np.ones((3, 3, 3), np.float32), photometric="rgb")
     with pytest.raises(InputError, match=r"a\.tif: .* 8 or 16 bits"):
         load_image(path)
 
 
-def test_a_picture_without_any_pixel_is_named(tmp_path):
+def test_a_picture_without_pixels_is_refused(tmp_path):
     data = bytearray(write(tmp_path / "zero.bmp", Image.fromarray(COLORS)).read_bytes())
     data[18:26] = bytes(8)  # width and height
     (tmp_path / "zero.bmp").write_bytes(data)
@@ -386,7 +386,7 @@ def test_a_picture_without_any_pixel_is_named(tmp_path):
         load_image(tmp_path / "zero.bmp")
 
 
-def test_a_name_too_long_and_a_pipe_are_named(tmp_path):
+def test_a_pipe_and_a_name_that_is_too_long_are_refused(tmp_path):
     with pytest.raises(InputError, match="xxx"):
         load_image(tmp_path / ("x" * 300 + ".png"))
     os.mkfifo(tmp_path / "pipe.png")
@@ -396,35 +396,35 @@ def test_a_name_too_long_and_a_pipe_are_named(tmp_path):
 
 def test_other_formats_that_pillow_reads_are_refused(tmp_path):
     path = write(tmp_path / "a.gif", Image.fromarray(COLORS))
-    with pytest.raises(InputError, match=r"a\.gif: is no JPEG"):
+    with pytest.raises(InputError, match=r"a\.gif: is not a JPEG"):
         load_image(path)
 
 
-def test_missing_files_folders_and_pictures_without_settings_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"no\.png: there is no such"):
+def test_missing_files_folders_and_pictures_without_settings_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no\.png: no such"):
         load_image(tmp_path / "no.png")
     with pytest.raises(InputError, match="is a folder"):
         load_image(tmp_path)
     plain = write(tmp_path / "plain.png", Image.fromarray(COLORS))
-    with pytest.raises(InputError, match=r"plain\.png: carries no settings"):
+    with pytest.raises(InputError, match=r"plain\.png: has no settings"):
         read_settings(plain)
     save_image(tmp_path / "bare.jpg", COLORS)
-    with pytest.raises(InputError, match=r"bare\.jpg: carries no settings"):
+    with pytest.raises(InputError, match=r"bare\.jpg: has no settings"):
         read_settings(tmp_path / "bare.jpg")
 
 
-def test_descriptions_by_other_programs_are_not_taken_for_settings(tmp_path):
+def test_descriptions_by_other_programs_are_not_settings(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", COLORS)  # describes itself as {"shape": [2, 3, 3]}
     exif = Image.Exif()
     exif[270] = '{"made": "elsewhere"}'
     write(tmp_path / "a.jpg", Image.fromarray(COLORS), exif=exif)
     for name in ("a.tif", "a.jpg"):
-        with pytest.raises(InputError, match=name.replace(".", r"\.") + ": carries no settings"):
+        with pytest.raises(InputError, match=name.replace(".", r"\.") + ": has no settings"):
             read_settings(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
-def test_damaged_settings_are_named(tmp_path, suffix):
+def test_damaged_settings_are_refused(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     if suffix == ".png":
         chunks = PngImagePlugin.PngInfo()
@@ -440,7 +440,7 @@ def test_damaged_settings_are_named(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
-def test_preprocessing_is_pixels_minus_mean_times_scale_in_the_networks_order(rng, order):
+def test_preprocessing_is_pixels_minus_mean_times_scale_in_the_channel_order(rng, order):
     pixels = rng.uniform(0, 255, (4, 5, 3))
     mean, scale = (100.0, 110.0, 120.0), (1.0, 0.5, 2.0)
     fed = preprocess(pixels, order, mean, scale, np.float64)

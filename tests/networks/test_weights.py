@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from npstyle.errors import InputError
-from npstyle.networks import weights as chapter
+from npstyle.networks import weights as module
 from npstyle.networks.architecture import ConvSpec, PoolSpec, ReluSpec, vgg_architecture
 from npstyle.networks.network import load_network
 from npstyle.networks.weights import (
@@ -59,7 +59,7 @@ def members(path):
 
 
 def rewrite(path, changes):
-    """The same archive with some members replaced, removed (None) or added."""
+    """Write the archive again with some members replaced, removed (None) or added."""
     contents = members(path) | changes
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in contents.items():
@@ -79,7 +79,7 @@ def meta_with(path, **changes):
     return {"meta.npy": npy(np.array(json.dumps(meta)))}
 
 
-def test_what_is_saved_comes_back(small, saved):
+def test_loading_returns_what_was_saved(small, saved):
     loaded = load_weights(saved)
     assert loaded == replace(small, tensors=loaded.tensors, sha256=loaded.sha256)
     assert len(loaded.sha256) == 64
@@ -89,18 +89,18 @@ def test_what_is_saved_comes_back(small, saved):
         assert loaded.tensors[name].dtype == tensor.dtype
 
 
-def test_numpy_itself_reads_the_file_without_pickle(small, saved):
+def test_numpy_reads_the_file_without_pickle(small, saved):
     with np.load(saved, allow_pickle=False) as archive:
         assert set(archive.files) == {"meta", *small.tensors}
 
 
-def test_the_same_weights_make_the_same_bytes(small, tmp_path):
+def test_saving_the_same_weights_twice_gives_identical_files(small, tmp_path):
     for name in ("a.npz", "b.npz"):
         save_weights(tmp_path / name, small)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
-def test_a_network_is_built_with_channels_last_kernels(small, saved):
+def test_a_network_has_kernels_with_channels_last(small, saved):
     network = load_network(saved)
     assert [layer.name for layer in network.layers] == [layer.name for layer in small.layers]
     expected = small.tensors["conv1_1.weight"].transpose(2, 3, 1, 0)
@@ -131,18 +131,21 @@ DAMAGES = {
     "no filters": (lambda p: {"conv2_1.weight.npy": npy(np.zeros((0, 4, 1, 1)))}, "shape"),
     "wrong bias": (lambda p: {"conv1_1.bias.npy": npy(np.zeros(5))}, r"conv1_1\.bias.*\(4,\)"),
     "integers": (lambda p: {"conv1_1.bias.npy": npy(np.zeros(4, int))}, "float16, 32 or 64"),
-    "NaN": (lambda p: {"conv1_1.bias.npy": npy(np.full(4, np.nan))}, r"conv1_1\.bias holds NaN"),
+    "NaN": (lambda p: {"conv1_1.bias.npy": npy(np.full(4, np.nan))}, r"conv1_1\.bias contains NaN"),
     "infinity": (lambda p: {"conv1_1.bias.npy": npy(np.full(4, np.inf))}, "NaN or infinity"),
     "pickle": (
         lambda p: {"conv1_1.bias.npy": npy(np.array([print], object))},
-        r"conv1_1\.bias holds pickled",
+        r"conv1_1\.bias contains pickled",
     ),
-    "pickled meta": (lambda p: {"meta.npy": npy(np.array({"a": 1}, object))}, "meta holds pickled"),
-    "meta is no text": (lambda p: {"meta.npy": npy(np.zeros(3))}, "one short JSON text"),
-    "meta is no JSON": (lambda p: {"meta.npy": npy(np.array("{"))}, "no valid JSON"),
+    "pickled meta": (
+        lambda p: {"meta.npy": npy(np.array({"a": 1}, object))},
+        "meta contains pickled",
+    ),
+    "meta is not a string": (lambda p: {"meta.npy": npy(np.zeros(3))}, "one short JSON text"),
+    "meta is not JSON": (lambda p: {"meta.npy": npy(np.array("{"))}, "not valid JSON"),
     "meta is a list": (lambda p: {"meta.npy": npy(np.array("[1]"))}, "format"),
     "other format": (lambda p: meta_with(p, format=2), "format 2"),
-    "name": (lambda p: meta_with(p, name=3), "text for name"),
+    "name": (lambda p: meta_with(p, name=3), "string for name"),
     "order": (lambda p: meta_with(p, channel_order="GRB"), "channel_order"),
     "mean": (lambda p: meta_with(p, mean=[1, 2]), "numbers for mean"),
     "scale": (lambda p: meta_with(p, scale=[1, 2, "x"]), "numbers for scale"),
@@ -168,7 +171,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_refused_in_a_sentence_naming_file_and_culprit(saved, damage):
+def test_the_refusal_of_a_damaged_file_names_the_file_and_the_cause(saved, damage):
     change, says = DAMAGES[damage]
     rewrite(saved, change(saved))
     with pytest.raises(InputError, match=says) as error:
@@ -199,8 +202,8 @@ def test_every_flipped_byte_is_refused_or_harmless(saved, rng):
     assert refused > 200
 
 
-def test_a_compressed_bomb_is_refused_before_it_is_unpacked(saved, monkeypatch):
-    monkeypatch.setattr(chapter, "MAX_BYTES", 1 << 20)
+def test_a_zip_bomb_is_refused_before_it_is_decompressed(saved, monkeypatch):
+    monkeypatch.setattr(module, "MAX_BYTES", 1 << 20)
     bomb = npy(np.zeros((1 << 18, 4, 1, 1)))
     contents = members(saved) | {"conv2_1.weight.npy": bomb}
     with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -219,14 +222,14 @@ def test_another_kind_of_file_is_refused_with_a_hint(tmp_path, content):
         load_weights(path)
 
 
-def test_missing_files_and_folders_are_named(tmp_path):
+def test_missing_files_and_folders_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         load_weights(tmp_path / "no.npz")
     with pytest.raises(InputError, match="no such file"):
         load_weights(tmp_path)
 
 
-def test_saving_refuses_what_loading_would(small, tmp_path):
+def test_saving_refuses_what_loading_would_refuse(small, tmp_path):
     bad = replace(small, tensors={**small.tensors, "conv1_1.bias": np.full(4, np.nan)})
     with pytest.raises(InputError, match="NaN"):
         save_weights(tmp_path / "a.npz", bad)
@@ -237,9 +240,9 @@ def test_saving_refuses_what_loading_would(small, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_names_are_found_here_and_in_the_users_folder(small, tmp_path, monkeypatch):
+def test_names_are_found_in_the_current_and_in_the_users_folder(small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(chapter, "user_data_dir", lambda: tmp_path / "data")
+    monkeypatch.setattr(module, "user_data_dir", lambda: tmp_path / "data")
     for folder, name in (("weights", "here"), ("data", "there")):
         (tmp_path / folder).mkdir()
         save_weights(tmp_path / folder / f"{name}.npz", small)
@@ -249,11 +252,11 @@ def test_names_are_found_here_and_in_the_users_folder(small, tmp_path, monkeypat
         find_weights("nowhere")
 
 
-def test_the_default_is_vgg19_where_installed_else_the_builtin(small, tmp_path, monkeypatch):
+def test_the_default_is_vgg19_if_installed_else_the_builtin_network(small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders = [tmp_path / "weights"]
     builtin = find_weights("builtin")
-    monkeypatch.setattr(chapter, "_folders", lambda: [*folders, builtin.parent])
+    monkeypatch.setattr(module, "_folders", lambda: [*folders, builtin.parent])
     (tmp_path / "weights").mkdir()
     if not (builtin.parent / "vgg19.npz").exists():
         assert default_weights() == builtin
@@ -288,7 +291,7 @@ def raw_npy(header, version=1):
         raw_npy(" " * 70_000, version=2),
     ],
 )
-def test_a_crafted_header_is_refused(saved, member):
+def test_an_invalid_npy_header_is_refused(saved, member):
     rewrite(saved, {"conv1_1.bias.npy": member})
     with pytest.raises(InputError, match=r"conv1_1\.bias"):
         load_weights(saved)
@@ -298,13 +301,13 @@ def test_a_crafted_header_is_refused(saved, member):
     "changes",
     [{"mean": [10**400, 0, 0]}, {"architecture": [{"kind": [], "name": "x"}]}, {"name": ["x"]}],
 )
-def test_crafted_meta_is_refused(saved, changes):
+def test_invalid_meta_is_refused(saved, changes):
     rewrite(saved, meta_with(saved, **changes))
     with pytest.raises(InputError, match=r"small\.npz"):
         load_weights(saved)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 5000, "..", "a\0b"])
-def test_a_name_no_file_can_have_is_refused(name):
+def test_an_invalid_file_name_is_refused(name):
     with pytest.raises(InputError, match="no such file"):
         find_weights(name)

@@ -14,7 +14,7 @@ def test_a_missing_picture_gets_one_sentence():
     command = [sys.executable, str(TOOLS / "judge.py"), *given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "error: nowhere.jpg: there is no such picture; check the name\n"
+    assert done.stderr == "error: nowhere.jpg: no such picture; check the name\n"
 
 
 PROGRAMS = sorted(path for path in TOOLS.glob("*.py") if "__main__" in path.read_text())
