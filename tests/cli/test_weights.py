@@ -63,7 +63,7 @@ def hostile(folder):
 
 def unknown(folder):
     shutil.copy(find_weights("builtin"), folder / "a.npz")
-    return ("convert", folder / "a.npz", folder / "b.npz"), "own format"
+    return ("convert", folder / "a.npz", folder / "b.npz"), "needs no conversion"
 
 
 def offline(_):
