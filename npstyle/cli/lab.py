@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from click.exceptions import Exit
 
-from npstyle.cli.options import FILE, Command, argument, count, option, options
+from npstyle.cli.options import Command, argument, count, option, options
 from npstyle.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _gradcheck_parameters() -> list[click.Parameter]:
             "--plot",
             "Draw Taylor remainders and errors (.png, .pdf or .svg). Needs npstyle[plots].",
             metavar="FILE.png",
-            type=FILE,
+            type=click.Path(path_type=Path),
         ),
     ]
 
@@ -180,21 +180,22 @@ def _explain_parameters() -> list[click.Parameter]:
 
 @click.command(cls=Command, parameters=_explain_parameters)
 def explain(chapter: str | None) -> None:
-    """Show a derivation, its code and its numerical check on one screen.
+    """Show a derivation, its code and its checks on one screen.
 
-    Prints the textbook's page: the formula with its derivation, and the source of the functions.
-    Then the derivative is checked numerically, and the engine's functions are compared with the
-    page.
+    Prints a page of the textbook with formula and derivative, the source of its functions, the
+    numerical check of the derivatives at small random inputs, and how closely the engine's
+    functions agree with the page.
 
     [bold]npstyle explain conv2d[/bold]
     """
     from npstyle.cli import console
-    from npstyle.lab import explain as laboratory
+    from npstyle.lab.explain import chapters
+    from npstyle.lab.explain import explain as explain_chapter
 
     if chapter is None:
-        print(f"chapters: {', '.join(laboratory.chapters())}")
+        print(f"chapters: {', '.join(chapters())}")
         return
-    found = laboratory.explain(chapter)
+    found = explain_chapter(chapter)
     print(found.text)
     console.print_source(found.source)
     display = console.ReportTable()

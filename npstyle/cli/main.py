@@ -99,8 +99,9 @@ for command in (transfer, batch, reconstruct, texture, figure, gradcheck, explai
 
 def _sentence(error: click.ClickException) -> str:
     """Return one sentence about a command line that cannot be understood."""
-    # NoSuchOption adds suggestions in a second sentence.
-    text = error.message if isinstance(error, click.NoSuchOption) else error.format_message()
+    # A misspelt option or command has suggestions, which format_message adds as a second sentence.
+    suggests = hasattr(error, "possibilities")
+    text = error.message if suggests else error.format_message()
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "npstyle"
     return f"{text.rstrip('.')}; see {command} --help"

@@ -48,8 +48,8 @@ class Entry:
 
     page: Callable[..., Any] | None
     pairs: Callable[[Bench], Pairs]
-    dtype: DTypeLike | None = None
-    gpu_dtype: DTypeLike | None = None
+    dtype: type[np.floating[Any]] | None = None
+    gpu_dtype: type[np.floating[Any]] | None = None
     tolerance: float | None = None
 
     @property
@@ -88,7 +88,7 @@ def agreement(name: str, engine: ModuleType, dtype: DTypeLike, seed: int = 0) ->
     start = time.perf_counter()
     entry = TABLE[name]
     on_gpu = engine.__name__.endswith("cuda")
-    precision = np.dtype(entry.dtype or (on_gpu and entry.gpu_dtype) or dtype)
+    precision = np.dtype(entry.dtype or (entry.gpu_dtype if on_gpu else None) or dtype)
     bench = Bench(engine, precision, np.random.default_rng(seed))
     errors = [relative_error(found, expected) for found, expected in entry.pairs(bench)]
     error = float(np.max(errors))

@@ -32,7 +32,7 @@ LONG = 1.0
 
 
 def gpu_subjects(seed: int) -> Iterator[Subject]:
-    """Yield every kernel, in float32 where differences can resolve it: between kinks it is linear."""
+    """Yield every kernel; those linear between their kinks in float32, too."""
     for dtype in (np.float64, np.float32):
         draw = partial(_draw, np.random.default_rng(seed), dtype)
         for subject in _linear(draw):
@@ -199,7 +199,7 @@ def _curved(draw: Callable[..., Array]) -> Iterator[Subject]:
 
 
 def _winograd(draw: Callable[..., Array]) -> Iterator[Subject]:
-    """Winograd's convolution, alone, and with a fixed ReLU mask and an average pooling behind it."""
+    """Winograd's convolution, alone, and with a fixed ReLU mask and average pooling behind it."""
     x, b = draw(9, 6, 5), cuda.place(draw(4))
     U = cuda.place(cuda.transform_filters(draw(3, 3, 5, 4)))
     mask = cuda.place(draw(9, 6, 4) > 0)

@@ -154,7 +154,9 @@ def small_layers(
 
 def network_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     """Yield the outputs of two layers of a small network as one vector."""
-    for pooling, padding_mode in [("avg", "zero"), ("max", "replicate"), ("l2", "zero")]:
+    modes: list[tuple[Pooling, PaddingMode]]
+    modes = [("avg", "zero"), ("max", "replicate"), ("l2", "zero")]
+    for pooling, padding_mode in modes:
         layers = small_layers(rng, pooling, padding_mode)
         yield network_subject(f"network, {pooling} {padding_mode}", layers, rng)
 
@@ -291,7 +293,7 @@ def objective_subjects(rng: np.random.Generator) -> Iterator[Subject]:
         for x in (photo, painting)
     )
     w = rng.uniform(0, 1, of_photo["relu1_1"].shape[:2])
-    terms = [
+    terms: list[ContentTerm | StyleTerm] = [
         ContentTerm("relu2_1", 3.0, of_photo["relu2_1"]),
         StyleTerm("relu1_1", 50.0, maths.mean_gram(of_painting["relu1_1"]), w / w.sum()),
         StyleTerm("relu2_1", 50.0, maths.mean_gram(of_painting["relu2_1"])),

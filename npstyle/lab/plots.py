@@ -17,6 +17,7 @@ MARKERS = {
     "adjoint": "^",
     "complex step": "x",
     "equals whole": "d",
+    "textbook": "+",
 }
 
 

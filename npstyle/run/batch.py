@@ -117,8 +117,8 @@ def parse_job(entries: Mapping[str, Any], folder: Path) -> Job:
         raise InputError(f"{unknown[0]}: there is no such setting; see npstyle transfer --help")
     given = {names[name]: value for name, value in given.items()}
     chosen = read_given(Settings, given)
-    if "scales" in chosen:
-        # A size at the top of the list is for the jobs without scales.
+    if isinstance(chosen.get("scales"), tuple):
+        # A size at the top of the list is for the jobs without sizes of their own.
         chosen.pop("size", None)
     if "init" in chosen and (folder / chosen["init"]).is_file():
         chosen["init"] = str(folder / chosen["init"])

@@ -35,7 +35,7 @@ class Plan:
     photo_sizes : tuple of (height, width)
         At each scale; the last is the result's.
     painting_sizes : tuple of (height, width)
-        Of each painting at the last scale.
+        Size of each painting at the last scale.
     threads : int
     strategies : tuple of Strategy
         How each scale is computed.

@@ -42,7 +42,7 @@ SHARE = 0.8
 
 GOOD_TILE = 512
 """Longest side of a tile in pixels below which more than half of the work is on halos. A shorter
-history costs less than smaller tiles."""
+history costs less time than smaller tiles."""
 
 CLUSTER_TILE = 1024
 """Longest side in pixels of the tiles that a cluster gets by default."""
@@ -240,7 +240,7 @@ class _Needs:
         return self.threads * strips_bytes(self.bound, self._layers(), self.photo)
 
     def _cuts(self) -> list[tuple[list[str], Size]]:
-        """Return what is cut into tiles: the photo for all layers, the paintings for style's."""
+        """Return the pictures to cut into tiles and the layers that see them."""
         style = list(self.settings.style_layers)
         return [(self._layers(), self.photo), *((style, size) for size in self.paintings)]
 

@@ -44,7 +44,7 @@ class Setting:
     help : str
         What the setting does, as plain text.
     panel : str
-        The panel of the help text in which the option is listed.
+        The panel of the help text that lists the option.
     metavar : str
         The form of the value, such as "SIZE".
     parse : callable
@@ -147,13 +147,14 @@ def settings_of(table: type) -> dict[str, Setting]:
 
 
 def read_given(table: type, entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the settings of a table that are among `entries`; None and empty lists are not given.
+    """Read the settings of a table that are among `entries`.
 
     Parameters
     ----------
     table : dataclass
     entries : mapping from field name to value
-        Text from the command line or a CSV file, or what TOML holds. Other names are ignored.
+        Text from the command line or a CSV file, or values from TOML. None and () stand for options
+        that are not given. Names that are not in the table are ignored.
 
     Returns
     -------
@@ -168,7 +169,7 @@ def read_given(table: type, entries: Mapping[str, Any]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for name, entry in settings_of(table).items():
         value = entries.get(name)
-        if not (value is None or value in ((), [])):
+        if not (value is None or value == ()):
             given[name] = entry.read(value)
     return given
 

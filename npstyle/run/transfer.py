@@ -230,7 +230,7 @@ class _Run:
         ----------
         start : State
         counted : (iterations, evaluations)
-            Of the run before this search.
+            Those of the run before this search.
 
         Returns
         -------

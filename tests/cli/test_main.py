@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npstyle.cli.options import spread_lists
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.read import load_image, read_settings
 from npstyle.images.write import save_image
@@ -176,19 +175,6 @@ def test_save_every_writes_the_picture_before_the_end(pictures, tmp_path):
         process.kill()
         process.wait()
     assert load_image(output).shape == (36, 48, 3)
-
-
-def test_an_option_with_several_values_may_stand_anywhere():
-    several = {"--style", "--blend"}
-    spread = ["p", "--style", "a", "--style", "b", "--blend", "3", "--blend", "7", "-o", "x"]
-    given = ["p", "--style", "a", "b", "--blend", "3", "7", "-o", "x"]
-    assert spread_lists(given, several) == spread
-    with_equals = ["p", "--style=a", "b", "--blend=3", "7", "-o", "x"]
-    assert spread_lists(with_equals, several) == [
-        *("p", "--style=a", "--style", "b", "--blend=3", "--blend", "7", "-o", "x"),
-    ]
-    for unchanged in (["p", "a", "-q"], ["--style", "a", "--", "b"], ["-o", "x", "p"]):
-        assert spread_lists(unchanged, several) == unchanged
 
 
 def test_a_run_with_several_paintings_masks_and_records_writes_all_of_them(pictures, tmp_path):

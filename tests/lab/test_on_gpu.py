@@ -1,20 +1,20 @@
-"""The laboratory on a card: right derivatives pass, wrong ones do not."""
+"""The laboratory on a GPU: right derivatives pass, wrong ones fail."""
 
 from dataclasses import replace
 
 import numpy as np
 
 from npstyle.lab.gradcheck import check_subject
-from npstyle.lab.on_gpu import card_subjects, objective_on_card
+from npstyle.lab.on_gpu import gpu_subjects, objective_on_gpu
 from npstyle.run.settings import Settings
 from tests.engine.cuda.gpus import needed
 
 pytestmark = needed
 
 
-def test_every_kernels_derivative_is_right():
+def test_the_derivative_of_every_kernel_passes():
     names = []
-    for subject in card_subjects(0):
+    for subject in gpu_subjects(0):
         report = check_subject(subject, samples=2, directions=1)
         assert report.passed, report
         names.append(subject.name)
@@ -23,17 +23,17 @@ def test_every_kernels_derivative_is_right():
         assert name in names
 
 
-def test_a_wrong_derivative_is_not():
-    for subject in card_subjects(0):
+def test_a_wrong_derivative_of_a_kernel_fails():
+    for subject in gpu_subjects(0):
         if subject.name in ("style loss", "winograd_conv2d", "max_pool2d 3x3 /2 float32"):
             wrong = replace(subject, backward=lambda g, x, s=subject: 1.1 * s.backward(g, x))
             assert not check_subject(wrong, samples=3, directions=1).passed
 
 
-def test_the_whole_objective_is_right(rng, small_network):
+def test_the_gradient_of_the_objective_passes_and_a_wrong_one_fails(rng, small_network):
     settings = Settings(content_layers={"conv2_1": 1.0}, style_layers={"conv1_1": 1.0})
     photo, painting, pixels = (rng.uniform(1, 254, (6, 7, 3)) for _ in range(3))
-    subject = objective_on_card("objective", small_network, settings, photo, painting, pixels)
+    subject = objective_on_gpu("objective", small_network, settings, photo, painting, pixels)
     report = check_subject(subject, samples=2, directions=1)
     assert report.passed, report
     wrong = replace(subject, backward=lambda g, x: np.roll(subject.backward(g, x), 1))

@@ -67,6 +67,20 @@ def test_a_csv_list_has_one_job_per_line(folder):
     assert (second.settings.exact, second.settings.iterations) == (False, 2)
 
 
+@pytest.mark.parametrize(
+    ("own", "sizes"),
+    [({"scales": [24, 48]}, (24, 48)), ({"scales": "auto"}, (32,)), ({"size": 40}, (40,))],
+)
+def test_the_scales_of_a_job_override_the_size_of_the_list(folder, own, sizes):
+    job = {"size": 32, "photo": "photo.png", "painting": "painting.png", "output": "o.png"}
+    assert parse_job(job | own, folder).settings.scale_sizes() == sizes
+
+
+def test_a_job_may_leave_out_the_content(folder):
+    job = {"photo": "photo.png", "painting": "painting.png", "output": "o.png"}
+    assert parse_job(job | {"content-layers": []}, folder).settings.content_layers == {}
+
+
 def test_consecutive_jobs_load_their_network_once(folder, monkeypatch):
     loads = []
     load = batch.load_network

@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 
 from npstyle.engine.bind import bind
-from npstyle.errors import InputError
 from npstyle.networks.network import load_network
-from npstyle.run.machine import Machine, parse_memory, parse_tile
+from npstyle.run.machine import Machine
 from npstyle.run.settings import Settings
 from npstyle.run.strategy import choose_strategy
 
@@ -68,24 +67,3 @@ def test_adam_has_no_history(network):
     assert chosen(network, 9000 * MB, optimizer="adam").history is None
     small = chosen(network, 1200 * MB, optimizer="adam")
     assert (small.history, small.tile is None) == (None, False)
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("4GB", 4e9), ("800 mb", 8e8), ("1.5G", 1.5e9), ("2GiB", 2 << 30), ("512K", 512e3)],
-)
-def test_memory_sizes_are_read_in_all_usual_forms(text, size):
-    assert parse_memory("--memory", text) == size
-
-
-@pytest.mark.parametrize("text", ["", "GB", "-4GB", "4 apples", "0", "4iB", "inf"])
-def test_a_bad_memory_size_is_refused(text):
-    with pytest.raises(InputError, match=r"--memory .*4GB"):
-        parse_memory("--memory", text)
-
-
-def test_tiles_are_read():
-    assert [parse_tile("--tile", text) for text in ("auto", "off", "512")] == ["auto", "off", 512]
-    for text in ("0", "-3", "1.5", "large"):
-        with pytest.raises(InputError, match=f"--tile {text}"):
-            parse_tile("--tile", text)

@@ -1,0 +1,30 @@
+import pytest
+
+from npstyle import maths
+from npstyle.errors import InputError
+from npstyle.lab.battery import CHAPTERS
+from npstyle.lab.explain import chapters, explain
+
+
+@pytest.mark.parametrize("name", chapters())
+def test_a_chapter_shows_derivation_code_checks_and_agreement(name):
+    found = explain(name)
+    assert found.passed
+    assert found.reports
+    assert found.agreements
+    assert "def " in found.source
+    assert len(found.text.splitlines()) > 5
+    for report in found.agreements:
+        assert {outcome.method for outcome in report.outcomes} <= {"textbook", "equals whole"}
+        assert report.outcomes[0].note.startswith(("agrees with", "equals"))
+
+
+def test_every_function_of_the_textbook_is_in_a_chapter():
+    explained = {function for chapter in CHAPTERS.values() for function in chapter.functions}
+    functions = {getattr(maths, name) for name in maths.__all__ if name[0].islower()}
+    assert functions <= explained
+
+
+def test_an_unknown_chapter_is_refused_with_the_list():
+    with pytest.raises(InputError, match=r"explain lstm: no such chapter; .*conv2d"):
+        explain("lstm")
