@@ -1,5 +1,19 @@
-"""The parts of the verification laboratory; `npstyle.lab.gradcheck` is its door.
+"""The laboratory: numbers check the textbook, and the textbook checks the engine.
 
-`probes` looks at one function along one line, `trial` makes any function and backward function
-such a scalar one, `methods` are the five ways to check it, `battery` is npstyle's own derivatives.
+Checking any derivative:
+
+- `gradcheck`  `check_gradient`, the entry point, and the report it returns
+- `methods`    central differences, Taylor remainders, the adjoint test, the complex step
+- `probes`     a function along one line: slopes, kinks, rounding
+- `trial`      any function and its backward function, made scalar
+- `userfile`   a function and its derivative from a user's file
+
+Checking npstyle:
+
+- `subjects`, `pages`, `battery`  the derivatives of the textbook, by chapter
+- `pairs`, `agreement`            every function of the engine against the textbook
+- `kinks`, `whole`                layers, passes, objectives and tiles of a whole network
+- `on_gpu`                        numerical checks of the kernels on a GPU
+- `suite`                         all of it, one report after another
+- `explain`, `plots`              chapters and results for the reader
 """

@@ -1,16 +1,18 @@
-"""One function along one line: slopes from its values, kinks, and what rounding hides.
+"""One function along one line: slopes from its values, kinks, and rounding.
 
-A line is x + t v, with the scalar function f known by its change c(t) = f(x + t v) - f(x).
+A line is x + t v. The scalar function f is given by its change c(t) = f(x + t v) - f(x).
 
 Central differences
-    D(h) = (c(h) - c(-h)) / 2h is the slope up to O(h^2); (4 D(h) - D(2h)) / 3 up to O(h^4), and
-    |D(2h) - D(h)| / 3 estimates the error of D(h). Rounding adds about e/h, with e that of c.
+    D(h) = (c(h) - c(-h)) / 2h is the slope up to O(h^2), and (4 D(h) - D(2h)) / 3 up to O(h^4).
+    |D(2h) - D(h)| / 3 estimates the error of D(h). A rounding error e of c adds about e/h.
 Kinks
-    Seen exactly where `change` also returns a pattern (which side of every kink x + t v is on).
-    Without it: the jump J(h) = |c(h) + c(-h)| / h between the right and left slope is h |f''|
-    where f is smooth, so that J(2h) = 2 J(h), and the same for every h at a kink.
+    If `change` also returns a pattern (the side of every kink that x + t v is on), kinks are
+    detected exactly. Otherwise they are detected by the jump J(h) = |c(h) + c(-h)| / h between the
+    right and the left slope. Where f is smooth, J(h) = h |f''|, so J(2h) = 2 J(h). At a kink J(h)
+    is the same for every h.
 Taylor remainders
-    r1 = |c(h)| and r2 = |c(h) - h slope|, fitted on log-log axes where they exceed rounding.
+    Slopes are fitted to r1 = |c(h)| and r2 = |c(h) - h slope| on log-log axes, where the remainders
+    exceed rounding.
 """
 
 from collections.abc import Callable
@@ -21,15 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHORTENINGS = 4
-"""How often a step is divided by ten to get away from a kink."""
+"""Number of times that a step is divided by ten to avoid a kink."""
 
 TAYLOR_STEPS = tuple(float(h) for h in 10.0 ** -np.arange(2.0, 9.1, 0.5))
-"""h of the Taylor test: seven decades, of which rounding leaves some."""
+"""h of the Taylor test: seven decades, the lower of which are lost in rounding."""
 
 SLOPE_TOLERANCE = 0.05
+"""Largest distance of a fitted slope from 2."""
 
 LEAST_POINTS = 4
-"""Fewest remainders above rounding that a slope is fitted to."""
+"""Least number of remainders above rounding for the fit of a slope."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class Line:
     change : callable
         t -> (c(t), pattern or None).
     slope : float
-        <g, v>, what the analytic derivative says.
+        <g, v>, the slope by the analytic derivative.
     rounding : float
-        Error of a value of c.
+        Rounding error of a value of c.
     here : any
         The pattern at x, or None.
     """
@@ -56,22 +59,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Difference:
-    """What central differences found on a line.
+    """The slope of a line by central differences.
 
     Attributes
     ----------
     numeric : float
         The slope.
     uncertainty : float
-        Estimated error of it, truncation and rounding.
+        Estimated error of the slope, by truncation and rounding.
     at_kink : bool
         True if no step was short enough to stay on one side of every kink.
     crossed : int or None
-        Number of kinks crossed; None if that is not known.
+        Number of kinks crossed; None if unknown.
     left, right : float
         One-sided slopes.
     slack : float
-        Estimated error of these.
+        Estimated error of the one-sided slopes.
     """
 
     numeric: float
@@ -83,14 +86,14 @@ class Difference:
     slack: float
 
     def admits(self, slope: float, tolerance: float) -> bool:
-        """Whether a slope lies between the one-sided ones."""
+        """Return whether a slope lies between the one-sided ones."""
         slack = self.slack + tolerance
         low, high = min(self.left, self.right), max(self.left, self.right)
         return low - slack <= slope <= high + slack
 
 
 def difference(line: Line, step: float) -> Difference:
-    """Slope by Richardson-extrapolated central differences, with shorter steps at kinks."""
+    """Compute the slope by extrapolated central differences, with shorter steps at kinks."""
     for shortening in range(SHORTENINGS + 1):
         h, shortest = step * 10.0**-shortening, shortening == SHORTENINGS
         changes, crossed = _changes(line, h, all_four=shortest)
@@ -119,9 +122,9 @@ def difference(line: Line, step: float) -> Difference:
 
 
 def _changes(line: Line, h: float, all_four: bool) -> tuple[dict[int, float], int | None]:
-    """c(-2h), c(2h), c(-h), c(h), and how many kinks they cross, if that is known.
+    """Compute c(-2h), c(2h), c(-h), c(h), and the number of kinks they cross, if known.
 
-    A value may cost a run through a network: unless all four are asked for, the first that crosses
+    A value may cost a run through a network. Unless `all_four` is set, the first step that crosses
     a kink is the last.
     """
     changes: dict[int, float] = {}
@@ -147,9 +150,9 @@ def _looks_like_kink(
 
 @dataclass(frozen=True)
 class Taylor:
-    """Remainders along a line and the slopes fitted to them; NaN where too few exceed rounding.
+    """Remainders along a line and the slopes fitted to them; NaN if too few exceed rounding.
 
-    `kinks` counts the steps that cross a kink; they take no part in the fit.
+    `kinks` counts the steps that cross a kink. They are left out of the fit.
     """
 
     steps: tuple[float, ...]
@@ -162,7 +165,7 @@ class Taylor:
 
 
 def taylor(line: Line) -> Taylor:
-    """Fit the slopes of the Taylor remainders r1 and r2, leaving out steps that cross a kink."""
+    """Fit the slopes of the Taylor remainders r1 and r2 to the steps that cross no kink."""
     here = line.here
     first, second, clear = [], [], []
     for h in TAYLOR_STEPS:
@@ -171,7 +174,7 @@ def taylor(line: Line) -> Taylor:
         second.append(abs(change - h * line.slope))
         if here is None:
             clear.append(True)
-        else:  # a point at a kink has the pattern of one side: the other side tells
+        else:  # at a kink, x has the pattern of one side, and only the other side differs
             stays = bool(np.all(pattern == here))
             clear.append(stays and bool(np.all(line.change(-h)[1] == here)))
     floor = 100 * line.rounding
@@ -179,8 +182,8 @@ def taylor(line: Line) -> Taylor:
         clear = [False] * len(clear)
     first_slope = _fit(TAYLOR_STEPS, first, clear, floor)
     second_slope = _fit(TAYLOR_STEPS, second, clear, floor)
-    # Long steps may reach over kinks nobody counts, or where the third order weighs as much as the
-    # second. With a wrong slope r2 falls like h however short the steps are.
+    # Long steps may cross kinks that no pattern shows, or reach where the third order is as large as
+    # the second. With a wrong slope r2 is proportional to h however short the steps are.
     for skipped in range(1, len(TAYLOR_STEPS) - LEAST_POINTS):
         if not second_slope < 2 - SLOPE_TOLERANCE:
             break
@@ -203,14 +206,14 @@ def taylor(line: Line) -> Taylor:
 
 
 def _stays_kinked(line: Line) -> bool:
-    """Whether x itself looks like a kink: |c(h) + c(-h)| falls with slope 1, not 2."""
+    """Return whether x itself looks like a kink: |c(h) + c(-h)| falls with slope 1, not 2."""
     sums = [abs(line.change(h)[0] + line.change(-h)[0]) for h in TAYLOR_STEPS]
     slope = _fit(TAYLOR_STEPS, sums, [True] * len(sums), 100 * line.rounding)
     return slope < 1.5
 
 
 def _fit(steps: tuple[float, ...], remainders: list[float], use: list[bool], floor: float) -> float:
-    """Least-squares slope of log r over log h; NaN for too few points above the floor."""
+    """Least-squares slope of log r over log h; NaN if too few points exceed the floor."""
     chosen = [(h, r) for h, r, ok in zip(steps, remainders, use, strict=True) if ok and r > floor]
     if len(chosen) < LEAST_POINTS:
         return float("nan")

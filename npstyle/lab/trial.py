@@ -1,6 +1,6 @@
-"""A derivative under test: any function with its backward function, made a scalar function.
+"""A derivative under test: any function with its backward function, made scalar.
 
-With a fixed random weighting u, f(x) = <u, F(x)> is a number, and its gradient is backward(u).
+With fixed random weights u, f(x) = <u, F(x)> is a number, and its gradient is backward(u).
 """
 
 from collections.abc import Callable
@@ -8,16 +8,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npstyle.errors import InputError
 from npstyle.lab.probes import Line
-
-Array = NDArray[Any]
+from npstyle.maths.array import Array
 
 
 class Trial:
-    """A derivative under test, made scalar by the weighting u."""
+    """A derivative under test, made scalar by the weights u."""
 
     def __init__(
         self,
@@ -33,15 +31,15 @@ class Trial:
         if backward is None:
             if not isinstance(result, tuple) or len(result) != 2:
                 raise InputError(
-                    "the function must return a pair (value, gradient), or come with a backward "
-                    f"function; it returned {type(result).__name__}"
+                    "the function must return a pair (value, gradient), or a backward function "
+                    f"must be given; it returned {type(result).__name__}"
                 )
             result, gradients = result
         value = self.base = self._value(result)
         if not np.array_equal(self._value(self._call(*inputs)), value):
             raise InputError(
-                "the function returned another value for the same input; a derivative can be "
-                "checked only without randomness (fix the seed inside)"
+                "the function returned another value for the same input; its derivative can be "
+                "checked only without randomness (fix the seed inside the function)"
             )
         if backward is None and value.ndim:
             raise InputError(
@@ -70,7 +68,7 @@ class Trial:
         return value
 
     def moved(self, argument: int, x: Array) -> tuple[Array, Any]:
-        """F with one input replaced, and its pattern."""
+        """Return F with one input replaced, and its pattern."""
         inputs = (*self.inputs[:argument], x, *self.inputs[argument + 1 :])
         if self.pattern is None:
             return self._value(self._call(*inputs)), None
@@ -83,7 +81,7 @@ class Trial:
         return None if self.pattern is None else self.moved(0, self.inputs[0])[1]
 
     def line(self, argument: int, v: Array, rounding: float) -> Line:
-        """The line x + t v, its changes summed from differences so that little is lost."""
+        """Return the line x + t v. Its changes are sums of differences, to reduce rounding."""
         x, gradient = self.inputs[argument], self.gradients[argument]
         assert gradient is not None
 
@@ -98,7 +96,7 @@ class Trial:
     def rounding(
         self, argument: int, scale: Array, epsilon: float, rng: np.random.Generator
     ) -> float:
-        """Error of a change of f: what remains of changes by a few units in the last place."""
+        """Estimate the rounding error of a change of f, from changes in the last place."""
         line = self.line(argument, rng.standard_normal(scale.shape) * scale, 0.0)
         steps = [k * epsilon for k in (-3, -2, -1, 1, 2, 3)]
         left = [abs(line.change(t)[0] - t * line.slope) for t in steps]
@@ -107,7 +105,7 @@ class Trial:
 
 
 def float_array(x: Any, argument: int) -> Array:
-    """An input as an array; raises InputError if its dtype is no float."""
+    """Return an input as an array; raise InputError if its dtype is no float."""
     array = np.asarray(x)
     if array.dtype.kind != "f":
         raise InputError(
@@ -117,12 +115,12 @@ def float_array(x: Any, argument: int) -> Array:
 
 
 def copies(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Fresh arrays: a function that writes into its inputs must not spoil the next call."""
+    """Copy the inputs, because a function may overwrite them."""
     return tuple(x.copy() for x in inputs)
 
 
 def checked_gradients(gradients: Any, inputs: tuple[Array, ...]) -> tuple[Array | None, ...]:
-    """One gradient, or None, per input; raises InputError if number or shapes are wrong."""
+    """Return one gradient, or None, per input; raise InputError if number or shapes are wrong."""
     found = gradients if isinstance(gradients, tuple) else (gradients,)
     if len(found) != len(inputs) and not isinstance(gradients, tuple):
         found = (*found, *(None,) * (len(inputs) - 1))
@@ -138,6 +136,6 @@ def checked_gradients(gradients: Any, inputs: tuple[Array, ...]) -> tuple[Array 
 
 
 def scale_of(x: Array) -> Array:
-    """The size of a step at each entry: its own, or the typical one where it is smaller."""
+    """Return the size of each entry, or the typical size where that is larger."""
     typical = float(np.sqrt(np.mean(np.abs(x.astype(np.float64)) ** 2))) if x.size else 0.0
     return np.maximum(np.abs(x).astype(np.float64), typical or 1.0)

@@ -1,9 +1,9 @@
-"""A function pair from somebody's own file, as a subject for the laboratory.
+"""A function and its derivative from a user's file.
 
-`FILE.py:NAME` names a function. Beside it, `NAME_backward` returns its gradient: called with the
-inputs alone for a function that returns a number, or with dL/dF in front of them. Without it, the
-function itself returns (value, gradient). `NAME_inputs(rng)` returns the inputs as a tuple; without
-it each parameter gets a random array.
+`FILE.py:NAME` names a function. `NAME_backward` in the same file returns its gradient. It is
+called with the inputs alone if the function returns a number, or with dL/dF before them. Without
+`NAME_backward`, the function itself returns (value, gradient). `NAME_inputs(rng)` returns the
+inputs as a tuple. Without it each parameter is a random array.
 """
 
 import importlib.util
@@ -21,22 +21,22 @@ from npstyle.errors import InputError
 def load_pair(
     target: str, shape: tuple[int, ...], seed: int
 ) -> tuple[Callable[..., Any], Callable[..., Any] | None, tuple[Any, ...]]:
-    """Function, backward function and inputs of a target such as "my_formula.py:my_loss".
+    """Load function, backward function and inputs of a target such as "my_formula.py:my_loss".
 
     Parameters
     ----------
     target : str
-        File and name with a colon between. The file is run.
+        File and name, separated by a colon. The file is executed.
     shape : tuple of int
-        Of the random inputs, where the file gives none.
+        Shape of the random inputs, if the file defines none.
     seed : int
-        Of the random inputs.
+        Seed of the random inputs.
 
     Returns
     -------
     function, backward, inputs
-        `backward` takes dL/dF and the inputs, whatever the file's does; None if the function
-        returns (value, gradient).
+        `backward` takes dL/dF and the inputs, even if the file's function takes only the inputs.
+        It is None if the function returns (value, gradient).
 
     Raises
     ------
@@ -74,21 +74,21 @@ def _load(path: Path) -> ModuleType:
         raise InputError(f"{path}: there is no such file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise InputError(f"{path}: is no Python file; its name must end in .py")
+        raise InputError(f"{path}: not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     _guarded(spec.loader.exec_module, str(path))(module)
     return module
 
 
 def _positional(function: Callable[..., Any]) -> int:
-    """Number of parameters that must be given."""
+    """Count the parameters without a default."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)
 
 
 def _guarded(function: Callable[..., Any], what: str) -> Callable[..., Any]:
-    """Call somebody else's code; its errors become one sentence."""
+    """Return the same function; an error of the user's code becomes one sentence."""
 
     def call(*arguments: Any) -> Any:
         try:

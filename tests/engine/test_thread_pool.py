@@ -4,40 +4,41 @@ import weakref
 
 import numpy as np
 import pytest
-from npstyle.engine.crew import Crew
+
+from npstyle.engine.thread_pool import ThreadPool
 
 
 @pytest.fixture
-def crew():
-    crew = Crew(2)
-    yield crew
-    crew.close()
+def pool():
+    pool = ThreadPool(2)
+    yield pool
+    pool.close()
 
 
-def test_calls_are_answered_by_the_crew_and_waited_for(crew):
-    answered = []
+def test_calls_run_on_threads_and_are_waited_for(pool):
+    ran_on = []
 
     def work():
         time.sleep(0.02)
-        answered.append(threading.get_ident())
+        ran_on.append(threading.get_ident())
 
     together = threading.Barrier(3, timeout=20)
-    calls = [crew.call(lambda: (together.wait(), work())) for _ in range(2)]
-    together.wait()  # both have begun: neither can be taken back
+    calls = [pool.call(lambda: (together.wait(), work())) for _ in range(2)]
+    together.wait()  # both have begun: neither can be cancelled
     for call in calls:
         call.settle()
-    assert len(set(answered) - {threading.get_ident()}) == 2
+    assert len(set(ran_on) - {threading.get_ident()}) == 2
 
 
-def test_a_call_that_nobody_has_begun_is_taken_back_and_its_arrays_let_go(crew):
+def test_a_call_that_has_not_begun_is_cancelled_and_its_arrays_freed(pool):
     begun, go_on = threading.Semaphore(0), threading.Event()
-    busy = [crew.call(lambda: (begun.release(), go_on.wait(20))) for _ in range(2)]
+    busy = [pool.call(lambda: (begun.release(), go_on.wait(20))) for _ in range(2)]
     for _ in busy:
         begun.acquire(timeout=20)
     ran = []
     array = np.zeros(3)
     alive = weakref.ref(array)
-    late = crew.call(lambda array=array: ran.append(len(array)))
+    late = pool.call(lambda array=array: ran.append(len(array)))
     del array
     late.settle()
     assert alive() is None
@@ -47,22 +48,22 @@ def test_a_call_that_nobody_has_begun_is_taken_back_and_its_arrays_let_go(crew):
     assert ran == []
 
 
-def test_what_a_call_raised_is_raised_where_it_is_settled(crew):
+def test_an_error_of_a_call_is_raised_where_it_is_settled(pool):
     begun = threading.Event()
 
     def work():
         begun.set()
         raise ZeroDivisionError("in a thread")
 
-    call = crew.call(work)
+    call = pool.call(work)
     assert begun.wait(20)
     with pytest.raises(ZeroDivisionError, match="in a thread"):
         call.settle()
 
 
-def test_a_closed_crew_leaves_no_thread_behind():
+def test_a_closed_pool_leaves_no_thread_behind():
     before = threading.active_count()
-    crew = Crew(3)
+    pool = ThreadPool(3)
     assert threading.active_count() == before + 3
-    crew.close()
+    pool.close()
     assert threading.active_count() == before
