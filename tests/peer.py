@@ -59,7 +59,7 @@ class TorchObjective:
                 case Conv():
                     weight, bias = self.parameters[layer.name]
                     padding = layer.padding
-                    if self.network.padding_mode == "replicate" and not last:
+                    if layer.padding_mode == "replicate":
                         x = functional.pad(x, [padding] * 4, mode="replicate")
                         padding = 0
                     x = functional.conv2d(x, weight, bias, layer.stride, padding)
