@@ -14,14 +14,12 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from npstyle.errors import InputError
-
-Array = NDArray[Any]
+from npstyle.maths.array import Array
 
 Allocate = Callable[[tuple[int, ...], DTypeLike, str], Array]
 """Makes an array of zeros from a shape, a dtype and a name for messages."""

@@ -22,12 +22,12 @@ Colours matched (section 2)
 A picture is an array (height, width, 3), RGB, 0..255.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from npstyle.maths.array import Array
+
 Color = Literal["painting", "luminance", "histogram"]
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])

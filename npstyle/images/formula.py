@@ -6,12 +6,9 @@ lines of a field of whirls (line integral convolution, Cabral and Leedom, SIGGRA
 brightness picks colours from a palette of blues and yellows.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from npstyle.maths.array import Array
 
 PALETTE = np.array(
     [

@@ -41,7 +41,7 @@ is only counted. `npstyle.lab.probes` describes how kinks are detected.
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -109,9 +109,6 @@ def check_gradient(
     inputs: Sequence[Array],
     *,
     name: str = "",
-    pattern: Callable[..., tuple[Any, Any]] | None = None,
-    linear: Collection[int] = (),
-    smooth: Collection[int] = (),
     samples: int = MAX_COORDINATES,
     directions: int = 10,
     step: float | None = None,
@@ -133,14 +130,6 @@ def check_gradient(
         The point to check at.
     name : str
         Name of the report.
-    pattern : callable, optional
-        Like `function`, but returns (result, pattern). The pattern is an array that changes if and
-        only if a kink is crossed.
-    linear : indices
-        Inputs that the function is linear or affine in. The adjoint test is run for them.
-    smooth : indices
-        Inputs that the function is analytic in and accepts complex. The complex step is run for
-        them.
     samples : int
         Number of coordinates to check in arrays that have more.
     directions : int
@@ -161,20 +150,48 @@ def check_gradient(
     InputError
         If an input is no float array, the function is random or not finite, or a gradient has the
         wrong shape.
+
+    See Also
+    --------
+    check_subject : also runs the methods for linear, analytic and kinked functions.
+    """
+    subject = Subject(name, function, backward, tuple(inputs), step=step)
+    return check_subject(subject, samples, directions, seed, tolerance)
+
+
+def check_subject(
+    subject: Subject,
+    samples: int = MAX_COORDINATES,
+    directions: int = 10,
+    seed: int = 0,
+    tolerance: float | None = None,
+) -> Report:
+    """Check a derivative by all methods that its function allows.
+
+    Parameters
+    ----------
+    subject : Subject
+        The function, its derivative, the point, and what is known of the function.
+    samples, directions, seed, tolerance
+        As in `check_gradient`, which documents the errors.
+
+    Returns
+    -------
+    Report
     """
     # If inputs drawn with the same seed were equal to u, a mask on the upstream gradient would look
     # like the mask on the input.
     rng = np.random.default_rng((seed, STREAM))
-    if linear and backward is None:
+    if subject.linear and subject.backward is None:
         raise InputError("linear: the adjoint test needs a backward function that takes dL/dF")
-    arrays = tuple(float_array(x, k) for k, x in enumerate(inputs))
-    trial = Trial(function, backward, arrays, pattern, rng)
+    arrays = tuple(float_array(x, k) for k, x in enumerate(subject.inputs))
+    trial = Trial(subject.function, subject.backward, arrays, subject.pattern, rng)
     precision = min((x.dtype for x in arrays), key=lambda dtype: dtype.itemsize)
     epsilon = float(np.finfo(precision).eps)
     if tolerance is None:
         tolerance = TOLERANCES.get(precision.name, TOLERANCES["float64"])
     adjoint_tolerance = ADJOINT_TOLERANCES.get(precision.name, ADJOINT_TOLERANCES["float64"])
-    h = epsilon**0.25 if step is None else step
+    h = epsilon**0.25 if subject.step is None else subject.step
     outcomes: list[Outcome] = []
     for k, gradient in enumerate(trial.gradients):
         if gradient is None:
@@ -187,31 +204,12 @@ def check_gradient(
             partial(lab_methods.directions, *at, rounding, directions, h, tolerance, rng),
             partial(lab_methods.taylor_remainders, *at, rounding, rng),
         ]
-        if k in linear:
+        if k in subject.linear:
             methods.append(partial(lab_methods.adjoint, trial, k, adjoint_tolerance, rng))
-        if k in smooth:
+        if k in subject.smooth:
             methods.append(partial(lab_methods.complex_step, *at, directions, rng))
         for method in methods:
             start = time.perf_counter()
             outcome = method()
             outcomes.append(replace(outcome, seconds=time.perf_counter() - start))
-    return Report(name, tuple(outcomes))
-
-
-def check_subject(
-    subject: Subject, samples: int = MAX_COORDINATES, directions: int = 10, seed: int = 0
-) -> Report:
-    """Check a subject; parameters as in `check_gradient`."""
-    return check_gradient(
-        subject.function,
-        subject.backward,
-        subject.inputs,
-        name=subject.name,
-        pattern=subject.pattern,
-        linear=subject.linear,
-        smooth=subject.smooth,
-        step=subject.step,
-        samples=samples,
-        directions=directions,
-        seed=seed,
-    )
+    return Report(subject.name, tuple(outcomes))

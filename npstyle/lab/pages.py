@@ -153,9 +153,12 @@ def small_layers(
 
 
 def network_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Yield the outputs of two layers of a small network as one vector."""
-    modes: list[tuple[Pooling, PaddingMode]]
-    modes = [("avg", "zero"), ("max", "replicate"), ("l2", "zero")]
+    """Yield the outputs of two layers of a small network as one vector.
+
+    l2 pooling is left out. Behind a ReLU a window may be so close to 0 that the curvature there
+    changes the slope of the Taylor remainder, as a kink does.
+    """
+    modes: list[tuple[Pooling, PaddingMode]] = [("avg", "zero"), ("max", "replicate")]
     for pooling, padding_mode in modes:
         layers = small_layers(rng, pooling, padding_mode)
         yield network_subject(f"network, {pooling} {padding_mode}", layers, rng)

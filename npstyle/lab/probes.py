@@ -182,8 +182,8 @@ def taylor(line: Line) -> Taylor:
         clear = [False] * len(clear)
     first_slope = _fit(TAYLOR_STEPS, first, clear, floor)
     second_slope = _fit(TAYLOR_STEPS, second, clear, floor)
-    # Long steps may cross kinks that no pattern shows, or reach where the third order is as large as
-    # the second. With a wrong slope r2 is proportional to h however short the steps are.
+    # Long steps may cross kinks that no pattern shows, or reach where the third order is as large
+    # as the second. With a wrong slope r2 is proportional to h however short the steps are.
     for skipped in range(1, len(TAYLOR_STEPS) - LEAST_POINTS):
         if not second_slope < 2 - SLOPE_TOLERANCE:
             break

@@ -12,11 +12,25 @@ from npstyle.maths.array import Array
 
 @dataclass(frozen=True)
 class Subject:
-    """One derivative and where to check it; the fields are `check_gradient`'s parameters."""
+    """A derivative, the point to check it at, and what is known of the function.
+
+    Attributes
+    ----------
+    name, function, backward, inputs, step
+        As in `npstyle.lab.gradcheck.check_gradient`.
+    pattern : callable, optional
+        Like `function`, but returns (result, pattern). The pattern is an array that changes if and
+        only if a kink is crossed.
+    linear : indices
+        Inputs that the function is linear or affine in. The adjoint test is run for them.
+    smooth : indices
+        Inputs that the function is analytic in and accepts complex. The complex step is run for
+        them.
+    """
 
     name: str
     function: Callable[..., Any]
-    backward: Callable[..., Any]
+    backward: Callable[..., Any] | None
     inputs: tuple[Array, ...]
     pattern: Callable[..., tuple[Any, Any]] | None = None
     linear: tuple[int, ...] = ()

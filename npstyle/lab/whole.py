@@ -80,6 +80,11 @@ def textbook_objective(
     photo : array (height, width, 3), pixels 0..255
     style : array (any height, any width, 3), or list of Region
     losses : Losses
+
+    Raises
+    ------
+    InputError
+        If a layer is unknown, or a picture is too small for it.
     """
     losses = losses.canonical(network)
     depths = {name: network.depth(name) for name in losses.layers}
@@ -88,6 +93,7 @@ def textbook_objective(
     means = losses.scaling == "means"
 
     def activations(pixels: Array) -> dict[str, Array]:
+        shapes(network, depths, *pixels.shape[:2])  # raises if the picture is too small
         image = maths.preprocess(pixels, prep.channel_order, prep.mean, prep.scale)
         outputs = maths.forward(layers, image)
         return {name: outputs[layers[depth].name] for name, depth in depths.items()}

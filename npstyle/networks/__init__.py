@@ -1,1 +1,1 @@
-"""Networks as data: architecture, weights, and the files they come from."""
+"""Networks as data: architecture, weights, and the file formats they are read from."""

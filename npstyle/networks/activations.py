@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from npstyle.maths import network as textbook
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv, Layer, Pool
+from npstyle.maths.network import run_layer
 from npstyle.maths.preprocessing import preprocess
 from npstyle.networks.network import Network, shapes
 
@@ -38,15 +37,6 @@ def activations(
     X = preprocess(pixels, network.channel_order, network.mean, network.scale)
     X = X.astype(network.dtype)
     for index in range(max(wanted, default=-1) + 1):
-        X = textbook.run_layer(_as_textbook(network.layers[index]), X)
+        X = run_layer(network.layers[index], X)
         if index in wanted:
             yield wanted[index], X
-
-
-def _as_textbook(layer: Layer) -> textbook.Layer:
-    # Temporary: to be removed once networks hold the textbook's layers.
-    if isinstance(layer, Conv):
-        return textbook.Conv(layer.name, layer.kernel, layer.bias, layer.stride, layer.padding)
-    if isinstance(layer, Pool):
-        return textbook.Pool(layer.name, layer.size, layer.stride, layer.mode)
-    return textbook.Relu(layer.name)

@@ -1,4 +1,4 @@
-"""The architecture of a sequential network, as data: its layers in order."""
+"""The architecture of a sequential network as data: an ordered list of layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from npstyle.errors import InputError
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """A convolution; kernel size and channels are those of its tensors."""
+    """A convolution. The shapes of its tensors give the kernel size and the channels."""
 
     name: str
     stride: int
@@ -20,7 +20,7 @@ class ConvSpec:
 
 @dataclass(frozen=True)
 class ReluSpec:
-    """A rectifier."""
+    """A rectified linear unit."""
 
     name: str
     kind: Literal["relu"] = "relu"
@@ -28,7 +28,7 @@ class ReluSpec:
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """A pooling layer: window `size` x `size`."""
+    """A pooling layer with windows of `size` x `size`, `stride` apart."""
 
     name: str
     size: int
@@ -40,7 +40,9 @@ LayerSpec = ConvSpec | ReluSpec | PoolSpec
 
 
 def vgg_architecture(blocks: Sequence[int]) -> tuple[LayerSpec, ...]:
-    """Layers of a VGG network with this many 3x3 convolutions in each block (VGG-19: 2 2 4 4 4).
+    """Return the layers of a VGG network, given the number of 3x3 convolutions in each block.
+
+    VGG-19 is (2, 2, 4, 4, 4).
 
     Source: Simonyan and Zisserman, "Very deep convolutional networks" (arXiv 1409.1556), table 1.
     """
@@ -60,25 +62,27 @@ VGG_BLOCKS = {
     "D": (2, 2, 3, 3, 3),
     "E": (2, 2, 4, 4, 4),
 }
-"""Convolutions in each block of the networks of VGG's table 1: VGG-11, 13, 16 (C and D) and 19.
+"""Number of convolutions per block in the networks of VGG's table 1: VGG-11, 13, 16 (C, D) and 19.
 
-A-LRN, which is A with local response normalisation, is left out: its authors found that the
-normalisation does not help, and we know of no published weights of it.
+A-LRN, which is A with local response normalisation, is left out. Its authors found that the
+normalisation does not help, and no published weights are known.
 """
 
 
 def vgg_table(letter: str) -> tuple[LayerSpec, ...]:
-    """Layers of one network of VGG's table 1: "A", "B", "C", "D" or "E".
+    """Return the layers of a network of VGG's table 1: "A", "B", "C", "D" or "E".
 
-    C is D with 1x1 convolutions at the end of the blocks 3, 4 and 5 (their size is that of their
-    tensors; the architecture says that they need no padding).
+    C is D with 1x1 convolutions at the end of the blocks 3, 4 and 5. They need no padding; their
+    tensors give their size.
     """
     layers = vgg_architecture(VGG_BLOCKS[letter])
     if letter != "C":
         return layers
-    narrow = ("conv3_3", "conv4_3", "conv5_3")
+    one_by_one = ("conv3_3", "conv4_3", "conv5_3")
     return tuple(
-        replace(layer, padding=0) if isinstance(layer, ConvSpec) and layer.name in narrow else layer
+        replace(layer, padding=0)
+        if isinstance(layer, ConvSpec) and layer.name in one_by_one
+        else layer
         for layer in layers
     )
 
@@ -88,15 +92,16 @@ _NUMBERS: dict[str, dict[str, int]] = {
     "relu": {},
     "pool": {"size": 1, "stride": 1},
 }
-"""The whole numbers of each kind of layer, with the least that makes sense."""
+"""Integer fields of each kind of layer, with their smallest valid value."""
 
 
 def parse_layer(path: Path, entry: Any) -> LayerSpec:
-    """One layer from its JSON; raises InputError, naming the file, if it is none."""
+    """Build a layer from its JSON; raise InputError, naming the file, if it is not valid."""
     kind = entry.get("kind") if isinstance(entry, dict) else None
     if not isinstance(kind, str) or kind not in _NUMBERS or not isinstance(entry.get("name"), str):
         raise InputError(
-            f"{path}: the architecture holds {entry!r}, which is no conv, relu or pool with a name"
+            f"{path}: the architecture contains {entry!r}, which is not a conv, relu or pool layer "
+            "with a name"
         )
     numbers = {}
     for field, least in _NUMBERS[kind].items():
@@ -104,7 +109,7 @@ def parse_layer(path: Path, entry: Any) -> LayerSpec:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 1024:
             raise InputError(
                 f"{path}: layer {entry['name']} has {field} {value!r}; "
-                f"it must be a whole number from {least} to 1024"
+                f"it must be an integer from {least} to 1024"
             )
         numbers[field] = value
     if kind == "conv":

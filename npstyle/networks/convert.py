@@ -1,9 +1,9 @@
-"""Other programs' files of weights, brought to npstyle's `.npz`.
+"""Convert the weights files of other programs to npstyle's `.npz`.
 
-The format is recognised by a file's first bytes, not by its name, and read by a chapter of
-`npstyle.networks.formats`. Here the convolutions that it found are checked against VGG's
-architectures. The order of the colours, mean and scale go into the `.npz` with them, so that a
-picture gives the same activations as it does in the program that the file comes from.
+The first bytes of a file decide its format, not its name, and a module of
+`npstyle.networks.formats` reads it. This module compares the convolutions with the architectures of
+VGG. The `.npz` also stores the channel order, the mean and the scale, so a picture gives the same
+activations as in the program that wrote the file.
 """
 
 import hashlib
@@ -25,16 +25,18 @@ from npstyle.networks.verify import with_check
 from npstyle.networks.weights import SUFFIXES, Weights, check_tensors, load_weights, save_weights
 
 NAMES = {"A": "vgg11", "B": "vgg13", "D": "vgg16", "E": "vgg19"}
-"""Names of the networks of VGG's table 1 whose files can be read."""
+"""Names of the supported networks, by their letter in VGG's table 1."""
 
 PICKLE = rb"\x80[\x00-\x05]|\(?[ci][\w.]+\n[\w.]+\n"
-"""How a pickle begins: with its protocol, or, in the oldest, with a function that it asks for."""
+"""Start of a pickle: its protocol, or, in the oldest protocol, a function to call."""
 
 MIN_BYTES = 64
+"""Length in bytes of the start that the format is recognised by; shorter files are refused, except
+pickles."""
 
 
 def convert(source: str | Path, destination: str | Path) -> Weights:
-    """Convert a published file of weights.
+    """Convert a published weights file.
 
     Parameters
     ----------
@@ -42,17 +44,17 @@ def convert(source: str | Path, destination: str | Path) -> Weights:
         A VGG from Keras (.h5), PyTorch (.pth, state dictionaries in both layouts), safetensors,
         MatConvNet (.mat) or Caffe (.caffemodel).
     destination : str or Path
-        The .npz to write; whole or not at all.
+        The .npz to write. A failure leaves no partial file.
 
     Returns
     -------
     Weights
-        As read back from the file written.
+        Loaded from the new file.
 
     Raises
     ------
     InputError
-        If the source is none of these, or damaged, or asks for anything to be executed, or the
+        If the source is damaged, is none of these, or contains code to execute, or if the
         destination cannot be written.
     """
     source, destination = Path(source), Path(destination)
@@ -62,9 +64,9 @@ def convert(source: str | Path, destination: str | Path) -> Weights:
 
 
 def read_foreign(source: Path) -> Weights:
-    """Read a file of weights of any known format; raises as `convert`."""
+    """Read a weights file of any supported format; raise the same errors as `convert`."""
     if not source.is_file():
-        raise InputError(f"{source}: there is no such file to convert")
+        raise InputError(f"{source}: no such file; check the name")
     try:
         with source.open("rb") as file:
             start = file.read(MIN_BYTES)
@@ -76,7 +78,7 @@ def read_foreign(source: Path) -> Weights:
 
 
 def _read(source: Path, start: bytes) -> Found:
-    """Choose the reader by the first bytes."""
+    """Read a file with the reader that its first bytes select."""
     if len(start) == MIN_BYTES or re.match(PICKLE, start):
         if start.startswith(HDF5_SIGNATURE):
             return read_keras(source)
@@ -88,21 +90,21 @@ def _read(source: Path, start: bytes) -> Found:
             return read_matconvnet(source)
         if start.startswith(MAT_HDF5_SIGNATURE):
             raise InputError(
-                f"{source}: is a MATLAB file of version 7.3; load it in MATLAB or Octave and save "
-                "it with -v7"
+                f"{source}: is a MATLAB file of version 7.3, which cannot be read; load it in "
+                "MATLAB or Octave and save it with -v7"
             )
         if is_safetensors(start):
             return read_safetensors(source)
         if is_caffe(start):
             return read_caffe(source)
     raise InputError(
-        f"{source}: is no file of weights that can be read; give a VGG from Keras (.h5), PyTorch "
+        f"{source}: is not a weights file that can be read; use a VGG from Keras (.h5), PyTorch "
         "(.pth), safetensors, MatConvNet (.mat) or Caffe (.caffemodel)"
     )
 
 
 def _checked(source: Path, found: Found, sha256: str) -> Weights:
-    """The weights of a VGG, or what they lack to be one."""
+    """Return the weights if they are those of a VGG; raise InputError otherwise."""
     counts = tuple(
         sum(name.startswith(f"conv{block}_") for name in found.kernels) for block in range(1, 6)
     )
@@ -112,8 +114,8 @@ def _checked(source: Path, found: Found, sha256: str) -> Weights:
     if letter is None or set(found.kernels) != expected:
         known = "; ".join(f"{name} has {VGG_BLOCKS[a]}" for a, name in NAMES.items())
         raise InputError(
-            f"{source}: has {counts} convolutions in the blocks 1 to 5, where {known}: the file "
-            "is incomplete or no VGG"
+            f"{source}: has {counts} convolutions in the blocks 1 to 5, but {known}; the file is "
+            "incomplete or not a VGG"
         )
     tensors = {}
     for name in sorted(expected):
@@ -121,19 +123,21 @@ def _checked(source: Path, found: Found, sha256: str) -> Weights:
         if kernel.shape[2:] != (3, 3):
             raise InputError(
                 f"{source}: the kernel of {name} has shape {kernel.shape} as (out, in, height, "
-                "width); VGG's are 3x3: the file is transposed, damaged or no VGG"
+                "width), but VGG's are 3x3; the file is transposed, damaged or not a VGG"
             )
         if not (np.all(np.isfinite(kernel)) and np.all(np.isfinite(bias))):
-            raise InputError(f"{source}: {name} holds NaN or infinity; the file is damaged")
+            raise InputError(
+                f"{source}: {name} contains NaN or infinity; the file is damaged, get it again"
+            )
         tensors[f"{name}.weight"], tensors[f"{name}.bias"] = kernel, bias
     check_tensors(source, layers, tensors)
     return Weights(
         name=NAMES[letter],
         layers=layers,
         tensors=tensors,
-        channel_order=found.preparation.channel_order,
-        mean=found.preparation.mean,
-        scale=found.preparation.scale,
+        channel_order=found.preprocessing.channel_order,
+        mean=found.preprocessing.mean,
+        scale=found.preprocessing.scale,
         source=f"{source.name} ({found.publisher})",
         license=found.license,
         source_sha256=sha256,

@@ -1,9 +1,9 @@
-"""Download the published networks, once, into the user's data directory.
+"""Download the published networks once, into the user's data directory.
 
-The files are Keras Applications' convolution-only copies of Simonyan and Zisserman's networks
-(Visual Geometry Group, University of Oxford, CC BY 4.0). pooch downloads to a temporary name,
-compares the hash and only then gives the file its own; proxies are those of the environment
-(HTTPS_PROXY). A download that breaks off leaves nothing behind and is begun anew.
+The files are copies of Simonyan and Zisserman's networks (Visual Geometry Group, University of
+Oxford, CC BY 4.0) by Keras Applications, without the dense layers. pooch downloads to a temporary
+file and renames it after checking the hash. It uses the proxies of the environment (HTTPS_PROXY).
+An interrupted download leaves no file, and the next call starts from the beginning.
 """
 
 import logging
@@ -19,12 +19,12 @@ from npstyle.networks.convert import convert
 from npstyle.networks.weights import Weights, load_weights, user_data_dir
 
 TIMEOUT_S = 30
-"""Seconds without an answer after which the network counts as absent."""
+"""Seconds to wait for an answer of the server before giving up."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """Where a file is to be had, and its MD5 hash, as Keras publishes it."""
+    """The URL of a file and its MD5 hash, as published by Keras."""
 
     url: str
     md5: str
@@ -39,7 +39,7 @@ PUBLISHED = {
         "vgg19": "253f8cb515780f3b799900260a226db6",
     }.items()
 }
-"""By name of the network."""
+"""Published files by the name of the network."""
 
 
 def fetch(name: str, progress: Any = None, say: Callable[[str], None] = print) -> Weights:
@@ -48,20 +48,21 @@ def fetch(name: str, progress: Any = None, say: Callable[[str], None] = print) -
     Parameters
     ----------
     name : "vgg16" or "vgg19"
-    progress : object like a tqdm bar, optional
-        With `total`, `update(bytes)`, `reset()` and `close()`; see `pooch.HTTPDownloader`.
+    progress : progress bar, optional
+        An object with `total`, `update(bytes)`, `reset()` and `close()`, such as tqdm's; see
+        `pooch.HTTPDownloader`.
     say : callable
-        Told what is being done.
+        Prints a line about each step.
 
     Returns
     -------
     Weights
-        As read back from the file written.
+        Loaded from the new file, or from the existing one.
 
     Raises
     ------
     InputError
-        If there is no such network, it cannot be downloaded, or its hash is another.
+        If there is no such network, the download fails, or the hash differs.
     """
     import pooch
     import requests
@@ -71,7 +72,7 @@ def fetch(name: str, progress: Any = None, say: Callable[[str], None] = print) -
     published = PUBLISHED[name]
     destination = _writable(user_data_dir()) / f"{name}.npz"
     if destination.exists():
-        say(f"{destination} is there already; delete it to fetch it anew")
+        say(f"{destination} already exists; delete it to download it again")
         return load_weights(destination)
     cache = _writable(platformdirs.user_cache_path("npstyle"))
     pooch.get_logger().setLevel(logging.WARNING)
@@ -94,10 +95,10 @@ def fetch(name: str, progress: Any = None, say: Callable[[str], None] = print) -
         raise InputError(
             f"{name}: could not be downloaded ({_reason(error)}); {by_hand}"
         ) from error
-    except ValueError as error:  # pooch's word for another hash
+    except ValueError as error:  # pooch raises it if the hash differs
         raise InputError(
-            f"{name}: what came from the network has another hash than the published file, and "
-            f"was thrown away; try again, or {by_hand}"
+            f"{name}: the download was deleted, because its hash differs from the published one; "
+            f"try again, or {by_hand}"
         ) from error
     say(f"converting to {destination}")
     weights = convert(file, destination)
@@ -106,15 +107,18 @@ def fetch(name: str, progress: Any = None, say: Callable[[str], None] = print) -
 
 
 def _writable(folder: Path) -> Path:
+    """Create a folder if it does not exist, and return it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be made ({error.strerror})") from error
+        raise InputError(
+            f"{folder}: the folder cannot be created ({error.strerror}); check its permissions"
+        ) from error
     return folder
 
 
 def _reason(error: Exception) -> str:
-    """The shortest true account of a network's failure."""
+    """Describe the failure of a download in a few words."""
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:

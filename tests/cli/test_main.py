@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -306,6 +307,19 @@ def test_a_batch_runs_the_good_jobs_and_reports_the_bad_ones(pictures, tmp_path,
     assert names == ["0.png", "2.png", "jobs.toml"]
 
 
+def wait_for_work(number, count):
+    """Wait until this many processes of a program have computed for longer than they import."""
+    program = psutil.Process(number)
+    for _ in range(600):
+        busy = 0
+        for process in (program, *program.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                busy += process.cpu_times().user > 6
+        if busy >= count:
+            return
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_ends_a_batch_and_keeps_the_pictures_so_far(pictures, tmp_path, jobs):
     photo, painting = (str(path) for path in pictures)
@@ -323,7 +337,7 @@ def test_ctrl_c_ends_a_batch_and_keeps_the_pictures_so_far(pictures, tmp_path, j
         start_new_session=True,
     )
     try:
-        time.sleep(8)  # the workers have started their jobs
+        wait_for_work(process.pid, jobs)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:

@@ -5,6 +5,7 @@ from npstyle.errors import InputError
 from npstyle.lab.battery import CHAPTERS
 from npstyle.lab.gradcheck import check_gradient, check_subject
 from npstyle.lab.probes import TAYLOR_STEPS, Line, difference, taylor
+from npstyle.lab.subjects import Subject
 from npstyle.lab.suite import check_network
 from npstyle.lab.whole import tile_outcomes
 from npstyle.maths import relu, relu_backward
@@ -68,7 +69,7 @@ def test_at_a_kink_the_derivative_must_lie_between_the_one_sided_ones(known):
         def backward(g, z):
             return g * np.where(z == 0, at_zero, z > 0)
 
-        return check_gradient(relu, backward, [z], pattern=pattern)
+        return check_subject(Subject("relu", relu, backward, (z,), pattern))
 
     for at_zero in (0.0, 0.5, 1.0):
         report = check(at_zero)
@@ -82,8 +83,14 @@ def test_at_a_kink_the_derivative_must_lie_between_the_one_sided_ones(known):
 
 def test_shorter_steps_avoid_a_kink_near_the_point():
     z = np.array([1e-6, 1.0])
-    report = check_gradient(
-        relu, lambda g, z: relu_backward(g, relu(z)), [z], pattern=lambda z: (relu(z), z > 0)
+    report = check_subject(
+        Subject(
+            "relu",
+            relu,
+            lambda g, z: relu_backward(g, relu(z)),
+            (z,),
+            pattern=lambda z: (relu(z), z > 0),
+        )
     )
     assert report.passed
     assert outcomes(report, "coordinates")[0].kinks == 0
@@ -167,7 +174,9 @@ def test_misuse_raises_an_error_with_one_sentence(function, backward, inputs, sa
 
 def test_the_adjoint_test_needs_a_backward_function():
     with pytest.raises(InputError, match="adjoint"):
-        check_gradient(lambda x: (np.sum(x), np.ones(3)), None, [np.ones(3)], linear=(0,))
+        check_subject(
+            Subject("sum", lambda x: (np.sum(x), np.ones(3)), None, (np.ones(3),), linear=(0,))
+        )
 
 
 def test_the_same_seed_gives_the_same_figures_and_as_dict_holds_them_all():

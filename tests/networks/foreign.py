@@ -1,7 +1,7 @@
-"""Writers of other programs' files of weights, from the same values.
+"""Writers of the weights files of other programs, all from the same values.
 
-Values are Caffe's: by "conv1_1" a kernel (out, in, 3, 3) and a bias (out,); input BGR, 0..255, less
-the mean.
+The values are a kernel (out, in, 3, 3) and a bias (out,) by "conv1_1", ..., for Caffe's
+preprocessing: BGR, 0..255, minus the mean.
 """
 
 import io
@@ -24,7 +24,7 @@ KERAS_NAMES = {
 
 
 def draw_values(rng, letter="E", width=2):
-    """Random values of a VGG of few channels."""
+    """Random values of a VGG with few channels."""
     values, channels = {}, 3
     for block, count in enumerate(VGG_BLOCKS[letter], start=1):
         for n in range(1, count + 1):
@@ -47,7 +47,7 @@ def write_keras(path, values, style="old", top=False):
 
 
 def torch_names(values, head=()):
-    """The values as a state dictionary's tensors, called features.N as torchvision does."""
+    """The values as the tensors of a state dictionary, with torchvision's names features.N."""
     tensors, number, block = {}, 0, "1"
     for layer, (kernel, bias) in values.items():
         if layer[4] != block:
@@ -62,7 +62,7 @@ def torch_names(values, head=()):
 
 
 def caffe_names(values):
-    """The same, called conv1_1.weight as in Gatys' file."""
+    """The same tensors with names such as conv1_1.weight, as in Gatys' file."""
     return {
         f"{layer}.{part}": array
         for layer, arrays in values.items()
@@ -79,7 +79,7 @@ def number(value):
 
 
 def pickle_of_tensors(tensors, kind="FloatStorage", legacy=False):
-    """The pickle that torch.save makes of an ordered dictionary of float32 tensors."""
+    """The pickle that torch.save writes for an ordered dictionary of float32 tensors."""
     out = b"\x80\x02ccollections\nOrderedDict\n)R("
     for key, (name, array) in enumerate(tensors.items()):
         out += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n("
@@ -131,26 +131,26 @@ def write_safetensors(path, tensors):
 
 
 def safetensors_header(tensors, data=b""):
-    """A file of safetensors with any header."""
+    """The bytes of a safetensors file with any header."""
     header = json.dumps(tensors).encode()
     return struct.pack("<Q", len(header)) + header + data
 
 
 def write_matconvnet(path, values, old=False, average=MEAN_RGB, compress=True):
-    """As MatConvNet has it: (height, width, in, out), the first layer for RGB."""
+    """Write (height, width, in, out) filters, with the first layer for RGB."""
     layers = []
     for layer, (kernel, bias) in values.items():
         if layer == "conv1_1":
             kernel = kernel[:, ::-1]
         filters, biases = kernel.transpose(2, 3, 1, 0), bias[:, None] if old else bias[None]
-        held = {"name": layer, "type": "conv", "stride": np.ones((1, 2))}
+        entry = {"name": layer, "type": "conv", "stride": np.ones((1, 2))}
         if old:
-            held |= {"filters": filters, "biases": biases}
+            entry |= {"filters": filters, "biases": biases}
         else:
             weights = np.empty((1, 2), object)
             weights[0, 0], weights[0, 1] = filters, biases
-            held["weights"] = weights
-        layers += [held, {"name": layer.replace("conv", "relu"), "type": "relu"}]
+            entry["weights"] = weights
+        layers += [entry, {"name": layer.replace("conv", "relu"), "type": "relu"}]
     cells = np.empty((1, len(layers)), object)
     cells[0] = layers
     image = np.reshape(average, (1, 1, -1)) if np.ndim(average) == 1 else average
@@ -171,7 +171,7 @@ def varint(value):
 
 
 def field(number, data):
-    """A field of a protocol buffer: a number, or bytes with their length."""
+    """A field of a protocol buffer: an integer, or bytes with their length."""
     if isinstance(data, int):
         return varint(number << 3) + varint(data)
     return varint(number << 3 | 2) + varint(len(data)) + data

@@ -1,22 +1,24 @@
-"""Every network of VGG's table, from a file, run and differentiated like VGG-19."""
+"""Every network of VGG's table 1 is read from a file, run and differentiated like VGG-19."""
 
 import numpy as np
 import pytest
 
+from npstyle.engine.bind import bind
+from npstyle.engine.losses import Losses
 from npstyle.engine.objective import StyleObjective
 from npstyle.lab.gradcheck import check_subject
 from npstyle.lab.whole import objective_subjects
 from npstyle.networks.architecture import VGG_BLOCKS, ConvSpec, vgg_table
-from npstyle.networks.network import accelerate, load_network
+from npstyle.networks.network import load_network
 from npstyle.networks.weights import Weights, load_weights, save_weights
 
 WIDTHS = {"1": 4, "2": 6, "3": 8, "4": 8, "5": 8}
-CONVOLUTIONS = {"A": 8, "B": 10, "C": 13, "D": 13, "E": 16}  # with 3 dense layers: 11 to 19
+CONVOLUTIONS = {"A": 8, "B": 10, "C": 13, "D": 13, "E": 16}  # plus 3 dense layers: 11 to 19 in all
 
 
 @pytest.fixture(params=VGG_BLOCKS)
 def file(request, tmp_path):
-    """Random weights of one letter, a few channels wide, written to a file."""
+    """The letter of a network and a file with random weights and a few channels."""
     rng = np.random.default_rng(7)
     tensors, channels = {}, 3
     for layer in vgg_table(request.param):
@@ -48,12 +50,12 @@ def test_the_architecture_is_read_from_the_file(file):
     assert weights.layers == vgg_table(letter)
     convolutions = [layer for layer in weights.layers if isinstance(layer, ConvSpec)]
     assert len(convolutions) == CONVOLUTIONS[letter]
-    narrow = [name for name in weights.tensors if weights.tensors[name].shape[2:] == (1, 1)]
+    one_by_one = [name for name in weights.tensors if weights.tensors[name].shape[2:] == (1, 1)]
     expected = ["conv3_3.weight", "conv4_3.weight", "conv5_3.weight"] if letter == "C" else []
-    assert sorted(narrow) == expected
+    assert sorted(one_by_one) == expected
 
 
-def test_its_objective_is_differentiated_right(file):
+def test_the_gradient_of_the_objective_agrees_numerically(file):
     _, path = file
     network = load_network(path)
     subject = next(objective_subjects(network, 32, np.random.default_rng(0)))
@@ -61,14 +63,18 @@ def test_its_objective_is_differentiated_right(file):
     assert report.passed, report
 
 
-def test_fast_and_plain_route_agree(file, rng):
+def test_the_fast_and_the_plain_route_agree(file, rng):
     _, path = file
-    plain = load_network(path)
+    network = load_network(path)
     photo, painting, picture = (rng.uniform(0, 255, (36, 40, 3)) for _ in range(3))
     layers = {"content_layers": {"conv4_2": 1.0}, "style_layers": {"conv1_1": 1.0, "conv5_1": 1.0}}
-    if plain.name == "vgg-A":
+    if network.name == "vgg-A":
         layers["content_layers"] = {"conv4_1": 1.0}
     names = [name for group in layers.values() for name in group]
-    fast = accelerate(plain, names)
-    evaluations = [StyleObjective(n, photo, painting, **layers)(picture) for n in (plain, fast)]
-    assert evaluations[0].loss == pytest.approx(evaluations[1].loss, rel=1e-4)
+    plain, fast = (
+        StyleObjective(bind(network, names, route=route), photo, painting, Losses(**layers))(
+            picture
+        )
+        for route in ("plain", "fast")
+    )
+    assert plain.loss == pytest.approx(fast.loss, rel=1e-4)

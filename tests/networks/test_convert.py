@@ -2,11 +2,10 @@ import h5py
 import numpy as np
 import pytest
 
-from npstyle.engine.cpu.conv import conv2d
-from npstyle.engine.cpu.pooling import avg_pool2d
-from npstyle.engine.cpu.preprocessing import preprocess
-from npstyle.engine.passes import forward
 from npstyle.errors import InputError
+from npstyle.maths.conv import conv2d
+from npstyle.maths.pooling import avg_pool2d
+from npstyle.networks.activations import activations
 from npstyle.networks.convert import NAMES, convert
 from npstyle.networks.formats.found import CAFFE, TORCHVISION
 from npstyle.networks.network import configure, network_from_weights
@@ -35,23 +34,20 @@ ALL = WRITERS | {f"torchvision {name}": write for name, write in TORCHVISION_WRI
 
 
 def activations_of(file):
-    """Every convolution's activation of the picture, by the converted network."""
+    """Activations of the picture in the converted network, by convolution."""
     network = configure(network_from_weights(load_weights(file)), "avg", np.float64)
     names = [name for name in network.activations().values() if name.startswith("conv")]
-    image = preprocess(
-        draw_picture(), network.channel_order, network.mean, network.scale, np.float64
-    )
-    return forward(network, image, dict.fromkeys(names, np.array))[0]
+    return dict(activations(network, draw_picture(), names))
 
 
 def activations_by_hand(values, image):
-    """The same from the values, for an input prepared as the file's own program does."""
+    """The same activations, computed from the values and the preprocessed picture."""
     found, block = {}, "1"
     for layer, (kernel, bias) in values.items():
         if layer[4] != block:
-            block, image = layer[4], avg_pool2d(image)
-        weight = kernel.astype(np.float64).transpose(2, 3, 1, 0)
-        image = np.maximum(conv2d(image, weight, bias, padding=1), 0)
+            block, image = layer[4], avg_pool2d(image, 2, 2)
+        kernel = kernel.astype(np.float64).transpose(2, 3, 1, 0)
+        image = np.maximum(conv2d(image, kernel, bias, padding=1), 0)
         found[layer] = image
     return found
 
@@ -64,7 +60,7 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("letter", NAMES)
 @pytest.mark.parametrize("writer", WRITERS)
-def test_every_format_gives_the_activations_of_caffe(rng, tmp_path, writer, letter):
+def test_every_format_gives_the_activations_of_the_original_network(rng, tmp_path, writer, letter):
     values = f.draw_values(rng, letter)
     source = WRITERS[writer](tmp_path / "source.dat", values)
     assert convert(source, tmp_path / "out.npz").name == NAMES[letter]
@@ -73,7 +69,7 @@ def test_every_format_gives_the_activations_of_caffe(rng, tmp_path, writer, lett
 
 
 @pytest.mark.parametrize("writer", TORCHVISION_WRITERS)
-def test_torchvisions_names_mean_rgb_from_0_to_1_by_mean_and_deviation(rng, tmp_path, writer):
+def test_torchvisions_names_imply_torchvisions_preprocessing(rng, tmp_path, writer):
     values = f.draw_values(rng)
     source = TORCHVISION_WRITERS[writer](tmp_path / "source.dat", values)
     convert(source, tmp_path / "out.npz")
@@ -81,7 +77,7 @@ def test_torchvisions_names_mean_rgb_from_0_to_1_by_mean_and_deviation(rng, tmp_
     assert_same(activations_of(tmp_path / "out.npz"), activations_by_hand(values, image))
 
 
-def test_the_same_source_converts_to_the_same_bytes_each_time(rng, tmp_path):
+def test_converting_twice_gives_identical_files(rng, tmp_path):
     source = f.write_keras(tmp_path / "weights.dat", f.draw_values(rng))
     first, second = tmp_path / "a.npz", tmp_path / "b.npz"
     convert(source, first)
@@ -112,7 +108,7 @@ def not_chained(values):
 DAMAGE = {
     without_layer: "incomplete",
     transposed: "conv2_1",
-    with_nan: "conv3_2 holds NaN",
+    with_nan: "conv3_2 contains NaN",
     wrong_bias: "conv1_1",
     not_chained: "conv2_1",
 }
@@ -120,9 +116,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("writer", ALL)
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damaged_values_are_refused_in_one_sentence_and_nothing_is_written(
-    rng, tmp_path, writer, damage
-):
+def test_damaged_values_are_refused_and_nothing_is_written(rng, tmp_path, writer, damage):
     values = f.draw_values(rng)
     damage(values)
     source = ALL[writer](tmp_path / "source.dat", values)
@@ -142,14 +136,14 @@ def test_every_truncation_is_refused(rng, tmp_path, writer):
     assert not (tmp_path / "out.npz").exists()
 
 
-def test_other_files_and_bad_destinations_are_named(rng, tmp_path):
+def test_unsupported_sources_and_invalid_destinations_are_refused(rng, tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG" + bytes(100))
-    with pytest.raises(InputError, match=r"a\.png: is no file of weights that can be read"):
+    with pytest.raises(InputError, match=r"a\.png: is not a weights file that can be read"):
         convert(tmp_path / "a.png", tmp_path / "out.npz")
     (tmp_path / "b.mat").write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64" + bytes(100))
     with pytest.raises(InputError, match=r"b\.mat: .* -v7$"):
         convert(tmp_path / "b.mat", tmp_path / "out.npz")
-    with pytest.raises(InputError, match=r"no\.h5: there is no such file"):
+    with pytest.raises(InputError, match=r"no\.h5: no such file"):
         convert(tmp_path / "no.h5", tmp_path / "out.npz")
     source = f.write_keras(tmp_path / "keras.h5", f.draw_values(rng))
     with pytest.raises(InputError, match=r"out\.h5"):
@@ -171,7 +165,7 @@ def test_the_real_vgg19_converts_with_its_shapes_and_values(shared, vgg19):
     "writer",
     ["torchvision pth zip", "torchvision pth legacy", "safetensors", "matconvnet", "caffe old"],
 )
-def test_the_real_values_come_through_every_format_unchanged(vgg19, tmp_path, writer):
+def test_every_format_preserves_the_real_values(vgg19, tmp_path, writer):
     real = load_weights(vgg19)
     values = {
         name.removesuffix(".weight"): (tensor, real.tensors[name.replace("weight", "bias")])
@@ -181,9 +175,9 @@ def test_the_real_values_come_through_every_format_unchanged(vgg19, tmp_path, wr
     source = ALL[writer](tmp_path / "source.dat", values)
     weights = convert(source, tmp_path / "out.npz")
     for name, tensor in real.tensors.items():
-        turned = writer.startswith("matconvnet") and name == "conv1_1.weight"
-        assert np.array_equal(weights.tensors[name], tensor[:, ::-1] if turned else tensor)
-    # Under torchvision's names, too, Caffe's VGG-19 is known by its biases.
+        reversed_colors = writer.startswith("matconvnet") and name == "conv1_1.weight"
+        assert np.array_equal(weights.tensors[name], tensor[:, ::-1] if reversed_colors else tensor)
+    # Its biases identify Caffe's VGG-19 under torchvision's names, too.
     assert (weights.channel_order, weights.mean) == (
         ("RGB", f.MEAN_RGB) if writer.startswith("matconvnet") else ("BGR", CAFFE.mean)
     )

@@ -1,6 +1,5 @@
-"""Readers of other programs' files of weights, one chapter each; `npstyle.networks.convert`
-chooses.
+"""Readers of the weights files of other programs, one module per format.
 
-All of them read files that nobody vouches for: sizes are checked before memory is taken, nothing in
-a file is ever executed, and whatever is wrong is told in one sentence.
+`npstyle.networks.convert` chooses the reader. The readers do not trust a file: they check sizes
+before they allocate memory, they execute nothing, and they report each error in one sentence.
 """

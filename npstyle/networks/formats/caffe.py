@@ -1,13 +1,13 @@
-"""Caffe's networks (.caffemodel): the protocol buffer NetParameter, by its wire format alone.
+"""Read Caffe's networks (.caffemodel): the protocol buffer NetParameter, without a schema compiler.
 
-A message is a run of fields, each with a number and one of four wire types (0: a varint, 1: eight
-bytes, 2: a length and so many bytes, 5: four bytes). Of NetParameter we follow
+A message is a sequence of fields. Each has a number and one of four wire types (0: a varint, 1:
+eight bytes, 2: a length and that many bytes, 5: four bytes). These fields of NetParameter are read:
 
-    layers (2)  V1LayerParameter: name (4), blobs (6)      old files, VGG's among them
+    layers (2)  V1LayerParameter: name (4), blobs (6)      old files, such as VGG's
     layer (100) LayerParameter:   name (1), blobs (7)
     blob        BlobProto: num, channels, height, width (1-4) or shape (7) with dim (1), data (5)
 
-Blobs are (out, in, height, width). The input is BGR, 0..255, less ImageNet's mean.
+Blobs are (out, in, height, width). The network expects BGR, 0..255, minus ImageNet's mean colour.
 
 Format: the protocol buffers' encoding guide, and Caffe's `src/caffe/proto/caffe.proto`.
 """
@@ -16,29 +16,27 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npstyle.errors import InputError
+from npstyle.maths.array import Array
 from npstyle.networks.formats.found import CAFFE, OXFORD_LICENSE, Found
-
-Array = NDArray[Any]
 
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
 
 MAX_LAYERS = 10_000
+"""Number of fields of a network beyond which a file is refused."""
 
 Value = int | memoryview
 
 
 class _DamagedError(Exception):
-    """The bytes are no message."""
+    """The bytes are not a valid message."""
 
 
 def is_caffe(start: bytes) -> bool:
-    """Whether a file may be a NetParameter: it begins with its name, or with a layer."""
+    """Return whether a file may be a NetParameter: it begins with its name or a layer."""
     return start[:1] == b"\x0a" or start[:1] == b"\x12" or start[:2] == b"\xa2\x06"
 
 
@@ -48,7 +46,7 @@ def read_caffe(source: Path) -> Found:
     Raises
     ------
     InputError
-        If it is damaged or holds no VGG.
+        If it is damaged.
     """
     kernels, biases = {}, {}
     try:
@@ -56,8 +54,8 @@ def read_caffe(source: Path) -> Found:
             if re.fullmatch(r"conv\d_\d", name):
                 if len(blobs) != 2:
                     raise InputError(
-                        f"{source}: layer {name} has {len(blobs)} blobs; "
-                        "expected a kernel and a bias"
+                        f"{source}: layer {name} has {len(blobs)} blobs, but a convolution has 2, "
+                        "the kernel and the bias; the file is damaged, download it again"
                     )
                 kernels[name] = _array(source, name, blobs[0])
                 biases[name] = _array(source, name, blobs[1]).reshape(-1)
@@ -69,23 +67,23 @@ def read_caffe(source: Path) -> Found:
 
 
 def _layers(whole: memoryview) -> Iterator[tuple[str, list[memoryview]]]:
-    """Name and blobs of each layer."""
+    """Yield the name and the blobs of each layer."""
     for count, (number, value) in enumerate(_fields(whole)):
         if count > MAX_LAYERS:
-            raise _DamagedError("more layers than a network has")
+            raise _DamagedError("it has too many layers")
         if number in (2, 100) and isinstance(value, memoryview):
             name_field, blob_field = (4, 6) if number == 2 else (1, 7)
             name, blobs = "", []
             for inner, part in _fields(value):
                 if inner == name_field and isinstance(part, memoryview):
-                    name = bytes(part[:100]).decode("utf-8", "replace")
+                    name = bytes(part[:100]).decode("utf-8", "reposition")
                 elif inner == blob_field and isinstance(part, memoryview):
                     blobs.append(part)
             yield name, blobs
 
 
 def _array(source: Path, layer: str, blob: memoryview) -> Array:
-    """One blob as an array."""
+    """Return a blob as an array."""
     legacy = {1: 1, 2: 1, 3: 1, 4: 1}
     shape: list[int] | None = None
     data: memoryview | None = None
@@ -101,59 +99,59 @@ def _array(source: Path, layer: str, blob: memoryview) -> Array:
     size = math.prod(shape)
     if data is None or len(data) != 4 * size or size == 0:
         raise InputError(
-            f"{source}: a blob of layer {layer} declares the shape {tuple(shape)} and holds "
-            f"{0 if data is None else len(data)} bytes; the file is damaged or truncated"
+            f"{source}: a blob of layer {layer} declares the shape {tuple(shape)} but contains "
+            f"{0 if data is None else len(data)} bytes; the file is damaged, download it again"
         )
     return np.frombuffer(data, "<f4").reshape(shape).copy()
 
 
 def _dims(message: memoryview) -> list[int]:
-    """The sizes in a BlobShape, packed or not."""
+    """Return the sizes in a BlobShape, packed or not."""
     dims: list[int] = []
     for number, value in _fields(message):
         if number == 1 and isinstance(value, int):
             dims.append(value)
         elif number == 1 and isinstance(value, memoryview):
-            place = 0
-            while place < len(value) and len(dims) <= 8:
-                size, place = _varint(value, place)
+            position = 0
+            while position < len(value) and len(dims) <= 8:
+                size, position = _varint(value, position)
                 dims.append(size)
     if not 1 <= len(dims) <= 8:
-        raise _DamagedError("a blob's shape has no valid number of sizes")
+        raise _DamagedError("a blob has fewer than 1 or more than 8 dimensions")
     return dims
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:
-    """Number and value of each field of a message."""
-    place = 0
-    while place < len(message):
-        key, place = _varint(message, place)
+    """Yield the number and the value of each field of a message."""
+    position = 0
+    while position < len(message):
+        key, position = _varint(message, position)
         number, wire = key >> 3, key & 7
         if wire == VARINT:
-            value, place = _varint(message, place)
+            value, position = _varint(message, position)
             yield number, value
             continue
         if wire == BYTES:
-            size, place = _varint(message, place)
+            size, position = _varint(message, position)
         elif wire in (EIGHT_BYTES, FOUR_BYTES):
             size = 8 if wire == EIGHT_BYTES else 4
         else:
-            raise _DamagedError(f"a field of wire type {wire}")
-        if number == 0 or place + size > len(message):
-            raise _DamagedError("a field reaches beyond its message")
-        yield number, message[place : place + size]
-        place += size
+            raise _DamagedError(f"a field has wire type {wire}")
+        if number == 0 or position + size > len(message):
+            raise _DamagedError("a field extends beyond its message")
+        yield number, message[position : position + size]
+        position += size
 
 
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """A number in pieces of seven bits, and the place behind it."""
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    """Return an integer stored seven bits per byte, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
-        if place >= len(message):
+        if position >= len(message):
             break
-        byte = message[place]
-        place += 1
+        byte = message[position]
+        position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, place
-    raise _DamagedError("a number has no end")
+            return value, position
+    raise _DamagedError("an integer does not end")

@@ -1,13 +1,13 @@
-"""PyTorch's files of tensors, read without PyTorch.
+"""Read PyTorch's files of tensors without PyTorch.
 
-Both layouts hold one pickle (`npstyle.networks.formats.unpickle`) that describes the tensors, and
-beside it the bare numbers of each storage:
+Both layouts consist of a pickle that describes the tensors (see
+`npstyle.networks.formats.unpickle`) and of the raw numbers of each storage:
 
 zip (since PyTorch 1.6)
-    an archive with `NAME/data.pkl` and one uncompressed member `NAME/data/KEY` per storage.
+    An archive with `NAME/data.pkl` and one uncompressed member `NAME/data/KEY` per storage.
 legacy
-    the pickles of a magic number, a protocol version, a record of the machine, the object, and the
-    list of storage keys; then per key, in this order, the count as int64 and the numbers.
+    The pickles of a magic number, a protocol version, a description of the machine, the object, and
+    the list of storage keys. Then, for each key in this order, the count as int64 and the numbers.
 
 Format: PyTorch's `torch/serialization.py`.
 """
@@ -20,14 +20,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npstyle.errors import InputError
+from npstyle.maths.array import Array
 from npstyle.networks.formats.found import Found
 from npstyle.networks.formats.state_dict import find_convolutions
 from npstyle.networks.formats.unpickle import MAX_BYTES, RefusedError, TensorRecord, load
-
-Array = NDArray[Any]
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -35,7 +33,7 @@ PROTOCOL = 1001
 ZIP_SIGNATURE = b"PK\x03\x04"
 
 DTYPES = {"Half": "<f2", "Float": "<f4", "Double": "<f8", "Long": "<i8", "Int": "<i4"}
-"""Types of storages that can be read. Whole numbers count the batches of a normalisation."""
+"""Supported types of storages. Integers occur as the counters of batch normalisation."""
 
 Reader = Callable[[TensorRecord], Array]
 
@@ -46,30 +44,31 @@ def read_pytorch_zip(source: Path) -> Found:
     Raises
     ------
     InputError
-        If it is damaged, holds no VGG, or its pickle asks for more than tensors.
+        If it is damaged or contains no VGG, or if its pickle contains more than tensors.
     """
     try:
         with zipfile.ZipFile(source) as archive:
             members = {member.filename: member for member in archive.infolist()}
             if "meta.npy" in members:
                 raise InputError(
-                    f"{source}: is no foreign file but npstyle's own format, or an archive of "
-                    "NumPy; use it as it is, with --network"
+                    f"{source}: is a file of npstyle or NumPy, which needs no conversion; use it "
+                    "with --network"
                 )
             pickles = [name for name in members if name.split("/")[-1] == "data.pkl"]
             if len(pickles) != 1:
                 raise InputError(
                     f"{source}: is a zip archive without PyTorch's data.pkl; "
-                    "give a state dictionary saved by torch.save"
+                    "use a state dictionary saved by torch.save"
                 )
             prefix = pickles[0].removesuffix("data.pkl")
             if members.get(f"{prefix}byteorder") is not None:
                 order = _member(source, archive, members[f"{prefix}byteorder"], MAX_BYTES)
                 if order != b"little":
                     raise InputError(
-                        f"{source}: was saved by a big-endian machine; save it again on another"
+                        f"{source}: was saved on a big-endian machine; save it on a "
+                        "little-endian one"
                     )
-            described = _member(source, archive, members[pickles[0]], MAX_BYTES)
+            pickled = _member(source, archive, members[pickles[0]], MAX_BYTES)
 
             def read(tensor: TensorRecord) -> Array:
                 name = f"{prefix}data/{tensor.storage.key}"
@@ -77,23 +76,23 @@ def read_pytorch_zip(source: Path) -> Found:
                 size = tensor.storage.count * dtype.itemsize
                 if name not in members or members[name].file_size != size:
                     raise InputError(
-                        f"{source}: the storage {tensor.storage.key} has not the {size} bytes that "
-                        "the pickle declares; the file is damaged"
+                        f"{source}: the storage {tensor.storage.key} does not have the {size} "
+                        "bytes that the pickle declares; the file is damaged, download it again"
                     )
                 data = _member(source, archive, members[name], size)
-                return _laid_out(source, tensor, np.frombuffer(data, dtype))
+                return _strided(source, tensor, np.frombuffer(data, dtype))
 
-            return find_convolutions(source, _tensors(source, _unpickled(source, described)), read)
+            return find_convolutions(source, _tensors(source, _unpickled(source, pickled)), read)
     except InputError:
         raise
-    except Exception as error:  # a damaged archive makes zipfile raise nearly anything
+    except Exception as error:  # zipfile raises almost any exception on damaged archives
         raise InputError(
             f"{source}: the zip archive is damaged or truncated ({error}); download it again"
         ) from error
 
 
 def read_pytorch_legacy(source: Path) -> Found:
-    """Read a state dictionary in the legacy layout; raises as `read_pytorch_zip`."""
+    """Read a state dictionary in the legacy layout; raise the same errors as `read_pytorch_zip`."""
     with source.open("rb") as file:
         head = io.BytesIO(file.read(MAX_BYTES))
         parts = [_unpickled(source, head)]
@@ -101,42 +100,44 @@ def read_pytorch_legacy(source: Path) -> Found:
             parts += [_unpickled(source, head) for _ in range(4)]
         if len(parts) < 5 or parts[1] != PROTOCOL:
             raise InputError(
-                f"{source}: is a Python pickle, but none that torch.save wrote; give a state "
-                "dictionary, as torch.save(model.state_dict(), FILE) makes it"
+                f"{source}: is a Python pickle that torch.save did not write; use a state "
+                "dictionary written by torch.save(model.state_dict(), FILE)"
             )
         machine, described, keys = parts[2:]
         if not isinstance(machine, dict) or machine.get("little_endian") is not True:
             raise InputError(
-                f"{source}: was saved by a big-endian machine; save it again on another"
+                f"{source}: was saved on a big-endian machine; save it on a little-endian one"
             )
         tensors = _tensors(source, described)
-        places = _places(source, file, keys, tensors, head.tell())
+        offsets = _offsets(source, file, keys, tensors, head.tell())
 
         def read(tensor: TensorRecord) -> Array:
-            file.seek(places[tensor.storage.key])
+            file.seek(offsets[tensor.storage.key])
             dtype = _dtype(source, tensor)
             numbers = np.frombuffer(file.read(tensor.storage.count * dtype.itemsize), dtype)
-            return _laid_out(source, tensor, numbers)
+            return _strided(source, tensor, numbers)
 
         return find_convolutions(source, tensors, read)
 
 
 def _unpickled(source: Path, pickle: bytes | io.BytesIO) -> Any:
+    """Return the object of a pickle; raise InputError, naming the file, if it is refused."""
     try:
         return load(io.BytesIO(pickle) if isinstance(pickle, bytes) else pickle)
     except RefusedError as error:
         raise InputError(
-            f"{source}: its pickle is refused, because {error}; nothing of it has been run"
+            f"{source}: its pickle is refused, because {error}, and nothing in it has been run; "
+            "use a file that contains only tensors"
         ) from error
 
 
 def _member(source: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
-    """The bytes of one member, which must be stored as they are: no bomb can hide in them."""
+    """Return the bytes of a member, which must be uncompressed, so it cannot be a zip bomb."""
     stored = member.compress_type == zipfile.ZIP_STORED
     if not stored or member.file_size != member.compress_size or member.file_size > limit:
         raise InputError(
-            f"{source}: the member {member.filename} is compressed or larger than it may be; "
-            "torch.save writes neither"
+            f"{source}: the member {member.filename} is compressed or too large, so torch.save did "
+            "not write it; use an unchanged file"
         )
     with archive.open(member) as stream:
         data = stream.read(member.file_size)
@@ -146,12 +147,12 @@ def _member(source: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, lim
 
 
 def _tensors(source: Path, described: Any) -> dict[str, TensorRecord]:
-    """The tensors of a state dictionary, or of one under "state_dict", by name."""
+    """Return the tensors by name of a state dictionary, or of one under the key "state_dict"."""
     if isinstance(described, dict) and isinstance(described.get("state_dict"), dict):
         described = described["state_dict"]
     if not isinstance(described, dict):
         raise InputError(
-            f"{source}: holds {type(described).__name__} where a state dictionary is expected; "
+            f"{source}: contains a {type(described).__name__} instead of a state dictionary; "
             "save model.state_dict(), not the model"
         )
     return {
@@ -161,51 +162,57 @@ def _tensors(source: Path, described: Any) -> dict[str, TensorRecord]:
     }
 
 
-def _places(
+def _offsets(
     source: Path, file: IO[bytes], keys: Any, tensors: dict[str, TensorRecord], start: int
 ) -> dict[str, int]:
-    """Where each storage's numbers begin in a legacy file, having checked that they are there."""
+    """Return the offset in bytes of each storage in a legacy file, after checking its size."""
     storages = {tensor.storage.key: tensor for tensor in tensors.values()}
     end = file.seek(0, io.SEEK_END)
-    places: dict[str, int] = {}
+    offsets: dict[str, int] = {}
     for key in keys if isinstance(keys, list) else []:
         file.seek(start)
         count = int.from_bytes(file.read(8), "little", signed=True)
-        if not isinstance(key, str) or key not in storages or key in places:
-            raise InputError(f"{source}: the storage {key!r:.40} belongs to no tensor")
+        if not isinstance(key, str) or key not in storages or key in offsets:
+            raise InputError(
+                f"{source}: the storage {key!r:.40} belongs to no tensor; the file is damaged, "
+                "download it again"
+            )
         tensor = storages[key]
-        places[key] = start + 8
+        offsets[key] = start + 8
         start += 8 + tensor.storage.count * _dtype(source, tensor).itemsize
         if count != tensor.storage.count or start > end:
             raise InputError(
-                f"{source}: the storage {key} does not hold the {tensor.storage.count} numbers "
-                "that the pickle declares; the file is truncated or damaged: download it again"
+                f"{source}: the storage {key} does not contain the {tensor.storage.count} numbers "
+                "that the pickle declares; the file is truncated or damaged, download it again"
             )
-    missing = [key for key in storages if key not in places]
+    missing = [key for key in storages if key not in offsets]
     if missing:
-        raise InputError(f"{source}: the storage {missing[0]} is missing; the file is damaged")
-    return places
+        raise InputError(
+            f"{source}: the storage {missing[0]} is missing; the file is damaged, download it again"
+        )
+    return offsets
 
 
 def _dtype(source: Path, tensor: TensorRecord) -> np.dtype[Any]:
+    """Return the dtype of a tensor; raise InputError if it is not supported."""
     kind = tensor.storage.kind
     if kind not in DTYPES:
         raise InputError(
-            f"{source}: holds numbers of type {kind:.20}; save the tensors as float32 (.float())"
+            f"{source}: contains numbers of type {kind:.20}; save the tensors as float32 (.float())"
         )
     return np.dtype(DTYPES[kind])
 
 
-def _laid_out(source: Path, tensor: TensorRecord, numbers: Array) -> Array:
-    """A tensor out of its storage's numbers."""
+def _strided(source: Path, tensor: TensorRecord, numbers: Array) -> Array:
+    """Return a tensor from the numbers of its storage."""
     first = tensor.storage.first + tensor.offset
     size = math.prod(tensor.shape)
-    # With strides of 0 a few numbers could become any number of them.
+    # With strides of 0, a few numbers could expand to an array of any size.
     steps = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True))
     if size == 0 or size > len(numbers) or first + steps >= len(numbers):
         raise InputError(
-            f"{source}: a tensor of shape {tensor.shape} reaches beyond its storage; "
-            "the file is damaged"
+            f"{source}: a tensor of shape {tensor.shape} extends beyond its storage; "
+            "the file is damaged, download it again"
         )
     strides = [stride * numbers.itemsize for stride in tensor.strides]
     view: Array = np.lib.stride_tricks.as_strided(numbers[first:], tensor.shape, strides)

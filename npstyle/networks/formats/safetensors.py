@@ -1,43 +1,42 @@
-"""Safetensors: a JSON header of names, types, shapes and places, and bare numbers behind it.
+"""Read safetensors: a JSON header of names, types, shapes and offsets, followed by raw numbers.
 
-The format cannot run anything, and its own library checks that every place lies inside the file.
-The names are those of the PyTorch module that was saved (torchvision, timm).
+The format cannot contain code, and its library checks that every offset lies inside the file. The
+names are those of the saved PyTorch module (torchvision, timm).
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from npstyle.errors import InputError
+from npstyle.maths.array import Array
 from npstyle.networks.formats.found import Found
 from npstyle.networks.formats.state_dict import find_convolutions
 
-Array = NDArray[Any]
-
 READABLE = ("F16", "F32", "F64")
 MAX_HEADER_BYTES = 8 << 20
+"""A file that declares a longer header is not recognised as safetensors."""
 
 
 @dataclass(frozen=True)
 class _Slice:
+    """A tensor that has not been read yet."""
+
     name: str
     shape: tuple[int, ...]
 
 
 def is_safetensors(start: bytes) -> bool:
-    """Whether a file begins like one: the header's length, then its opening brace."""
+    """Return whether a file begins with the length of a header and an opening brace."""
     return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= MAX_HEADER_BYTES
 
 
 def read_safetensors(source: Path) -> Found:
-    """Read a file of safetensors.
+    """Read a safetensors file.
 
     Raises
     ------
     InputError
-        If it is damaged or holds no VGG.
+        If it is damaged or contains no VGG.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -52,7 +51,7 @@ def read_safetensors(source: Path) -> Found:
                 dtype = file.get_slice(tensor.name).get_dtype()
                 if dtype not in READABLE:
                     raise InputError(
-                        f"{source}: the tensor {tensor.name} is {dtype}; it must be one of "
+                        f"{source}: the tensor {tensor.name} is {dtype}; save it as one of "
                         f"{', '.join(READABLE)}"
                     )
                 array: Array = file.get_tensor(tensor.name)

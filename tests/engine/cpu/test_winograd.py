@@ -1,6 +1,7 @@
 """The fast route is the same function as the plain one, up to the rounding of float32."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from npstyle.engine.cpu.winograd import (
     winograd_conv2d_backward,
 )
 from npstyle.engine.threads import use_threads
-from npstyle.lab.gradcheck import check_gradient
+from npstyle.lab.gradcheck import check_subject
+from npstyle.lab.subjects import Subject
 from npstyle.networks.network import load_network
 from npstyle.run.settings import PRESETS
 from tests.gates import beside_float64
@@ -107,9 +109,9 @@ def test_the_laboratory_accepts_it_and_rejects_a_missing_flip(rng):
         return winograd_conv2d(g.astype(np.float32), filters.transpose(0, 2, 1))
 
     def check(derivative):
-        return check_gradient(
-            lambda x: winograd_conv2d(x, filters), derivative, [image], linear=(0,), samples=40
-        )
+        function = partial(winograd_conv2d, filters=filters)
+        subject = Subject("winograd", function, derivative, (image,), linear=(0,))
+        return check_subject(subject, samples=40)
 
     assert check(right).passed, check(right)
     assert not check(not_flipped).passed

@@ -8,7 +8,7 @@ from tests.networks import foreign as f
 
 
 @pytest.mark.parametrize(("style", "top"), [("old", False), ("new", False), ("old", True)])
-def test_keras_layouts_are_read_with_kernels_turned_to_out_in(rng, tmp_path, style, top):
+def test_all_layouts_are_read_and_kernels_transposed_to_out_in(rng, tmp_path, style, top):
     values = f.draw_values(rng)
     found = read_keras(f.write_keras(tmp_path / "keras.h5", values, style, top))
     assert set(found.kernels) == set(values)
@@ -33,30 +33,32 @@ def dataset(path, name="block1_conv1/kernel:0", **options):
         {"data": np.array(["text"], dtype=object), "dtype": h5py.string_dtype()},
     ],
 )
-def test_arrays_that_are_no_weights_are_refused_unread(tmp_path, options):
+def test_arrays_that_cannot_be_weights_are_refused_unread(tmp_path, options):
     source = dataset(tmp_path / "a.h5", **options)
-    with pytest.raises(InputError, match=r"a\.h5: block1_conv1/kernel:0 is .* no VGG weights"):
+    with pytest.raises(
+        InputError, match=r"a\.h5: block1_conv1/kernel:0 declares .* cannot be weights"
+    ):
         read_keras(source)
 
 
-def test_other_files_are_not_read_through_an_array(tmp_path):
+def test_references_to_other_files_are_refused(tmp_path):
     (tmp_path / "secret.dat").write_bytes(bytes(range(256)) * 27)
     external = [(tmp_path / "secret.dat", 0, 6912)]
     source = dataset(tmp_path / "a.h5", shape=(3, 3, 3, 64), dtype="f4", external=external)
-    with pytest.raises(InputError, match="points to another file"):
+    with pytest.raises(InputError, match="refers to another file"):
         read_keras(source)
     dataset(tmp_path / "other.h5", "x", data=np.ones((3, 3, 3, 64), "f4"))
     layout = h5py.VirtualLayout((3, 3, 3, 64), "f4")
     layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "x", (3, 3, 3, 64))
     with h5py.File(source, "w") as file:
         file.create_virtual_dataset("block1_conv1/kernel:0", layout)
-    with pytest.raises(InputError, match="points to another file"):
+    with pytest.raises(InputError, match="refers to another file"):
         read_keras(source)
 
 
-def test_a_layer_of_other_parts_is_named(rng, tmp_path):
+def test_a_layer_without_bias_is_refused_by_name(rng, tmp_path):
     source = dataset(tmp_path / "a.h5", data=np.ones((3, 3, 3, 64), "f4"))
     with pytest.raises(
-        InputError, match=r"block1_conv1 holds arrays of shapes \[\(3, 3, 3, 64\)\]"
+        InputError, match=r"block1_conv1 contains arrays of shapes \[\(3, 3, 3, 64\)\]"
     ):
         read_keras(source)

@@ -6,7 +6,7 @@ from npstyle.networks.formats.safetensors import is_safetensors, read_safetensor
 from tests.networks import foreign as f
 
 
-def test_halves_and_doubles_are_read_as_they_are(rng, tmp_path):
+def test_all_float_types_are_read_unchanged(rng, tmp_path):
     tensors = f.torch_names(f.draw_values(rng))
     for dtype in (np.float16, np.float32, np.float64):
         cast = {name: array.astype(dtype) for name, array in tensors.items()}
@@ -32,17 +32,17 @@ def header(dtype="F32", shape=(64, 3, 3, 3), end=6912):
         (header("BF16", end=3456), bytes(3456), "bias is missing|BF16"),
     ],
 )
-def test_a_header_that_lies_is_refused(tmp_path, entries, data, says):
+def test_an_inconsistent_header_is_refused(tmp_path, entries, data, says):
     source = tmp_path / "a.safetensors"
     source.write_bytes(f.safetensors_header(entries, data))
     with pytest.raises(InputError, match=rf"a\.safetensors: .*({says})"):
         read_safetensors(source)
 
 
-def test_numbers_of_another_type_are_named(tmp_path):
+def test_tensors_of_unsupported_types_are_refused_by_name(tmp_path):
     entries = header("BF16", end=3456)
     entries["features.0.bias"] = {"dtype": "BF16", "shape": [64], "data_offsets": [3456, 3584]}
     source = tmp_path / "a.safetensors"
     source.write_bytes(f.safetensors_header(entries, bytes(3584)))
-    with pytest.raises(InputError, match=r"features\.0\.weight is BF16; it must be one of F16"):
+    with pytest.raises(InputError, match=r"features\.0\.weight is BF16; save it as one of F16"):
         read_safetensors(source)

@@ -16,22 +16,22 @@ def find(tensors):
 
 
 @pytest.mark.parametrize(("letter", "last"), [("A", 18), ("B", 22), ("D", 28), ("E", 34)])
-def test_the_numbers_of_torchvisions_layers_become_blocks(rng, letter, last):
+def test_torchvisions_layer_numbers_are_mapped_to_blocks(rng, letter, last):
     values = f.draw_values(rng, letter)
     tensors = f.torch_names(values)
     assert max(int(name.split(".")[1]) for name in tensors) == last  # as torchvision counts
     found = find(tensors)
     assert list(found.kernels) == list(values)
     assert all(found.kernels[name] is kernel for name, (kernel, _) in values.items())
-    assert found.preparation == TORCHVISION
+    assert found.preprocessing == TORCHVISION
 
 
-def test_caffes_numbers_under_torchvisions_names_are_told_by_head_or_biases(rng):
+def test_caffes_numbers_under_torchvisions_names_are_identified_by_classifier_or_biases(rng):
     values = f.draw_values(rng, width=8)
-    assert find(f.torch_names(values, head=(0, 3, 6))).preparation == TORCHVISION
-    assert find(f.torch_names(values, head=(1, 4, 6))).preparation == CAFFE
+    assert find(f.torch_names(values, head=(0, 3, 6))).preprocessing == TORCHVISION
+    assert find(f.torch_names(values, head=(1, 4, 6))).preprocessing == CAFFE
     values["conv1_1"][1][:5] = CAFFE_FIRST_BIASES
-    assert find(f.torch_names(values)).preparation == CAFFE
+    assert find(f.torch_names(values)).preprocessing == CAFFE
 
 
 def test_only_the_convolutions_are_read(rng):
@@ -73,12 +73,12 @@ def empty(tensors):
         (without_bias, r"features\.5\.bias is missing"),
         (with_normalisation, "batch normalisation.*vgg19_bn"),
         (of_another_shape, r"features\.0\.weight has shape \(64, 27\); it must have 4"),
-        (with_a_gap, r"features\.5\.weight stands where VGG has no convolution"),
-        (of_another_network, r"no VGG's tensors.*found layerfeatures\.0\.weight"),
-        (empty, "none at all"),
+        (with_a_gap, r"features\.5\.weight is in a position where VGG has no convolution"),
+        (of_another_network, r"no tensors of a VGG.*but layerfeatures\.0\.weight"),
+        (empty, "but no tensors"),
     ],
 )
-def test_what_is_no_vgg_is_named(rng, damage, says):
+def test_tensors_that_are_not_a_vgg_are_refused(rng, damage, says):
     tensors = f.torch_names(f.draw_values(rng))
     damage(tensors)
     with pytest.raises(InputError, match=rf"a\.pth: .*{says}"):
