@@ -7,7 +7,7 @@ from npstyle.engine.bind import bind
 from npstyle.engine.guides import Region, Source
 from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
-from npstyle.networks.network import Network, configure
+from npstyle.networks.network import configure
 from npstyle.run.settings import PRESETS, Settings
 from npstyle.tiles.cut import ReceptiveField, cell
 from npstyle.tiles.passes import forward
@@ -179,7 +179,7 @@ def test_what_is_as_large_as_the_picture_may_live_in_files(rng, pictures, tmp_pa
     assert np.array_equal(found.gradient, expected.gradient)
 
 
-def test_wrong_use_is_named(rng, pictures, monkeypatch):
+def test_wrong_use_is_named(rng, pictures):
     network, (photo, painting, _) = sequence(rng, VGG_LIKE), pictures
     settings = at_small_layers("gatys")
     with pytest.raises(InputError, match="--tile 3"):
@@ -189,6 +189,6 @@ def test_wrong_use_is_named(rng, pictures, monkeypatch):
         make_tiled(network, photo, painting, nothing, 8)
     with pytest.raises(ValueError, match="photo is"):
         make_tiled(network, photo, painting, settings, 8)(np.zeros((3, 3, 3)))
-    monkeypatch.setattr(Network, "is_on_gpu", True)
+    on_gpu = replace(bind(network), engine_name="cuda")
     with pytest.raises(InputError, match="--tile off on a GPU"):
-        make_tiled(network, photo, painting, settings, 8)
+        make_tiled(on_gpu, photo, painting, settings, 8)
