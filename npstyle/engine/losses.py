@@ -86,7 +86,7 @@ class Losses:
 
 
 def factors(
-    losses: Losses, content_sizes: Mapping[str, int], channels: Mapping[str, int]
+    losses: Losses, content_sizes: Mapping[str, int], style_targets: Sequence[Mapping[str, Array]]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Compute alpha_c and beta_l by layer.
 
@@ -95,8 +95,8 @@ def factors(
     losses : Losses
     content_sizes : mapping
         N M, the number of values of each content layer.
-    channels : mapping
-        N, the number of channels of each style layer.
+    style_targets : sequence of mappings
+        Of each region, A (N, N) by style layer; empty if there is no style layer.
     """
     means = losses.scaling == "means"
     alpha = {
@@ -104,7 +104,7 @@ def factors(
         for name, w in losses.content_layers.items()
     }
     beta = {
-        name: losses.style_weight * w * (4 / channels[name] ** 2 if means else 1)
+        name: losses.style_weight * w * (4 / len(style_targets[0][name]) ** 2 if means else 1)
         for name, w in losses.style_layers.items()
     }
     return alpha, beta

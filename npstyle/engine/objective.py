@@ -80,8 +80,7 @@ class StyleObjective:
         self.style_targets = [blended(region, self._grams) for region in regions]
         self.guides = [self._guides(region.mask, style) for region in regions]
         sizes = {name: target.size for name, target in self.content_targets.items()}
-        channels = {name: len(A) for name, A in self.style_targets[0].items()} if regions else {}
-        self.alpha, self.beta = factors(self.losses, sizes, channels)
+        self.alpha, self.beta = factors(self.losses, sizes, self.style_targets)
 
         on_cpu = bound.engine is cpu
         need = evaluation_bytes(bound, self.losses.layers, photo.shape[:2])
@@ -164,10 +163,7 @@ class StyleObjective:
             for name, F, out in backward(self.bound, cache):
                 self._add_gradients(name, F, grams.get(name, []), out)
                 del F, out
-            at_image, cache.gradient = cache.gradient, None
-            assert at_image is not None  # backward is exhausted
-            gradient = self.bound.preprocess_backward(at_image)
-            del at_image
+            gradient = self.bound.preprocess_backward(cache.take_gradient())
         gradient = gradient.astype(np.float64, copy=False)
         if self.losses.tv_weight:
             self.bound.engine.total_variation_backward(pixels, self.losses.tv_weight, gradient)

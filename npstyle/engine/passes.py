@@ -51,6 +51,12 @@ class Cache:
     entries: list[Any] = field(default_factory=list)
     gradient: Array | None = None
 
+    def take_gradient(self) -> Array:
+        """Return `gradient` and drop the cache's reference to it."""
+        taken, self.gradient = self.gradient, None
+        assert taken is not None  # backward is exhausted
+        return taken
+
 
 def prepare(bound: BoundNetwork, image: Array, wanted: Iterable[str]) -> Cache:
     """Return the cache for a forward pass.

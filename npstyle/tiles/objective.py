@@ -120,8 +120,7 @@ class TiledObjective:
         self.style_targets = [blended(region, self._source_grams) for region in regions]
         self.guides = [_guide(bound, region.mask, style, size) for region in regions]
         sizes = {name: math.prod(shape) for name, shape in _outputs(network, content, size).items()}
-        channels = {name: len(A) for name, A in self.style_targets[0].items()} if regions else {}
-        self.alpha, self.beta = factors(self.losses, sizes, channels)
+        self.alpha, self.beta = factors(self.losses, sizes, self.style_targets)
 
     def _content_targets(self, photo: Array, content: Collection[str]) -> dict[str, Array]:
         """P of the whole photo, written tile by tile.

@@ -125,9 +125,8 @@ def tile_backward(
                 rows, w = _own_guide(F, tile, name, guide)
                 engine.gram_backward(slope[name], F[rows], w, out[rows])
         del F, out
-    at_image, cache.gradient = cache.gradient, None
-    assert at_image is not None  # backward is exhausted
-    return bound.preprocess_backward(at_image).astype(np.float64, copy=False)
+    gradient = bound.preprocess_backward(cache.take_gradient())
+    return gradient.astype(np.float64, copy=False)
 
 
 def tile_grams(

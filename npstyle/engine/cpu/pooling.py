@@ -89,9 +89,7 @@ def avg_pool2d_backward(
                 else:
                     window[first:end] += share_of_each
 
-    # Two threads would add to the same row where windows overlap, so such a layer is one strip.
-    apart = stride >= size and gradient.size > SMALL
-    parallel_for(distribute, strips(len(upstream), ROWS if apart else len(upstream)))
+    parallel_for(distribute, _strips_apart(upstream, gradient, size, stride))
     return gradient
 
 
@@ -166,8 +164,7 @@ def max_pool2d_backward(
                 window_gradient[first:end] += upstream[first:end] * wins
                 undecided &= ~wins
 
-    apart = stride >= size and gradient.size > SMALL
-    parallel_for(distribute, strips(len(upstream), ROWS if apart else len(upstream)))
+    parallel_for(distribute, _strips_apart(upstream, gradient, size, stride))
     return gradient
 
 
@@ -214,6 +211,15 @@ def _slices(image: Array, size: int, stride: int | None) -> list[Array]:
 
 def _strips(pooled: Array, image: Array) -> list[Range]:
     return strips(len(pooled), ROWS if image.size > SMALL else len(pooled))
+
+
+def _strips_apart(upstream: Array, gradient: Array, size: int, stride: int) -> list[Range]:
+    """Strips of the upstream gradient; a single one where windows overlap.
+
+    Two threads would add to the same row there.
+    """
+    apart = stride >= size and gradient.size > SMALL
+    return strips(len(upstream), ROWS if apart else len(upstream))
 
 
 def _share(size: int, like: Array) -> Any:
