@@ -11,9 +11,9 @@ threads.
 import mmap
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from functools import partial
-from typing import Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -21,12 +21,12 @@ from threadpoolctl import threadpool_limits
 
 from npstyle.engine.interrupts import is_interrupted, noted_interrupts, raise_if_interrupted
 from npstyle.engine.machine import thread_count
-from npstyle.engine.thread_pool import ThreadPool
 from npstyle.maths.array import Array
 
 T = TypeVar("T")
+Worker: TypeAlias = Callable[[Iterator[T]], None]
 
-_pool: ThreadPool | None = None
+_pool: ThreadPoolExecutor | None = None
 _workers = 1
 _workspace = threading.local()
 
@@ -65,7 +65,7 @@ def use_threads(count: int) -> Iterator[None]:
     global _pool, _workers
     count = thread_count(count)
     before = _pool, _workers
-    with threadpool_limits(1, user_api="blas"), closing(ThreadPool(count - 1)) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max(1, count - 1)) as pool:
         _pool, _workers = pool, count
         try:
             with noted_interrupts():
@@ -74,7 +74,7 @@ def use_threads(count: int) -> Iterator[None]:
             _pool, _workers = before
 
 
-def parallel_for(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
+def parallel_for(worker: Worker[T], items: Iterable[T]) -> None:
     """Let every worker thread run `worker` on one shared queue of items.
 
     `worker` receives an iterator and takes items from it until none is left. Whatever it writes
@@ -98,9 +98,23 @@ def parallel_for(worker: Callable[[Iterator[T]], None], items: Iterable[T]) -> N
     with ExitStack() as calls:
         if _pool is not None:
             for _ in range(min(_workers, len(items)) - 1):
-                calls.callback(_pool.call(partial(worker, queue)).settle)
+                held = [worker]
+                calls.callback(_settle, _pool.submit(_run, held, queue), held)
         worker(queue)
     raise_if_interrupted()
+
+
+def _run(held: list[Worker[T]], queue: Iterator[T]) -> None:
+    """Run the worker in `held`: the pool keeps the list for a while, but not the worker."""
+    held.pop()(queue)
+
+
+def _settle(call: Future[None], held: list[Worker[T]]) -> None:
+    """Cancel a call that has not begun; wait for any other, and raise what it raised."""
+    if call.cancel():
+        held.clear()
+    else:
+        call.result()
 
 
 def workspace(values: int, dtype: DTypeLike) -> Array:

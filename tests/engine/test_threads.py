@@ -68,6 +68,15 @@ def test_strips_cover_all_rows_once(rows, height, cut):
     assert all(0 < end - first <= max(1, height) for first, end in strips)
 
 
+def test_no_thread_is_left_behind():
+    before = threading.active_count()
+    together = threading.Barrier(3, timeout=20)
+    with use_threads(3):
+        parallel_for(lambda queue: together.wait(), range(3))
+        assert threading.active_count() == before + 2
+    assert threading.active_count() == before
+
+
 def test_no_threads_is_refused():
     with pytest.raises(InputError, match="--threads 0"), use_threads(0):
         pass
@@ -116,9 +125,7 @@ def test_large_arrays_give_their_memory_back_when_asked_to():
     code = """
 import sys
 import numpy as np, psutil
-from npstyle.engine.machine import available_memory, held_memory, physical_cores, release_memory
-from npstyle.engine.strips import even_strips, evenness, strips
-from npstyle.engine.threads import parallel_for, use_threads
+from npstyle.engine.machine import release_memory
 if sys.argv[1] == "asked":
     release_memory()
 np.ones(1 << 21)
@@ -134,7 +141,7 @@ print(before - psutil.Process().memory_info().rss)
     assert given_back["asked"] > 0.9 * 8 * (1 << 21) > given_back["not"]
 
 
-def test_the_crew_forgets_a_worker_before_share_returns():
+def test_the_threads_let_go_of_a_worker_before_parallel_for_returns():
     for _ in range(200):
         array = np.zeros(10)
         alive = weakref.ref(array)
