@@ -9,11 +9,9 @@
 picture larger than memory. `check_gradient` compares a derivative with numbers.
 """
 
-from importlib.metadata import version
-
 import lazy_loader
 
-__version__ = version("npstyle")
+__version__ = "0.1.0"
 
 # Names are imported when they are first used, so `npstyle --help` does not wait for NumPy and
 # SciPy. `__init__.pyi` lists them.

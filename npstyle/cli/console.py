@@ -349,12 +349,19 @@ class ReportTable:
         wrong = [report.name for report in reports if not report.passed]
         kinks = sum(report.kinks for report in reports)
         seconds = sum(outcome.seconds for report in reports for outcome in report.outcomes)
-        verdict = f"{len(wrong)} WRONG: {', '.join(wrong)}" if wrong else "all derivatives agree"
-        plural = "" if len(reports) == 1 else "s"
+        verdict = f"{len(wrong)} WRONG: {', '.join(wrong)}" if wrong else "all agree"
+        compared = sum(report.is_comparison for report in reports)
+        counts = [_count(len(reports) - compared, "derivative")]
+        if compared:
+            counts.append(_count(compared, "comparison"))
         self.console.print(
-            f"[bold]{len(reports)} derivative{plural} checked, {kinks} lines at kinks, "
+            f"[bold]{' and '.join(counts)} checked, {kinks} lines at kinks, "
             f"{seconds:.1f} s: {escape(verdict)}[/bold]"
         )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def print_source(source: str) -> None:

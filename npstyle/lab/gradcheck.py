@@ -55,6 +55,9 @@ from npstyle.lab.subjects import Subject
 from npstyle.lab.trial import Trial, float_array, scale_of
 from npstyle.maths.array import Array
 
+COMPARISONS = ("textbook", "equals whole")
+"""Methods that compare two functions of npstyle."""
+
 MAX_COORDINATES = 200
 """Number of entries of an array up to which all are checked; of a larger one, as many are."""
 
@@ -79,6 +82,11 @@ class Report:
     def passed(self) -> bool:
         """True if every method passed."""
         return all(outcome.passed for outcome in self.outcomes)
+
+    @property
+    def is_comparison(self) -> bool:
+        """True if functions were compared with each other, and no derivative with numbers."""
+        return all(outcome.method in COMPARISONS for outcome in self.outcomes)
 
     @property
     def kinks(self) -> int:

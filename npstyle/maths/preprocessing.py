@@ -7,7 +7,7 @@ With the channels of the pixels x in that order,
     dL/dx = s dL/dz
 
 and the gradient's channels are brought back to RGB. For VGG-19 as published for Caffe the order is
-BGR, m = (103.939, 116.779, 123.68) and s = 1.
+BGR, m = (103.939, 116.779, 123.68) and s = 1. Both are float64, and so is the result, or longer.
 """
 
 from collections.abc import Sequence

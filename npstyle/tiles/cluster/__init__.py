@@ -37,9 +37,8 @@ inner products of `npstyle.search.lbfgs`, some twenty numbers per step, would tr
 and workers of adjacent tiles would exchange halos.
 
 Measured on one machine with two cores (`tools/benchmark_cluster.py`, 1024x768, one thread each):
-with the built-in network and tiles of 256, one worker took 1.34 times as long as no cluster, and
-two workers were 1.61 times as fast as one. With VGG-19 and tiles of 512 the factors were 1.15 and
-1.67. The gradients differed by 3e-18 at most. (These times are from a version in which the workers
-added up the Gram matrices of 16 tiles before they sent them. Losses always have the same bits.
-Gradients are added in the order of arrival, so float64 rounding may differ where halos overlap.)
+with the built-in network and tiles of 256, one worker took 1.26 times as long as no cluster, and
+two workers were 1.72 times as fast as one. With VGG-19 and tiles of 512 the factors were 1.05 and
+1.71. The gradients were equal. (Losses always have the same bits. Gradients are added in the order
+of arrival, so float64 rounding may differ where halos overlap.)
 """
