@@ -241,7 +241,7 @@ def print_table(entries: Mapping[str, Any]) -> None:
 
 def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None:
     """Print a network as a table, for a picture of this (height, width), and its origin."""
-    from npstyle.maths.network import Conv, Pool
+    from npstyle.maths.layers import Conv, Pool
     from npstyle.networks.network import network_from_weights, shapes
 
     network = network_from_weights(weights)

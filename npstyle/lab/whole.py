@@ -33,7 +33,7 @@ from npstyle.lab.subjects import (
     relu_subject,
 )
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv, Layer, Pool, run_layer, run_layer_backward
+from npstyle.maths.layers import Conv, Layer, Pool, run_layer, run_layer_backward
 from npstyle.maths.objective import ContentTerm, Preprocessing, StyleTerm
 from npstyle.networks.network import Network, configure, shapes
 from npstyle.run.settings import PRESETS, Settings
