@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from npstyle.errors import InputError
-from npstyle.networks import weights as module
+from npstyle.networks import archive as module
 from npstyle.networks.architecture import ConvSpec, PoolSpec, ReluSpec, vgg_architecture
 from npstyle.networks.network import load_network
 from npstyle.networks.weights import (
