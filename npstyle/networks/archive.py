@@ -166,3 +166,21 @@ def check_finite(path: Path, tensors: Mapping[str, Array]) -> None:
     for name, tensor in tensors.items():
         if not np.all(np.isfinite(tensor)):
             raise InputError(f"{path}: the array {name} contains NaN or infinity; convert it again")
+
+
+def check_origin_and_input(path: Path, meta: Mapping[str, Any]) -> None:
+    """Raise InputError unless `meta` states where a network comes from, and what it is fed."""
+    for field in ("name", "source", "license", "source_sha256"):
+        if not isinstance(meta.get(field), str):
+            raise InputError(f"{path}: `meta` must give a string for {field}")
+    if meta.get("channel_order") not in ("RGB", "BGR"):
+        raise InputError(f'{path}: `meta` must give "RGB" or "BGR" for channel_order')
+    for field in ("mean", "scale"):
+        values = meta.get(field)
+        if not (isinstance(values, list) and len(values) == 3 and all(map(is_number, values))):
+            raise InputError(f"{path}: `meta` must give three finite numbers for {field}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of the decoded JSON is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -278,11 +278,7 @@ def _check_fields(
     kind, name = KINDS[entry["kind"]], entry["name"]
     for field, least in kind.numbers.items():
         value = entry.get(field)
-        if (
-            not isinstance(value, int)
-            or isinstance(value, bool)
-            or not least <= value <= MAX_NUMBER
-        ):
+        if type(value) is not int or not least <= value <= MAX_NUMBER:
             raise InputError(
                 f"{path}: layer {name} has {field} {value!r}; it must be an integer from {least} "
                 f"to {MAX_NUMBER}"

@@ -20,7 +20,6 @@ The file contains the arrays of both networks under names that begin with "trans
 """
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,13 @@ from typing import Any
 from npstyle.errors import InputError
 from npstyle.files import check_destination
 from npstyle.maths.array import Array
-from npstyle.networks.archive import Headers, check_finite, read_archive, write_archive
+from npstyle.networks.archive import (
+    check_finite,
+    check_origin_and_input,
+    is_number,
+    read_archive,
+    write_archive,
+)
 from npstyle.networks.style_layers import (
     Arrays,
     StyleLayer,
@@ -94,7 +99,7 @@ def load_style_network(path: str | Path) -> StyleNetwork:
         If the file is missing, damaged, or not that of a style network.
     """
     path = Path(path)
-    meta, tensors = read_archive(path, lambda meta, headers: _checked_meta(path, meta, headers))
+    meta, tensors = read_archive(path, lambda meta, _: _checked_meta(path, meta))
     check_finite(path, tensors)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -141,7 +146,7 @@ def save_style_network(
     }
     tensors |= packed or {}
     check_finite(path, tensors)
-    _network(path, _checked_meta(path, meta, {}), tensors, "")
+    _network(path, _checked_meta(path, meta), tensors, "")
     write_archive(path, meta, tensors)
 
 
@@ -182,26 +187,14 @@ def _network(path: Path, meta: Any, tensors: Mapping[str, Array], sha256: str) -
     )
 
 
-def _checked_meta(path: Path, meta: Any, headers: Headers) -> Any:
+def _checked_meta(path: Path, meta: Any) -> Any:
     """Return `meta` if its fields are valid; the layers are checked with their arrays."""
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise InputError(
             f"{path}: is not a style network; for --style convert one with `npstyle weights "
             "convert`, or train one"
         )
-    for field in ("name", "source", "license", "source_sha256"):
-        if not isinstance(meta.get(field), str):
-            raise InputError(f"{path}: `meta` must give a string for {field}")
-    if meta.get("channel_order") not in ("RGB", "BGR"):
-        raise InputError(f'{path}: `meta` must give "RGB" or "BGR" for channel_order')
-    for field in ("mean", "scale"):
-        values = meta.get(field)
-        if not (isinstance(values, list) and len(values) == 3 and all(map(_is_number, values))):
-            raise InputError(f"{path}: `meta` must give three finite numbers for {field}")
-    if not _is_number(meta.get("output_scale")):
+    check_origin_and_input(path, meta)
+    if not is_number(meta.get("output_scale")):
         raise InputError(f"{path}: `meta` must give a finite number for output_scale")
     return meta
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -20,7 +20,6 @@ Nothing is ever unpickled, and the declared sizes are checked before any data is
 
 import dataclasses
 import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,7 +31,14 @@ from npstyle.errors import InputError
 from npstyle.files import check_destination
 from npstyle.maths.array import Array
 from npstyle.networks.architecture import ConvSpec, LayerSpec, parse_layer
-from npstyle.networks.archive import Headers, check_finite, read_archive, write_archive
+from npstyle.networks.archive import (
+    Headers,
+    check_finite,
+    check_origin_and_input,
+    is_number,
+    read_archive,
+    write_archive,
+)
 
 FORMAT = 1
 SUFFIXES = (".npz",)
@@ -208,19 +214,11 @@ def _parse_meta(path: Path, meta: Any) -> Weights:
         raise InputError(
             f"{path}: `meta` gives format {found!r}, but this version reads format {FORMAT}"
         )
-    for field in ("name", "source", "license", "source_sha256"):
-        if not isinstance(meta.get(field), str):
-            raise InputError(f"{path}: `meta` must give a string for {field}")
-    if meta.get("channel_order") not in ("RGB", "BGR"):
-        raise InputError(f'{path}: `meta` must give "RGB" or "BGR" for channel_order')
-    for field in ("mean", "scale"):
-        values = meta.get(field)
-        if not (isinstance(values, list) and len(values) == 3 and all(map(_is_number, values))):
-            raise InputError(f"{path}: `meta` must give three finite numbers for {field}")
+    check_origin_and_input(path, meta)
     if not isinstance(meta.get("normalized", False), bool):
         raise InputError(f"{path}: `meta` must give true or false for normalized")
     check = meta.get("check", {})
-    if not (isinstance(check, dict) and all(map(_is_number, check.values()))):
+    if not (isinstance(check, dict) and all(map(is_number, check.values()))):
         raise InputError(f"{path}: `meta` must give finite numbers by layer for check")
     architecture = meta.get("architecture")
     if not isinstance(architecture, list) or not architecture:
@@ -243,10 +241,6 @@ def _parse_meta(path: Path, meta: Any) -> Weights:
         normalized=meta.get("normalized", False),
         check=check,
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_headers(path: Path, layers: Sequence[LayerSpec], headers: Headers) -> None:
