@@ -128,7 +128,7 @@ CHAPTERS = {
     "zero": Chapter(
         (maths.zero_pad, maths.zero_pad_backward),
         joined(pages.zero_subjects, feedforward.zero_after_subjects),
-        ("conv2d", "conv2d_backward"),
+        ("zero_pad", "zero_pad_backward", "conv2d", "conv2d_backward"),
     ),
     "replicate": Chapter(
         (maths.replicate_pad, maths.replicate_pad_backward),
@@ -138,7 +138,7 @@ CHAPTERS = {
     "reflect": Chapter(
         (maths.reflect_pad, maths.reflect_pad_backward),
         feedforward.reflect_subjects,
-        (),
+        ("reflect_pad", "reflect_pad_backward", "reflect_conv2d", "reflect_conv2d_backward"),
     ),
     "windows": Chapter(
         (maths.windows, maths.output_size), pages.window_subjects, ("conv2d", "max_pool2d")
@@ -161,7 +161,7 @@ CHAPTERS = {
             maths.depthwise_conv2d_backward_weights,
         ),
         feedforward.depthwise_subjects,
-        (),
+        ("depthwise_conv2d", "depthwise_conv2d_backward", "depthwise_conv2d_backward_weights"),
     ),
     "relu": Chapter(
         (maths.relu, maths.relu_backward),
@@ -171,7 +171,7 @@ CHAPTERS = {
     "relu6": Chapter(
         (maths.relu6, maths.relu6_backward),
         feedforward.relu6_subjects,
-        (),
+        ("relu6", "relu6_backward"),
     ),
     "avg_pool2d": Chapter(
         (maths.avg_pool2d, maths.avg_pool2d_backward),
@@ -191,7 +191,7 @@ CHAPTERS = {
     "global_avg_pool": Chapter(
         (maths.global_avg_pool, maths.global_avg_pool_backward),
         feedforward.global_pool_subjects,
-        (),
+        ("global_avg_pool", "global_avg_pool_backward"),
     ),
     "instance_norm": Chapter(
         (
@@ -200,17 +200,17 @@ CHAPTERS = {
             maths.instance_norm_backward_weights,
         ),
         feedforward.instance_norm_subjects,
-        (),
+        ("instance_statistics", "instance_norm", "instance_norm_backward"),
     ),
     "upsample": Chapter(
         (maths.upsample, maths.upsample_backward),
         feedforward.upsample_subjects,
-        (),
+        ("upsample", "upsample_backward"),
     ),
     "sigmoid": Chapter(
         (maths.sigmoid, maths.sigmoid_backward),
         feedforward.sigmoid_subjects,
-        (),
+        ("sigmoid", "sigmoid_backward"),
     ),
     "network": Chapter(
         (
@@ -228,7 +228,7 @@ CHAPTERS = {
     "conditional": Chapter(
         (maths.conditioned, maths.conditioned_backward),
         feedforward.conditional_subjects,
-        (),
+        ("instance_norm", "instance_norm_backward"),
     ),
     "content": Chapter(
         (maths.content_loss, maths.content_loss_backward),
