@@ -172,10 +172,8 @@ def upsample_backward_pairs(b: Bench) -> Pairs:
     """Its derivative."""
     for factor in (2, 3):
         g = b.draw(3 * factor, 4 * factor, 2)
-        yield (
-            b.get(b.engine.upsample_backward(b.put(g), factor)),
-            maths.upsample_backward(g, factor),
-        )
+        found = b.engine.upsample_backward(b.put(g), factor)
+        yield b.get(found), maths.upsample_backward(g, factor)
 
 
 def global_pool_pairs(b: Bench) -> Pairs:
