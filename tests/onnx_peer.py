@@ -23,7 +23,8 @@ def without_rounding(model):
     for node in graph.node:
         for k, name in enumerate(node.input):
             node.input[k] = renamed.get(name, name)
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[0] not in constants:
+        rounds = node.op_type in ("QuantizeLinear", "DequantizeLinear")
+        if rounds and node.input[0] not in constants:
             renamed[node.output[0]] = node.input[0]
         else:
             kept.append(node)

@@ -32,6 +32,19 @@ Headers = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
 T = TypeVar("T")
 
 
+def read_meta(path: Path) -> dict[str, Any]:
+    """Return the decoded `meta` of an archive, or {} if it is not a JSON object.
+
+    Raises InputError as `read_archive` does, except for damage in other arrays.
+    """
+
+    def read(archive: zipfile.ZipFile) -> dict[str, Any]:
+        meta = _read_meta(path, archive, _headers(path, archive))
+        return meta if isinstance(meta, dict) else {}
+
+    return _opened(path, read)
+
+
 def read_archive(path: Path, parse: Callable[[Any, Headers], T]) -> tuple[T, dict[str, Array]]:
     """Read an archive.
 
@@ -53,13 +66,22 @@ def read_archive(path: Path, parse: Callable[[Any, Headers], T]) -> tuple[T, dic
     InputError
         If the file is missing, truncated or damaged.
     """
+
+    def read(archive: zipfile.ZipFile) -> tuple[T, dict[str, Array]]:
+        headers = _headers(path, archive)
+        parsed = parse(_read_meta(path, archive, headers), headers)
+        return parsed, {name: _read(path, archive, name) for name in headers if name != "meta"}
+
+    return _opened(path, read)
+
+
+def _opened(path: Path, read: Callable[[zipfile.ZipFile], T]) -> T:
+    """Return what `read` finds in an archive; turn every exception into an InputError."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the name")
     try:
         with zipfile.ZipFile(path) as archive:
-            headers = _headers(path, archive)
-            parsed = parse(_read_meta(path, archive, headers), headers)
-            tensors = {name: _read(path, archive, name) for name in headers if name != "meta"}
+            return read(archive)
     except InputError:
         raise
     except zipfile.BadZipFile as error:
@@ -75,7 +97,6 @@ def read_archive(path: Path, parse: Callable[[Any, Headers], T]) -> tuple[T, dic
         raise InputError(
             f"{path}: is damaged ({type(error).__name__}: {error}); fetch or convert it again"
         ) from error
-    return parsed, tensors
 
 
 def write_archive(path: Path, meta: Any, tensors: Mapping[str, Array]) -> None:

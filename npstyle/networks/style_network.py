@@ -33,6 +33,7 @@ from npstyle.networks.archive import (
     check_origin_and_input,
     is_number,
     read_archive,
+    read_meta,
     write_archive,
 )
 from npstyle.networks.style_layers import (
@@ -104,6 +105,11 @@ def load_style_network(path: str | Path) -> StyleNetwork:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return _network(path, meta, tensors, sha256)
+
+
+def is_style_network(path: Path) -> bool:
+    """Whether a file says of itself that it is a style network; raises as `load_style_network`."""
+    return read_meta(path).get("format") == FORMAT
 
 
 def save_style_network(

@@ -211,6 +211,11 @@ def _parse_meta(path: Path, meta: Any) -> Weights:
     """Return weights without tensors from the decoded `meta`, after checking every field."""
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         found = meta.get("format") if isinstance(meta, dict) else meta
+        if isinstance(found, str) and found.startswith("style network"):
+            raise InputError(
+                f"{path}: is a style network, which paints in one pass; use it with `npstyle "
+                "stylize`, and a VGG here"
+            )
         raise InputError(
             f"{path}: `meta` gives format {found!r}, but this version reads format {FORMAT}"
         )
