@@ -50,7 +50,8 @@ def weights_convert(sources: tuple[Path, ...], destination: Path) -> None:
     [bold]npstyle weights convert arbitrary_predict.onnx arbitrary_transform.onnx
     weights/any_style.npz[/bold]
     """
-    from npstyle.cli.console import preparation, print_style_network
+    from npstyle.cli.console import preparation
+    from npstyle.cli.style_console import print_style_network
     from npstyle.networks.convert import convert
     from npstyle.networks.convert_style import convert_style_network, reads_as_style_network
 
@@ -130,7 +131,8 @@ def _info_parameters() -> list[click.Parameter]:
 @weights.command("info", cls=Command, parameters=_info_parameters)
 def weights_info(file: str, size: str) -> None:
     """Print a network as a table, and the source, licence and hash of its file."""
-    from npstyle.cli.console import print_style_network, print_weights
+    from npstyle.cli.console import print_weights
+    from npstyle.cli.style_console import print_style_network
     from npstyle.networks.style_network import is_style_network, load_style_network
     from npstyle.networks.weights import find_weights, load_weights
     from npstyle.run.experiments import parse_size
