@@ -4,12 +4,13 @@ Forward, each layer l turns the output of the layer before it into its own,
 
     X_l = layer_l(X_(l-1)),     X_0 = the network's input
 
-Backward, let L be a loss that looks at the outputs of several layers. The gradient at X_l has two
-parts: what a loss at X_l itself contributes, and what arrives through the next layer,
+Backward, let L be a sum of losses at the outputs of several layers. The gradient at X_l has two
+parts: the derivative of the loss at X_l itself, and the gradient that arrives through the next
+layer,
 
     dL/dX_l = (loss at X_l)' + (dX_(l+1)/dX_l)^T dL/dX_(l+1)
 
-The second part is what the backward function of layer l+1 computes. Walking the list from its end
+The backward function of layer l+1 computes the second part. Walking the list from its end
 to its beginning, adding each loss's gradient on the way, ends at dL/dX_0.
 
 The paper's "conv4_2" means the activations after the ReLU. Here that is the output of `relu4_2`.
@@ -103,7 +104,7 @@ def forward(layers: Sequence[Layer], image: Array) -> dict[str, Array]:
 def backward(
     layers: Sequence[Layer], outputs: Mapping[str, Array], gradients: Mapping[str, Array]
 ) -> Array:
-    """Carry gradients from the layers where losses look back to the image.
+    """Propagate gradients from the layers with a loss back to the image.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ def backward(
     outputs : dict of arrays
         From `forward`.
     gradients : dict of arrays
-        By layer name, the derivative of the losses that look at the layer's output, of its shape.
+        By layer name, the derivative of the losses at the layer's output, of its shape.
 
     Returns
     -------
@@ -154,7 +155,7 @@ def run_layer(layer: Layer, X: Array) -> Array:
 
 
 def run_layer_backward(layer: Layer, upstream: Array, X: Array, Y: Array) -> Array:
-    """Derivative of `run_layer` with respect to X, where Y was its result."""
+    """Derivative of `run_layer` with respect to X; Y is the result of `run_layer`."""
     match layer:
         case Conv(padding_mode="replicate"):
             p = layer.padding

@@ -363,9 +363,9 @@ def test_figures_are_drawn_once(pictures, tmp_path):
         run = npstyle("figure", *command, *quick, cwd=tmp_path)
         assert run.returncode == 0, run.stderr
         assert f"{cells}/{cells}" in run.stdout
-        assert "exists already" not in run.stdout
+        assert "already exists" not in run.stdout
         again = npstyle("figure", *command, *quick, cwd=tmp_path)
-        assert again.stdout.count("exists already") == cells
+        assert again.stdout.count("already exists") == cells
     assert load_image(tmp_path / "figure" / "sheet.png").shape[1] > 2 * 32
 
 
