@@ -213,7 +213,7 @@ def out_of_memory(plan: Plan | None, device: Device) -> str:
     return (
         f"--size {plan.settings.scale_sizes()[-1]}: {_memory_of(device)} ran out, "
         f"although the run should need only {plan.memory / 1e9:.2f} GB; "
-        f" {_mend(plan, plan.memory * 3 // 4)}"
+        f"{_mend(plan, plan.memory * 3 // 4)}"
     )
 
 

@@ -512,7 +512,7 @@ def test_a_run_in_tiles_prints_its_cost_and_makes_the_same_picture(pictures, tmp
     [
         (("--tile", "some"), "--tile some: give auto, off, or"),
         (("--memory", "much"), "--memory much: give a size such as 4GB"),
-        (("--scratch", "no/folder"), "--scratch no/folder: no file can be made there"),
+        (("--scratch", "no/folder"), "--scratch no/folder: no file can be created there"),
         (("--cluster", "here"), "--cluster here: is neither host:port nor"),
         (("--memory", "50MB"), "allow that much"),
     ],

@@ -44,7 +44,7 @@ def test_a_full_disk_is_told_in_one_sentence(tmp_path, monkeypatch):
 
     allocate = on_disk(tmp_path)
     monkeypatch.setattr(disk, "_reserve", full)
-    with pytest.raises(InputError, match=r"a target takes 2000\.0 MB .*No space left.*make room"):
+    with pytest.raises(InputError, match=r"a target takes 2000\.0 MB .*No space left.*free some"):
         allocate((500_000_000,), np.float32, "a target")
     assert list(tmp_path.iterdir()) == []
 

@@ -86,5 +86,5 @@ def test_a_part_of_the_painting_gives_the_style_of_that_part(network):
 def test_a_region_that_vanishes_on_the_way_down_is_refused(network):
     mask = np.zeros((33, 33))
     mask[32, 32] = 1  # pooling drops the odd last row
-    with pytest.raises(InputError, match="nothing of a mask is left at layer conv2_1"):
+    with pytest.raises(InputError, match="a mask is 0 everywhere at layer conv2_1"):
         carry_down(network, ["conv1_1", "conv2_1"], mask)
