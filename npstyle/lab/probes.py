@@ -183,8 +183,8 @@ def taylor(line: Line) -> Taylor:
     first_slope = _fit(TAYLOR_STEPS, first, clear, floor)
     second_slope = _fit(TAYLOR_STEPS, second, clear, floor)
     # Long steps may cross kinks that no pattern shows, or reach where the third-order term is as
-    # large as the second-order one. With a wrong slope, r2 is proportional to h even for the shortest
-    # steps.
+    # large as the second-order one. With a wrong slope, r2 is proportional to h even for the
+    # shortest steps.
     for skipped in range(1, len(TAYLOR_STEPS) - LEAST_POINTS):
         if not second_slope < 2 - SLOPE_TOLERANCE:
             break

@@ -54,5 +54,5 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path, kind):
     folder = tmp_path / "x"
     if kind == "a file":
         folder.write_text("")
-    with pytest.raises(InputError, match=r"--scratch .*name a folder"):
+    with pytest.raises(InputError, match=r"--scratch .*choose a folder"):
         on_disk(folder)
