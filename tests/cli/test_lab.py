@@ -35,7 +35,7 @@ def test_all_checks_pass_and_give_a_table_and_a_plot(tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_json_contains_every_figure():
+def test_json_contains_every_number():
     run = npstyle("gradcheck", "--quick", "--json", "--size", 32)
     assert run.returncode == 0, run.stderr
     reports = json.loads(run.stdout, parse_constant=pytest.fail)
