@@ -6,7 +6,7 @@
 
 `npstyle.maths` is the textbook: the formulas and their derivatives as plain functions on arrays.
 `StyleObjective` is the fast loss and its gradient at the pixels, `TiledObjective` the same for a
-picture larger than memory. `check_gradient` compares a derivative with numbers.
+picture larger than memory. `check_gradient` checks a derivative numerically.
 """
 
 import lazy_loader

@@ -2,8 +2,8 @@ import os
 import sys
 from pathlib import Path
 
-# Tests run side by side. The threads of two BLAS libraries on the same cores would wait for one
-# another, and the libraries read this when they are loaded.
+# Tests run in parallel. The threads of two BLAS libraries on the same cores would wait for one
+# another. The libraries read these variables when they are loaded.
 for library in ("OPENBLAS", "MKL", "OMP"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 

@@ -1,4 +1,4 @@
-"""Numbers to compare derivatives with, and short ways to run a bound network."""
+"""Central differences, relative errors, and short ways to run a bound network."""
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def run_forward(network, image, names):
 
 
 def run_backward(network, cache, gradients):
-    """Carry fixed gradients at activations back to the image."""
+    """Propagate fixed gradients at activations back to the image."""
     for name, _, out in backward(as_bound(network), cache):
         out += gradients[name]
     return cache.gradient

@@ -1,4 +1,4 @@
-"""The same objective in PyTorch: its autograd is what our hand-written derivatives are held to.
+"""The same objective in PyTorch, whose autograd checks our hand-written derivatives.
 
 Also used by tools/benchmark.py for timing.
 """
@@ -27,7 +27,7 @@ class TorchObjective:
             for layer in network.layers
             if isinstance(layer, Conv)
         }
-        # What is left of the network is its description: the weights are held once.
+        # Only the network's description is kept, so the weights are in memory once.
         empty = np.empty(0)
         self.network = replace(
             network,

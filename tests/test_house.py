@@ -1,4 +1,4 @@
-"""The rules of the house: sizes of files and functions, and the words that one thing has."""
+"""The rules of the source: the sizes of files and functions, and where the tests are."""
 
 import ast
 from pathlib import Path

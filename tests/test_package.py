@@ -1,4 +1,4 @@
-"""The package's front door: names without waiting."""
+"""The package from outside: its names, its wheel, and how fast it starts."""
 
 import ast
 import subprocess

@@ -45,7 +45,7 @@ def compare(network, settings, photo, painting, picture, dtype, fast=False):
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize(
     ("dtype", "bound", "gradient_bound"),
-    # In a small picture a single gate that rounding turns moves the gradient by half a per cent.
+    # In a small picture, a single mask entry that rounding flips changes the gradient by 0.5 %.
     [(np.float64, 1e-10, 1e-10), (np.float32, 1e-5, 2e-2)],
 )
 def test_loss_and_gradient_on_the_builtin_network(

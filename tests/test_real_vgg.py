@@ -1,4 +1,4 @@
-"""The main job on the real VGG-19, with the figures that a good picture has."""
+"""Whole runs with the real VGG-19: the losses of good pictures, and float32 against float64."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from npstyle.images.read import load_image
 from npstyle.networks.network import load_network
 from npstyle.run.settings import PRESETS, Settings
 from npstyle.run.transfer import transfer
-from tests.gates import beside_float64, evaluate_tiles_with_gates, gates
+from tests.masks import beside_float64, evaluate_tiles_with_masks, relu_masks
 from tests.numeric import make_objective, make_tiled, relative_error
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ def pictures(shared):
     return shared / "images" / "tuebingen.jpg", shared / "images" / "starry_night.jpg"
 
 
-def test_150_iterations_at_256_lower_the_style_term_to_a_four_hundredth(pictures, vgg19):
+def test_150_iterations_at_256_lower_both_terms_to_known_values(pictures, vgg19):
     seen = []
     settings = Settings(size=256, iterations=150)
     done = transfer(*pictures, vgg19, settings, callback=lambda p: seen.append(p.parts))
@@ -32,14 +32,14 @@ def test_150_iterations_at_256_lower_the_style_term_to_a_four_hundredth(pictures
     assert term(parts, "style") <= 2.5e4
     assert term(parts, "content") <= 6.5e4
     assert done.result.evaluations <= 175
-    # It is no longer the photo, and it took the painting's colours: much more blue than red.
+    # The result differs from the photo and has the painting's colours: more blue than red.
     photo = load_image(pictures[0], 256)
     image = done.result.image
     assert np.abs(image - photo).mean() > 20
     assert image[..., 2].mean() > image[..., 0].mean() > 0
 
 
-def test_from_noise_a_picture_comes_out(pictures, vgg19):
+def test_a_picture_emerges_from_noise(pictures, vgg19):
     settings = replace(Settings(size=128, iterations=100), init="noise")
     seen = []
     done = transfer(*pictures, vgg19, settings, callback=lambda p: seen.append(p.parts))
@@ -53,21 +53,19 @@ def test_from_noise_a_picture_comes_out(pictures, vgg19):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [256, 512])
 @pytest.mark.parametrize("noise", [0, 20])
-def test_the_fast_route_is_exact_between_the_jumps_that_rounded_gates_make(
-    shared, vgg19, size, noise, rng
-):
+def test_the_fast_route_is_exact_with_the_masks_of_float64(shared, vgg19, size, noise, rng):
     photo = load_image(shared / "images" / "tuebingen.jpg", size)
     painting = load_image(shared / "images" / "starry_night.jpg", size)
     pixels = np.clip(photo + rng.normal(0, noise, photo.shape), 0, 255)
     found = beside_float64(load_network(vgg19), photo, painting, pixels, PRESETS["gatys"])
     assert found.loss <= 1e-5
-    assert found.gradient_with_gates <= 1e-5
-    assert found.other_gates <= 1e-6 * found.units
+    assert found.gradient_with_masks <= 1e-5
+    assert found.other_masks <= 1e-6 * found.units
     assert found.gradient <= 3e-3
 
 
 @pytest.mark.parametrize("noise", [5, 60])
-def test_tiles_in_float32_are_the_whole_picture_between_the_jumps_that_rounded_gates_make(
+def test_tiles_in_float32_agree_with_the_whole_picture_with_the_same_masks(
     pictures, vgg19, noise, rng
 ):
     settings = PRESETS["gatys"]
@@ -80,8 +78,8 @@ def test_tiles_in_float32_are_the_whole_picture_between_the_jumps_that_rounded_g
         tiled = make_tiled(network, photo, painting, settings, tile=96)
         assert len(tiled.tiles) == 6
         expected, found = whole(pixels), tiled(pixels)
-        with_gates = evaluate_tiles_with_gates(tiled, pixels, gates(whole, pixels))
+        with_masks = evaluate_tiles_with_masks(tiled, pixels, relu_masks(whole, pixels))
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
     assert found.parts == pytest.approx(expected.parts, rel=1e-5)
-    assert relative_error(with_gates.gradient, expected.gradient) <= 1e-5
+    assert relative_error(with_masks.gradient, expected.gradient) <= 1e-5
     assert relative_error(found.gradient, expected.gradient) <= 1e-3

@@ -48,7 +48,7 @@ from npstyle.search.memory import vectors_held
 from npstyle.search.optimize import optimize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.gates import errors, gates
+from tests.masks import errors, relu_masks
 
 ITERATIONS = 20
 """Iterations of the search that are timed."""
@@ -270,7 +270,7 @@ def accuracy(network: Network, arguments: argparse.Namespace, size: int) -> dict
     with use_threads(physical_cores()):
         doubled = bind(configure(network, "avg", np.float64))
         exact = StyleObjective(doubled, photo, painting, losses)
-        reference, right = exact(pixels), gates(exact, pixels)
+        reference, right = exact(pixels), relu_masks(exact, pixels)
         found = {}
         for name, bound in routes(network).items():
             if name != "float32, no graph":

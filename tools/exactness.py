@@ -30,7 +30,7 @@ except ImportError:
     sys.exit("exactness: PyTorch is not installed; pip install -e '.[peers]'")
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.gates import errors, gates
+from tests.masks import errors, relu_masks
 from tests.numeric import relative_error
 from tests.peer import TorchObjective
 
@@ -59,7 +59,7 @@ def measure(network: Network, photo: Array, painting: Array) -> dict[str, list[l
     peer = TorchObjective(network, photo, painting, SETTINGS, torch.float32)
     found: dict[str, list[list[float]]] = {name: [] for name in [*routes, "PyTorch"]}
     for picture in points(photo, painting):
-        reference, right = exact(picture), gates(exact, picture)
+        reference, right = exact(picture), relu_masks(exact, picture)
         for name, objective in routes.items():
             found[name].append(list(errors(objective, picture, reference, right)))
         loss, gradient = peer(picture)

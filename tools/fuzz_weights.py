@@ -1,4 +1,4 @@
-"""Feed mutated files of weights to every reader: none may crash, hang, or take much memory.
+"""Feed mutated weights files to every reader: none may crash, hang, or take much memory.
 
 For each format, the tool writes a small VGG. Then it makes thousands of copies in which bytes are
 changed, removed, repeated or replaced by misleading numbers. For each of them the reader must
@@ -177,9 +177,8 @@ def main() -> None:
     arguments = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     for name in arguments.formats:
-        with ProcessPoolExecutor(
-            1, context
-        ) as pool:  # raises BrokenProcessPool if the worker crashes
+        # The pool raises BrokenProcessPool if its worker crashes.
+        with ProcessPoolExecutor(1, context) as pool:
             found = pool.submit(fuzz, name, arguments.count, arguments.seed).result()
         print(
             f"{name:<28} {found['files']} files, {found['refused']} refused, slowest "

@@ -95,8 +95,8 @@ def benchmarks(folder: Path) -> list[str]:
                     name,
                     f"{row['loss']:.1e}",
                     f"{row['gradient']:.1e}",
-                    f"{row['gradient_with_gates']:.1e}",
-                    f"{row['other_gates']:.0f} of {row['units']:.0f}",
+                    f"{row['gradient_with_masks']:.1e}",
+                    f"{row['other_masks']:.0f} of {row['units']:.0f}",
                 ]
                 for name, row in errors.items()
             ]

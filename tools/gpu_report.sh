@@ -6,7 +6,7 @@
 # Runs in a plain checkout. It installs and downloads nothing; CuPy, PyTorch and pytest must be
 # installed. Each step has a time limit, and all steps together take less than nine minutes. The
 # report, FOLDER/report.md (default: gpu-report/report.md), is rewritten after each step, so an
-# interrupted run leaves a report as well. NETWORK is a file of weights (default: random filters).
+# interrupted run leaves a report as well. NETWORK is a weights file (default: random filters).
 #
 # Environment variables: PYTHON, the interpreter (default: python3); SECONDS_IN_ALL and
 # BENCHMARK_SECONDS, the time limits of everything and of one benchmark (default: 520 and 85).

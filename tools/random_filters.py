@@ -15,7 +15,7 @@ layer, the tool
     python tools/random_filters.py FILE
 
 The result is the same on every machine up to rounding. It was npstyle's built-in network before
-there was a trained one, which is compared with it (`tools/judge.py`).
+there was a trained one; `tools/judge.py` compares the two.
 """
 
 import argparse

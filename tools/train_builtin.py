@@ -10,8 +10,8 @@ one linear map per layer (`tools/distill.py`). The maps are not part of the resu
 2. Training. Adam takes steps on random crops of the training pictures (`tools/crops.py`). The step
    of a tensor is proportional to the size of its values at the start, and decreases to 0. From time
    to time the student renders one training picture in the style of another. The results join the
-   training pictures, so that the student also learns how the teacher sees them.
-3. The layers behind conv5_1, which have no loss, are fitted again to the trained layers.
+   training pictures, so that the student also learns the teacher's activations for them.
+3. The end. The layers after conv5_1, which have no loss, are fitted again to the trained layers.
 
 Teacher and student run on npstyle's own forward and backward functions. The state is written to a
 file after every validation and on Ctrl-C; the same command continues from there.

@@ -40,7 +40,7 @@ def _parameters() -> list[click.Parameter]:
 def batch(file: Path, jobs: int, **entries: Any) -> None:
     r"""Run many transfers from a list of photos, paintings and settings.
 
-    Every job gets a summary line. A job that fails does not stop the others; the exit code is
+    One line summarises each job. A job that fails does not stop the others; the exit code is
     then 1. With one job at a time the network is loaded only once.
 
     [bold]npstyle batch jobs.toml[/bold], where jobs.toml contains
@@ -107,11 +107,11 @@ def _outcomes(
     import signal
     from concurrent.futures import ProcessPoolExecutor
 
-    # Each process starts afresh: a fork would copy the BLAS library's locks in any state.
+    # Each process starts afresh: a fork would copy the BLAS library's locks, some of them held.
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     # Ctrl-C reaches every process. A busy worker ends its run as a single run does, and starts no
-    # other job.
+    # further job.
     before = signal.signal(signal.SIGINT, lambda _number, _frame: stop.set())
     workers = min(jobs, len(found))
     try:

@@ -167,15 +167,15 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
 
 def _history(plan: "Plan") -> str:
     """Describe the L-BFGS history at the largest scale if it differs from the default."""
-    pairs, scratch = plan.strategies[-1].history, plan.machine.scratch
-    if pairs is None:
+    steps, scratch = plan.strategies[-1].history, plan.machine.scratch
+    if steps is None:
         return ""
     place = f"files in {scratch}" if scratch is not None else "memory"
-    return f", history of {pairs} float32 pairs in {place}"
+    return f", history of {steps} steps in float32, kept in {place}"
 
 
 def _print_tiles(plan: "Plan") -> None:
-    """Print which scales are computed in tiles, and what that costs."""
+    """Print which scales are computed in tiles, and how much work the tiles add."""
     for (height, width), strategy in zip(plan.photo_sizes, plan.strategies, strict=True):
         if strategy.tile is not None and strategy.cost > 1:
             print(
@@ -190,7 +190,7 @@ def _print_tiles(plan: "Plan") -> None:
 
 
 def print_device(device: "Device", threads: int = 0) -> None:
-    """Print where a run computes, and why not on a GPU if the choice was automatic."""
+    """Print the device of a run, and the reason if an automatic choice found no GPU."""
     if device.is_gpu:
         print(f"device    {device}, {device.name}")
         return
@@ -200,7 +200,7 @@ def print_device(device: "Device", threads: int = 0) -> None:
 
 
 def _route(plan: "Plan") -> str:
-    """Return which convolutions take a fast route, or why none does."""
+    """Describe which convolutions take a fast route, or why none does."""
     from npstyle.engine.bind import count_convolutions
 
     every, fast, tensor = count_convolutions(plan.bound)

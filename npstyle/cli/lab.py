@@ -22,7 +22,7 @@ FULL, QUICK = (64, 60, 8), (32, 8, 2)
 
 @dataclass(frozen=True)
 class Checks:
-    """What is checked, and how thoroughly.
+    """The derivatives to check, and how thoroughly.
 
     Attributes
     ----------
@@ -33,7 +33,8 @@ class Checks:
         Shape of the random inputs of a user's function.
     seed : int
     size, samples, directions : int
-        Side of the objective's picture; coordinates per large array; random directions.
+        Side of the objective's picture in pixels; number of coordinates to check in each large
+        array; number of random directions.
     """
 
     target: str | None
@@ -87,8 +88,8 @@ def _gradcheck_parameters() -> list[click.Parameter]:
             type=click.IntRange(min=0),
         ),
         *options(Machine, "device", defaults={"device": "cpu"}),
-        option("--quick", "Take fewer samples; needs less than 10 s.", is_flag=True),
-        option("--json as_json", "Print every figure as JSON, not as a table.", is_flag=True),
+        option("--quick", "Take fewer samples; takes less than 10 s.", is_flag=True),
+        option("--json as_json", "Print every number as JSON, not as a table.", is_flag=True),
         option(
             "--plot",
             "Draw Taylor remainders and errors (.png, .pdf or .svg). Needs npstyle[plots].",
@@ -125,7 +126,7 @@ def gradcheck(
         check_plot(plot)
     defaults = dict(zip(("size", "samples", "directions"), QUICK if quick else FULL, strict=True))
     given = {name: value for name, value in checks.items() if value is not None}
-    wanted = Checks(**({"target": None} | defaults | given))  # type: ignore[arg-type] # Click's own
+    wanted = Checks(**({"target": None} | defaults | given))  # type: ignore[arg-type]
     place = find_device(device or "cpu")
     if wanted.target is not None and device not in (None, "cpu"):
         raise InputError(
@@ -182,9 +183,9 @@ def _explain_parameters() -> list[click.Parameter]:
 def explain(chapter: str | None) -> None:
     """Show a derivation, its code and its checks on one screen.
 
-    Prints a page of the textbook with formula and derivative, the source of its functions, the
-    numerical check of the derivatives at small random inputs, and how closely the engine's
-    functions agree with the page.
+    Prints a page of the textbook with the formula and its derivative, the source of its
+    functions, the numerical check of the derivatives at small random inputs, and how closely the
+    engine's functions agree with the page.
 
     [bold]npstyle explain conv2d[/bold]
     """

@@ -43,7 +43,7 @@ def _demo_parameters() -> list[click.Parameter]:
     return [
         argument(
             "folder",
-            "Folder for the three pictures; it is made if it does not exist. "
+            "Folder for the three pictures; it is created if it does not exist. "
             "Default: npstyle-demo.",
             default=Path("npstyle-demo"),
         ),
@@ -70,7 +70,9 @@ def demo(folder: Path, network: str | None, **entries: Any) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be made ({error.strerror})") from error
+        raise InputError(
+            f"{folder}: the folder cannot be created ({error.strerror}); choose another"
+        ) from error
     photo, painting = folder / "photo.png", folder / "painting.png"
     height = max(1, settings.size * 3 // 4)
     save_image(photo, draw_photo(height, settings.size))

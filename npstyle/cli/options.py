@@ -1,4 +1,4 @@
-"""From tables of settings to the options of a command.
+"""The options of a command, made from tables of settings.
 
 A command's parameters are made when it is used for the first time: the tables need NumPy, and the
 list of commands that `npstyle --help` prints does not.
@@ -95,8 +95,8 @@ def options(
 ) -> list[click.Parameter]:
     """Return the options of a table's settings.
 
-    Values arrive as text, and None (or an empty tuple) where an option is not given, so that
-    `npstyle.run.table.read_given` finds those that are.
+    Values arrive as text, or as None (or an empty tuple) if the option is not given, so that
+    `npstyle.run.table.read_given` finds the given ones.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def network(default: str | None = None) -> click.Parameter:
 
     return option(
         "--network",
-        "builtin, vgg19, or another file of weights: a path, or a name in weights/ or in the "
+        "builtin, vgg19, or another weights file: a path, or a name in weights/ or in the "
         "user's data directory. `npstyle weights fetch vgg19` downloads VGG-19.",
         default=default,
         shown=default or "vgg19 where installed, else builtin",

@@ -162,7 +162,7 @@ def _content_parameters() -> list[click.Parameter]:
 
 @figure.command("content", cls=Command, parameters=_content_parameters)
 def figure_content(photo: Path, **entries: Any) -> None:
-    """Figure 1, content: a photo from conv1_2, conv2_2, conv3_2, conv4_2, conv5_2, each alone."""
+    """Figure 1, content: a photo from conv1_2, conv2_2, conv3_2, conv4_2 or conv5_2 alone."""
     from npstyle.run.figures import content_figure
     from npstyle.run.settings import Settings, with_preset
     from npstyle.run.table import read_given
@@ -180,7 +180,7 @@ def _style_parameters() -> list[click.Parameter]:
 
 @figure.command("style", cls=Command, parameters=_style_parameters)
 def figure_style(painting: Path, **entries: Any) -> None:
-    """Figure 1, style: textures from conv1_1; conv1_1 and conv2_1; ...; all up to conv5_1."""
+    """Figure 1, style: textures from conv1_1, from conv1_1 and conv2_1, ..., up to conv5_1."""
     from npstyle.run.figures import style_figure
     from npstyle.run.settings import Settings, with_preset
     from npstyle.run.table import read_given
@@ -208,7 +208,7 @@ def _grid_parameters() -> list[click.Parameter]:
 
 @figure.command("grid", cls=Command, parameters=_grid_parameters)
 def figure_grid(photo: Path, painting: Path, ratios: tuple[str, ...], **entries: Any) -> None:
-    """Figure 3: more style layers downwards, more weight of the content to the right."""
+    """Figure 3: more style layers from top to bottom, more content from left to right."""
     from npstyle.run.figures import RATIOS, grid_figure
     from npstyle.run.settings import Settings, with_preset
     from npstyle.run.table import parse_numbers, read_given
@@ -219,7 +219,7 @@ def figure_grid(photo: Path, painting: Path, ratios: tuple[str, ...], **entries:
 
 
 def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
-    """Run the missing cells of a figure and put its sheet together.
+    """Run the missing cells of a figure and assemble its sheet.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
     network = load_network(entries["network"])
     _check_cells(flat, network)
     if folder.is_file() or not folder.absolute().parent.is_dir():
-        raise InputError(f"{folder}: the folder cannot be made; name another")
+        raise InputError(f"{folder}: the folder cannot be created; choose another")
     device = choose_device(machine)
     folder.mkdir(exist_ok=True)
     if not quiet:
@@ -260,7 +260,7 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
             print(f"npstyle: interrupted; the same command resumes at {cell.name}", file=sys.stderr)
             raise Exit(130) from None
         if not (made or quiet):
-            print("        exists already", flush=True)
+            print("        already exists", flush=True)
     sheet = contact_sheet(cells, folder)
     for suffix in (".png", ".pdf"):
         save_sheet(sheet, folder / f"sheet{suffix}")

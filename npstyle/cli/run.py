@@ -29,7 +29,7 @@ CHECKPOINT_EVERY = 10
 
 @dataclass
 class _Run:
-    """What the command line does while a run goes on: prints, records, saves.
+    """A run on the command line, which prints, records and saves while it goes on.
 
     Attributes
     ----------
@@ -39,9 +39,9 @@ class _Run:
     settings : Settings
     outputs : Outputs
     identity : dict
-        What checkpoints are for; empty if none is read or written.
+        The run's `npstyle.run.checkpoint.identity`; empty if no checkpoint is read or written.
     state : State or None
-        Where the run resumes.
+        State to resume from.
     """
 
     network: str | None
@@ -74,7 +74,7 @@ class _Run:
         self.display.start()
 
     def keep(self, state: State) -> None:
-        """Remember where the run is, and save a checkpoint now and then."""
+        """Remember the state of the run, and save a checkpoint every few steps."""
         self.latest = state
         every = self.outputs.save_every or CHECKPOINT_EVERY
         if state.iteration % every == 0:
@@ -105,7 +105,7 @@ def run_and_save(
     machine: Machine,
     outputs: Outputs,
 ) -> None:
-    """Run a transfer and write its picture with its settings in it; `outputs.output` is given."""
+    """Run a transfer and write its picture, which records the settings, to `outputs.output`."""
     output = outputs.output
     assert output is not None
     check_output(output)
@@ -113,7 +113,7 @@ def run_and_save(
         check_destination(outputs.checkpoint, (".npz",))
     Recording(outputs, 1).check()
     check_pictures(pictures, settings)
-    # The network is not kept: the run has its own form of it.
+    # This network serves for the identity only and is not kept; the run loads its own.
     own = (
         identity(settings, load_network(network), pictures)
         if outputs.checkpoint or outputs.resume

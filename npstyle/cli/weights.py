@@ -1,4 +1,4 @@
-"""Files of weights: `npstyle weights`."""
+"""Weights files: `npstyle weights`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from npstyle.errors import InputError
 if TYPE_CHECKING:
     from npstyle.maths.array import Array
 
-WEIGHTS = "A file of weights, or a name as for --network."
+WEIGHTS = "A weights file, or a name as for --network."
 
 
 def _quiet() -> click.Parameter:
@@ -21,7 +21,7 @@ def _quiet() -> click.Parameter:
 
 @click.group()
 def weights() -> None:
-    """Download, convert, normalise and inspect files of weights."""
+    """Download, convert, normalise and inspect weights files."""
 
 
 def _convert_parameters() -> list[click.Parameter]:
@@ -100,11 +100,10 @@ def weights_fetch(name: str, quiet: bool) -> None:
 
 @weights.command("verify", cls=Command, parameters=lambda: [argument("file", WEIGHTS, str)])
 def weights_verify(file: str) -> None:
-    """Check that a file of weights still computes the activations it was made with.
+    """Check that a network still gives the activations that its weights file stores.
 
-    Reads the file, recomputes every figure that `info` prints, and compares the mean activation
-    of every layer on a picture drawn by formula with the stored value. The exit code is 2 if
-    anything differs.
+    Prints the same as `info`, and compares the mean activation of every layer, on a picture drawn
+    by formula, with the stored value. The exit code is 2 if one differs.
     """
     from npstyle.cli.console import print_check, print_weights
     from npstyle.networks.verify import check_activations
@@ -199,7 +198,7 @@ def weights_normalize(
     save_weights(destination, with_check(normalized) if found.check else normalized)
     if not quiet:
         silent = sum(int((mean == 0).sum()) for mean in means.values())
-        print(f"the activations are the scaled originals to {worst:.0e} of the largest")
+        print(f"the activations agree with the scaled originals to {worst:.0e} of the largest")
         if silent:
             print(f"{silent} filters were never active and keep their scale")
         print(f"wrote {destination}")

@@ -1,6 +1,6 @@
 """Memory for the temporary arrays of an evaluation.
 
-An evaluation makes some dozens of large arrays and frees most of them soon after. If their memory
+An evaluation makes dozens of large arrays and frees most of them soon after. If their memory
 came from the operating system each time, it would be zeroed page by page. If the C library kept it,
 it would be scattered in gaps between other arrays. An arena is one block of memory that outlives
 the evaluation. A new array takes the lowest gap that is large enough, and its place is free again
@@ -64,7 +64,7 @@ class Arena:
         part = first, first + size
         insort(self._taken, part)
         self.used = max(self.used, part[1])
-        # Every view of an array refers to its base array, and that is this one.
+        # Every view of the array that is returned keeps a reference to this one, its base.
         owner = np.frombuffer(self._memory, np.uint8, size, first)
         released = self._released  # not the arena itself, which may be freed before its arrays
         self._watched[part] = weakref.ref(owner, lambda _: released.append(part))

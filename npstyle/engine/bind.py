@@ -22,7 +22,7 @@ from npstyle.networks.network import Network
 Route = Literal["plain", "fast", "tf32", "fp16"]
 
 WIDE = 16 * 16
-"""Channels in times channels out from which a convolution takes a fast route."""
+"""Least product of channels in and channels out for which a convolution takes a fast route."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class BoundNetwork:
     Attributes
     ----------
     network : Network
-        Names, shapes and preprocessing. Its kernels hold no values: `layers` has them.
+        Names, shapes and preprocessing. Its kernels hold no values; those are in `layers`.
     layers : tuple of EngineLayer
         The layers with their arrays, one for each layer of `network`.
     dtype : dtype
@@ -113,7 +113,7 @@ def _outline(layer: VggLayer) -> VggLayer:
 
 
 def _placed(layer: VggLayer, engine: ModuleType, route: Route) -> EngineLayer:
-    """The layer with its arrays on the engine's device, prepared for the route if it suits it."""
+    """The layer with its arrays on the engine's device, prepared for the route if suitable."""
     if not isinstance(layer, Conv):
         return layer
     if route == "plain" or not _suits_fast_routes(layer):
@@ -131,7 +131,7 @@ def _filters(layer: Conv, engine: ModuleType) -> Array:
 
 
 def _suits_fast_routes(layer: Conv) -> bool:
-    """Whether a convolution is 3x3, and wide enough for its products to outweigh all else."""
+    """Whether a convolution is 3x3, and so wide that its products take most of the time."""
     height, width, channels, filters = layer.kernel.shape
     geometry = (height, width, layer.stride, layer.padding, layer.padding_mode)
     return geometry == (3, 3, 1, 1, "zero") and channels * filters >= WIDE

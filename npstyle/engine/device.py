@@ -1,10 +1,10 @@
-"""Where a run computes: on the CPU, or on an NVIDIA GPU through CuPy.
+"""The device of a run: the CPU, or an NVIDIA GPU through CuPy.
 
-"auto" takes the first GPU if it works, and otherwise records in one line why not. CuPy is imported
-only where it is installed.
+"auto" takes the first GPU if it works. Otherwise it takes the CPU and records the reason in one
+line. CuPy is imported only where it is installed.
 
-CuPy keeps freed memory in a pool for the next array of that size, so that after the first
-evaluation it needs no more from the driver. `on_device` limits the pool to the memory that is free
+CuPy keeps freed memory in a pool for the next array of that size, so after the first evaluation it
+needs no more from the driver. `on_device` limits the pool to the memory that is free
 when a run begins, and releases it at the end.
 """
 
@@ -28,7 +28,7 @@ TENSOR_CORES = 80
 
 @dataclass(frozen=True)
 class Device:
-    """Where a run computes.
+    """A CPU or a GPU.
 
     Attributes
     ----------

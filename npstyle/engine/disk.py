@@ -1,7 +1,7 @@
 """Arrays on disk, for arrays of the picture's size where memory is short.
 
 An array is a memory map of a file in a folder that the user names. The file has no name of its own,
-so nothing is left behind however the run ends. Its space is reserved when it is made, so a full
+so nothing is left behind however the run ends. Its space is reserved when it is created, so a full
 disk is reported then, and not in the middle of a computation.
 
 Pages that were read or written stay in memory, and count as the program's, until the system needs
@@ -51,8 +51,8 @@ def on_disk(folder: Path) -> Allocate:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(
-            f"--scratch {folder}: no file can be made there ({error.strerror}); "
-            "name a folder that can be written to"
+            f"--scratch {folder}: no file can be created there ({error.strerror}); "
+            "choose a folder that can be written to"
         ) from error
 
     def allocate(shape: tuple[int, ...], dtype: DTypeLike, name: str) -> Array:
@@ -63,8 +63,8 @@ def on_disk(folder: Path) -> Allocate:
                 return np.memmap(file, dtype, "r+", shape=shape)
         except OSError as error:
             raise InputError(
-                f"--scratch {folder}: {name} takes {size / 1e6:.1f} MB there, and they cannot be "
-                f"had ({error.strerror}); make room, or name another folder"
+                f"--scratch {folder}: {name} takes {size / 1e6:.1f} MB there, which cannot be "
+                f"reserved ({error.strerror}); free some, or choose another folder"
             ) from error
 
     return allocate

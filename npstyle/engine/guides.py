@@ -1,4 +1,4 @@
-"""Guides: which part of a picture a style belongs to, at every layer.
+"""Guides: the part of a picture that a style belongs to, at every layer.
 
 Gatys et al. 2017 ("Controlling perceptual factors in neural style transfer", arXiv 1611.07865,
 section 4) give each region r of the picture its own painting. A mask over the pixels, 0..1, is
@@ -11,7 +11,7 @@ gives w_k = 1/M.
 
 On the way down a convolution leaves the mask as it is, and a pooling layer takes its mean in each
 window: a position of a deep layer counts by how much of it lies in the region. This is the simplest
-way of the paper. Its other ways leave out positions whose receptive field crosses the border.
+of the paper's methods. The others leave out positions whose receptive field crosses the border.
 """
 
 from collections.abc import Collection
@@ -92,7 +92,7 @@ def carry_down(network: Network, wanted: Collection[str], mask: Array) -> dict[s
             squares = carried[:, :, 0] ** 2
             if not squares.sum() > 0:
                 raise InputError(
-                    f"--content-mask, --style-mask: nothing of a mask is left at layer "
+                    f"--content-mask, --style-mask: a mask is 0 everywhere at layer "
                     f"{depths[index]}; give a larger region, or leave that layer out"
                 )
             guides[depths[index]] = squares / squares.sum()

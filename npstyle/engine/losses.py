@@ -1,8 +1,8 @@
-"""Where the losses sit, and how much each counts: what the whole and the tiled objective share.
+"""The layers and weights of the losses, for the whole and for the tiled objective.
 
     f(x) = sum_c alpha_c L_c + sum_l beta_l E_l + gamma T(x)
 
-`Losses` has the user's numbers. `factors` turns them into alpha and beta.
+`Losses` has the weights that the user gives. `factors` turns them into alpha and beta.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Where the losses sit, and how much each counts.
+    """The layers with a loss, and the weights of the losses.
 
     Attributes
     ----------
@@ -49,8 +49,8 @@ class Losses:
         alpha, beta and gamma, in the units of `scaling`.
     scaling : "means" or "sums"
         "sums": alpha_c = content_weight w_c and beta_l = style_weight w_l, the paper's formulas.
-        "means": the same times 2/(N M) and 4/N^2, which makes mean squared differences of the sums,
-        as the published programs do.
+        "means": the same times 2/(N M) and 4/N^2, which turns the sums into mean squared
+        differences, as in the published programs.
     """
 
     content_layers: Mapping[str, float]
@@ -61,7 +61,7 @@ class Losses:
     scaling: Scaling = "means"
 
     def canonical(self, network: Network) -> "Losses":
-        """Return the same losses with each layer under its one name.
+        """Return the same losses with each layer under its canonical name.
 
         Raises
         ------
@@ -96,7 +96,7 @@ def factors(
     content_sizes : mapping
         N M, the number of values of each content layer.
     style_targets : sequence of mappings
-        Of each region, A (N, N) by style layer; empty if there is no style layer.
+        A (N, N) by style layer, for each region; empty if there is no style layer.
     """
     means = losses.scaling == "means"
     alpha = {

@@ -1,4 +1,4 @@
-"""How much memory an evaluation takes, counted before it starts.
+"""The memory that an evaluation takes, counted before it starts.
 
 The arrays follow from the network and the sizes of the pictures. The count walks through an
 evaluation as `npstyle.engine.passes` does, and takes the largest sum of the arrays that exist at
@@ -30,7 +30,7 @@ def evaluation_bytes(bound: BoundNetwork, wanted: Collection[str], size: Size) -
     ----------
     bound : BoundNetwork
     wanted : names of activations
-        Where losses sit.
+        The layers with a loss.
     size : (height, width)
         Of the picture.
     """

@@ -42,7 +42,7 @@ class StyleObjective:
     painting : array (any height, any width, 3), pixels 0..255; or a sequence of Region
         Its Gram matrices at the style layers are A. Each region has its own E_l; they are added.
     losses : Losses
-        Where the losses sit, and how much each counts.
+        The layers with a loss, and the weights of the losses.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class StyleObjective:
     Raises
     ------
     InputError
-        If a layer is unknown, a picture is too small for it, or nothing of a mask is left there.
+        If a layer is unknown, a picture is too small for it, or a mask is 0 everywhere there.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class StyleObjective:
         return Evaluation(sum(parts.values()), gradient, parts)
 
     def value(self, pixels: Array) -> tuple[float, Cache]:
-        """Evaluate f alone, by a forward pass; the cache says which units were active.
+        """Evaluate f alone, and return it with the cache of the forward pass.
 
         Parameters and errors are those of a full evaluation.
         """
@@ -188,7 +188,7 @@ class StyleObjective:
         return self._in_order(terms), grams, cache
 
     def _in_order(self, terms: dict[str, Any]) -> dict[str, Any]:
-        """Sort the terms as the layers were named: the sum must not depend on their depth."""
+        """Sort the terms by the order in which the layers were named, which fixes the rounding."""
         names = [f"{kind} {n}" for n in self.losses.layers for kind in ("content", "style")]
         return {name: terms[name] for name in [*names, "tv"] if name in terms}
 
@@ -210,7 +210,7 @@ class StyleObjective:
                 self._replay = Replay(self._evaluate, pixels)
             except NotRecordedError as error:
                 self.replays = False
-                reason = f"the GPU's kernels are launched one by one, no CUDA graph: {error}"
+                reason = f"the GPU's kernels are launched one by one, without a CUDA graph: {error}"
                 warnings.warn(reason, RuntimeWarning, stacklevel=3)
                 return self._evaluate(pixels)
         terms, gradient = self._replay(pixels)

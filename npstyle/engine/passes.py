@@ -2,9 +2,9 @@
 
 The mathematics is that of `npstyle.maths.network`. This module saves time and memory:
 
-- A ReLU behind a convolution is part of the convolution: forward the convolution returns max(Z, 0),
-  backward it applies the ReLU mask to what it reads. A fast convolution also distributes the
-  gradient of an average pooling behind its ReLU.
+- A ReLU after a convolution is part of the convolution: forward the convolution returns max(Z, 0),
+  backward it applies the ReLU mask to the gradient that it reads. A fast convolution also
+  distributes the gradient of an average pooling after its ReLU.
 - The cache of the forward pass holds the mask of a ReLU, a byte per value, unless a loss or a max
   or l2 pooling needs its output. The first convolution's output is recomputed.
 - Both passes are generators. They yield at each activation that has a loss, in order, so that the
@@ -25,12 +25,12 @@ from npstyle.maths.layers import Conv, Pool, Relu
 from npstyle.networks.network import shapes
 
 MANY_FILTERS = 32
-"""Number of filters from which the first convolution is recomputed on the way back."""
+"""Least number of filters with which the first convolution is recomputed on the way back."""
 
 
 @dataclass
 class Cache:
-    """What the backward pass needs of the forward pass.
+    """The results of the forward pass that the backward pass needs.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Cache:
     entries : list
         One per layer that ran. A convolution's is the shape of its input. A ReLU's is its output,
         or its mask, or None if `rectified` recomputes it. A pooling layer's is its input, or the
-        shape of it, and its output if it is needed.
+        input's shape, and its output if it is needed.
     gradient : array (height, width, channels), optional
         dL/dX_0, once `backward` is exhausted.
     """
@@ -126,7 +126,7 @@ def activations(bound: BoundNetwork, image: Array, wanted: Collection[str]) -> d
 
 
 def backward(bound: BoundNetwork, cache: Cache) -> Iterator[tuple[str, Array, Array]]:
-    """Carry gradients back from the activations to the image.
+    """Propagate gradients from the activations back to the image.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def backward(bound: BoundNetwork, cache: Cache) -> Iterator[tuple[str, Array, Ar
         If the cache is empty.
     """
     if not cache.entries:
-        raise ValueError("backward: the cache is empty; it can be used once")
+        raise ValueError("backward: the cache is empty; it can be used only once")
     engine = bound.engine
     gradient: Any = None
     mask: Array | None = None
@@ -210,7 +210,7 @@ def is_recomputed(bound: BoundNetwork, index: int, wanted: Container[int]) -> bo
 def is_kept(bound: BoundNetwork, index: int, wanted: Container[int]) -> bool:
     """Whether the cache keeps the output of ReLU `index`, and not only its mask.
 
-    A loss at it, or a max or l2 pooling behind it, needs the whole array.
+    A loss at it, or a max or l2 pooling after it, needs the whole array.
     """
     after = bound.layers[index + 1 : index + 2]
     return index in wanted or any(
@@ -228,7 +228,7 @@ def _relu_entry(
 
 
 def _belongs_to_convolution(bound: BoundNetwork, index: int) -> bool:
-    """Whether layer `index` is a ReLU directly behind a convolution, which then computes it."""
+    """Whether layer `index` is a ReLU directly after a convolution, which then computes it."""
     pair = bound.layers[index - 1 : index + 1]
     return len(pair) == 2 and isinstance(pair[0], Convolution) and isinstance(pair[1], Relu)
 
@@ -251,7 +251,7 @@ def _is_fused_with_convolution(bound: BoundNetwork, index: int, wanted: Containe
 
 
 def _convolve(bound: BoundNetwork, index: int, image: Array) -> Array:
-    """Run convolution `index`, and the ReLU behind it if there is one."""
+    """Run convolution `index`, and the ReLU after it if there is one."""
     engine, layer = bound.engine, bound.layers[index]
     rectify = _belongs_to_convolution(bound, index + 1)
     Z: Array

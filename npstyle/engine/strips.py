@@ -1,4 +1,4 @@
-"""How a layer's rows are divided among threads.
+"""Division of a layer's rows among threads.
 
 A division never depends on the number of threads: matrix products round differently for strips of
 other heights, and the result must be the same with any number of threads.
@@ -12,7 +12,7 @@ Range = tuple[int, int]
 """First row, and the row after the last."""
 
 EVEN = 4
-"""`even_strips` makes a multiple of this many strips, so that 1, 2 or 4 threads finish together."""
+"""`even_strips` makes a multiple of this many strips, so 1, 2 or 4 threads finish together."""
 
 PIECES = 16
 """Number of pieces into which elementwise work on an array is divided."""
@@ -22,7 +22,7 @@ SMALL = 1 << 19
 second one has started."""
 
 SMALL_PRODUCT = 1 << 16
-"""The same for the entries of a matrix that is multiplied."""
+"""Number of entries of a matrix up to which one thread multiplies it."""
 
 
 def strips(rows: int, height: int) -> list[Range]:

@@ -77,8 +77,8 @@ def use_threads(count: int) -> Iterator[None]:
 def parallel_for(worker: Worker[T], items: Iterable[T]) -> None:
     """Let every worker thread run `worker` on one shared queue of items.
 
-    `worker` receives an iterator and takes items from it until none is left. Whatever it writes
-    must be disjoint from item to item. A sum is written as one partial result per item and added up
+    `worker` receives an iterator and takes items from it until none is left. It must not write to
+    the same place for two items. A sum is written as one partial result per item and added up
     afterwards, so that the result does not depend on which thread was faster.
 
     Parameters
@@ -91,7 +91,7 @@ def parallel_for(worker: Worker[T], items: Iterable[T]) -> None:
     Raises
     ------
     KeyboardInterrupt
-        If Ctrl-C was pressed; what the workers write is then incomplete.
+        If Ctrl-C was pressed; the results of the workers are then incomplete.
     """
     items = list(items)
     queue = _Queue(items)

@@ -1,4 +1,4 @@
-"""The laboratory: numbers check the textbook, and the textbook checks the engine.
+"""The laboratory: the textbook is checked numerically, and the engine against the textbook.
 
 Checking any derivative:
 
@@ -15,5 +15,5 @@ Checking npstyle:
 - `kinks`, `whole`                layers, passes, objectives and tiles of a whole network
 - `on_gpu`                        numerical checks of the kernels on a GPU
 - `suite`                         all of it, one report after another
-- `explain`, `plots`              chapters and results for the reader
+- `explain`, `plots`              chapters and results to look at
 """

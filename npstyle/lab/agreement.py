@@ -35,8 +35,8 @@ class Entry:
     Attributes
     ----------
     page : callable or None
-        The function of the textbook; None if the textbook has none, and the formula stands in
-        `pairs`.
+        The function of the textbook; None if the textbook has none. The formula is then in
+        `npstyle.lab.pairs`.
     pairs : callable
         From a Bench to the pairs to compare.
     dtype : float dtype, optional
@@ -198,4 +198,4 @@ TABLE = {
     "inner_products": Entry(None, pairs.inner_products_pairs, F64),
     "combination": Entry(None, pairs.combination_pairs, F64),
 }
-"""The entry of each public function of the engine, but for estimates of memory."""
+"""The entry of each public function of the engine, except the estimates of memory."""

@@ -17,7 +17,7 @@ from npstyle.networks.network import load_network
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the laboratory shows of one chapter.
+    """A chapter, explained.
 
     Attributes
     ----------

@@ -34,10 +34,10 @@ equals whole
     The objective by tiles agrees with the objective of the whole picture.
 
 Kinks. A ReLU at 0 and a tie in max pooling have no derivative, and a difference across one says
-nothing. A line that crosses a kink is tried again with shorter steps. If no step is short enough,
-the line counts as "at a kink". If it crosses a single kink, the one-sided slopes are estimated, and
-the analytic slope must lie between them. Where several kinks meet no such bound holds, and the line
-is only counted. `npstyle.lab.probes` describes how kinks are detected.
+nothing about a derivative. A line that crosses a kink is tried again with shorter steps. If no step
+is short enough, the line counts as "at a kink". If it crosses a single kink, the one-sided slopes
+are estimated, and the analytic slope must lie between them. Where several kinks meet no such bound
+holds, and the line is only counted. `npstyle.lab.probes` describes how kinks are detected.
 """
 
 import time
@@ -59,7 +59,7 @@ COMPARISONS = ("textbook", "equals whole")
 """Methods that compare two functions of npstyle."""
 
 MAX_COORDINATES = 200
-"""Number of entries of an array up to which all are checked; of a larger one, as many are."""
+"""Default number of entries to check: all of a smaller array, a random sample of a larger one."""
 
 STREAM = 1508_06576
 """Second part of the seed, so that u differs from inputs drawn with the same first part."""
@@ -94,21 +94,21 @@ class Report:
         return sum(outcome.kinks for outcome in self.outcomes)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return every figure, ready for JSON."""
+        """Return every number, ready for JSON."""
         return {
             "name": self.name,
             "passed": self.passed,
             "kinks": self.kinks,
-            "outcomes": [_figures(outcome) for outcome in self.outcomes],
+            "outcomes": [_as_dict(outcome) for outcome in self.outcomes],
         }
 
 
-def _figures(outcome: Outcome) -> dict[str, Any]:
+def _as_dict(outcome: Outcome) -> dict[str, Any]:
     """All fields of an outcome; JSON has no NaN, so a slope that could not be fitted is None."""
-    figures = asdict(outcome)
+    fields = asdict(outcome)
     if outcome.slopes is not None:
-        figures["slopes"] = [None if np.isnan(slope) else slope for slope in outcome.slopes]
-    return figures
+        fields["slopes"] = [None if np.isnan(slope) else slope for slope in outcome.slopes]
+    return fields
 
 
 def check_gradient(
@@ -156,8 +156,8 @@ def check_gradient(
     Raises
     ------
     InputError
-        If an input is no float array, the function is random or not finite, or a gradient has the
-        wrong shape.
+        If an input is not a float array, the function is random or not finite, or a gradient has
+        the wrong shape.
 
     See Also
     --------

@@ -1,4 +1,4 @@
-"""The side of every kink that a network is on, to tell a difference that crosses a kink."""
+"""The side of every kink that a network is on, to detect a difference that crosses a kink."""
 
 from collections.abc import Mapping, Sequence
 

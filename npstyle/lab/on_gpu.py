@@ -1,10 +1,10 @@
-"""The battery on an NVIDIA GPU: numerical checks of what the kernels compute.
+"""The battery on an NVIDIA GPU: numerical checks of the kernels.
 
 Functions and derivatives are those of `npstyle.engine.cuda`. The sums of the checks are computed on
 the host. Winograd's convolution is checked in float32, its only precision on a GPU. Functions that
 are linear between their kinks are checked in float32 and float64, all others in float64. (The
 convolutions on tensor cores round their operands to 11 bits, which is too coarse for differences.
-They are compared with the textbook, see `npstyle.lab.agreement`.)
+They are compared with the textbook instead; see `npstyle.lab.agreement`.)
 """
 
 from collections.abc import Callable, Iterator
@@ -199,7 +199,7 @@ def _curved(draw: Callable[..., Array]) -> Iterator[Subject]:
 
 
 def _winograd(draw: Callable[..., Array]) -> Iterator[Subject]:
-    """Winograd's convolution, alone, and with a fixed ReLU mask and average pooling behind it."""
+    """Winograd's convolution, alone, and with a fixed ReLU mask and average pooling after it."""
     x, b = draw(9, 6, 5), cuda.place(draw(4))
     U = cuda.place(cuda.transform_filters(draw(3, 3, 5, 4)))
     mask = cuda.place(draw(9, 6, 4) > 0)

@@ -1,4 +1,4 @@
-"""The textbook's derivatives, each page's with random inputs.
+"""The textbook's derivatives, page by page, at random inputs.
 
 Each function takes a random generator and yields the subjects of one page of `npstyle.maths`.
 """
@@ -84,7 +84,7 @@ def window_subjects(rng: np.random.Generator) -> Iterator[Subject]:
 
 
 def conv_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Yield convolution in image, kernel and bias, for several sizes, strides and paddings."""
+    """Yield convolution of image, kernel and bias, for several sizes, strides and paddings."""
     for size, stride, padding in [((3, 3), 1, 1), ((3, 2), 2, 1), ((1, 1), 1, 0)]:
         x = rng.standard_normal((5, 6, 3))
         k = rng.standard_normal((*size, 3, 4))
@@ -106,7 +106,7 @@ def conv_subjects(rng: np.random.Generator) -> Iterator[Subject]:
 
 
 def relu_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Yield the rectifier, with two values exactly at its kink."""
+    """Yield the ReLU, with two values exactly at its kink."""
     z = rng.standard_normal((5, 6, 3))
     z[0, 0, 0] = z[4, 5, 2] = 0.0
     yield relu_subject("relu", z)
@@ -205,7 +205,7 @@ def loss_of_relu(
 
 
 def content_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Yield the content loss of F, and as a function of the ReLU's input."""
+    """Yield the content loss as a function of F, and of the ReLU's input."""
     P = maths.relu(rng.standard_normal((4, 5, 3)))
     value = partial(maths.content_loss, P=P)
     slope = partial(maths.content_loss_backward, P=P)

@@ -1,4 +1,4 @@
-"""What the engine and the textbook return for the same random inputs, function by function.
+"""Results of the engine and of the textbook for the same random inputs, function by function.
 
 Each generator calls one function of the engine, in every way that the engine uses it, and yields
 the result on the host with the textbook's. `npstyle.lab.agreement` compares them.
@@ -23,7 +23,7 @@ MEAN, SCALE = (103.939, 116.779, 123.68), (1.0, 0.5, 2.0)
 """Preprocessing with another scale for each channel."""
 
 Pairs = Iterator[tuple[Any, Any]]
-"""Results of the engine on the host, each with the value that the textbook expects."""
+"""Results of the engine on the host, each with the textbook's result."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def conv2d_pairs(b: Bench) -> Pairs:
 
 
 def conv2d_backward_pairs(b: Bench) -> Pairs:
-    """Its derivative by the image, plain and through the ReLU."""
+    """The derivative of convolution with respect to the image, plain and through the ReLU."""
     for size, stride, padding, channels in CONVOLUTIONS:
         x, K = b.draw(7, 6, channels), b.draw(*size, channels, 4)
         F = maths.relu(maths.conv2d(x, K, None, stride, padding))
@@ -104,7 +104,7 @@ def conv2d_backward_pairs(b: Bench) -> Pairs:
 
 
 def conv2d_backward_weights_pairs(b: Bench) -> Pairs:
-    """Its derivatives by kernel and bias."""
+    """The derivatives of convolution with respect to kernel and bias."""
     for size, stride, padding, channels in CONVOLUTIONS:
         x = b.draw(7, 6, channels)
         g = b.draw(*maths.output_size(x.shape, size, stride, padding), 4)
@@ -125,7 +125,7 @@ def winograd_pairs(b: Bench) -> Pairs:
 
 
 def winograd_backward_pairs(b: Bench) -> Pairs:
-    """Its derivative: plain, through the ReLU, and through an average pooling."""
+    """The derivative of Winograd's convolution, plain, through the ReLU, and through pooling."""
     for height, width, channels in [(9, 6, 5), (4, 4, 3)]:
         K, shape = b.draw(3, 3, channels, 4), (height, width, channels)
         filters = b.engine.transform_filters(b.put(K))
@@ -154,7 +154,7 @@ def tensor_conv2d_pairs(b: Bench) -> Pairs:
 
 
 def tensor_conv2d_backward_pairs(b: Bench) -> Pairs:
-    """Its derivative through the ReLU."""
+    """The derivative of convolution on tensor cores, through the ReLU."""
     K, g, F = b.draw(3, 3, 20, 6), b.draw(9, 18, 6), maths.relu(b.draw(9, 18, 6))
     for precision in ("tf32", "fp16"):
         packed, out_scale = b.engine.pack_filters(K.astype(np.float32), precision)
@@ -165,7 +165,7 @@ def tensor_conv2d_backward_pairs(b: Bench) -> Pairs:
 
 
 def relu_pairs(b: Bench) -> Pairs:
-    """The rectifier, also in place."""
+    """The ReLU, also in place."""
     z = b.draw(5, 6, 3)
     z[0, 0, 0] = 0.0
     Z = b.put(z)
@@ -174,13 +174,13 @@ def relu_pairs(b: Bench) -> Pairs:
 
 
 def relu_mask_pairs(b: Bench) -> Pairs:
-    """The derivative of the rectifier as booleans."""
+    """The derivative of the ReLU as booleans."""
     F = maths.relu(b.draw(5, 6, 3))
     yield b.get(b.engine.relu_mask(b.put(F))), maths.relu_backward(np.ones_like(F), F)
 
 
 def relu_backward_pairs(b: Bench) -> Pairs:
-    """Its derivative from the output and from the mask, also in place."""
+    """The derivative of the ReLU, from the output and from the mask, also in place."""
     F, g = maths.relu(b.draw(5, 6, 3)), b.draw(5, 6, 3)
     expected, mask = maths.relu_backward(g, F), b.engine.relu_mask(b.put(F))
     yield b.get(b.engine.relu_backward(b.put(g), b.put(F))), expected
@@ -231,7 +231,7 @@ def replicate_pad_pairs(b: Bench) -> Pairs:
 
 
 def replicate_pad_backward_pairs(b: Bench) -> Pairs:
-    """Its derivative."""
+    """The derivative of replicate padding."""
     for padding in (1, 3):
         g = b.draw(2 + 2 * padding, 5 + 2 * padding, 3)
         found = b.engine.replicate_pad_backward(b.put(g), padding)
@@ -246,7 +246,7 @@ def gram_pairs(b: Bench) -> Pairs:
 
 
 def gram_backward_pairs(b: Bench) -> Pairs:
-    """Its derivative, plain, guided, and added to an array."""
+    """The derivative of the Gram matrix, plain, guided, and added to an array."""
     F, w, D, out = b.draw(4, 5, 6), b.guide(4, 5), b.draw(6, 6), b.draw(4, 5, 6)
     yield b.get(b.engine.gram_backward(b.put(D), b.put(F))), maths.gram_backward(D, F)
     expected = maths.gram_backward(D, F, w)
@@ -269,7 +269,7 @@ def content_loss_pairs(b: Bench) -> Pairs:
 
 
 def content_loss_backward_pairs(b: Bench) -> Pairs:
-    """Its derivative, plain, weighted, and added to an array."""
+    """The derivative of the content loss, plain, weighted, and added to an array."""
     F, P, out = b.draw(4, 5, 3), b.draw(4, 5, 3), b.draw(4, 5, 3)
     slope = maths.content_loss_backward(F, P)
     yield b.get(b.engine.content_loss_backward(b.put(F), b.put(P))), slope
@@ -285,7 +285,7 @@ def gram_loss_pairs(b: Bench) -> Pairs:
 
 
 def gram_loss_backward_pairs(b: Bench) -> Pairs:
-    """D = dE/dG' = 1/(2 N^2) (G' - A'), weighted, and what follows from it for F."""
+    """D = dE/dG' = 1/(2 N^2) (G' - A'), weighted, and the derivative with respect to F."""
     F, A = b.draw(4, 5, 6), b.draw(6, 6)
     A = A + A.T
     G = maths.mean_gram(F)
@@ -303,7 +303,7 @@ def style_loss_pairs(b: Bench) -> Pairs:
 
 
 def style_loss_backward_pairs(b: Bench) -> Pairs:
-    """Its derivative: weighted, guided, with a known Gram matrix, and added to an array."""
+    """The derivative of the style loss: weighted, guided, with a known Gram matrix, added."""
     F, A, w, out = b.draw(4, 5, 6), b.draw(6, 6), b.guide(4, 5), b.draw(4, 5, 6)
     A = A + A.T
     X, target, guide = b.put(F), b.put(A), b.put(w)
@@ -325,7 +325,7 @@ def total_variation_pairs(b: Bench) -> Pairs:
 
 
 def total_variation_backward_pairs(b: Bench) -> Pairs:
-    """Its derivative, plain, weighted, and added to an array."""
+    """The derivative of total variation, plain, weighted, and added to an array."""
     for shape in [(4, 5, 3), (1, 5, 3), (70, 3, 3)]:
         x, out = b.draw(*shape), b.draw(*shape)
         slope = maths.total_variation_backward(x)
@@ -343,7 +343,7 @@ def preprocess_pairs(b: Bench) -> Pairs:
 
 
 def preprocess_backward_pairs(b: Bench) -> Pairs:
-    """Its derivative, in float64, in both channel orders."""
+    """The derivative of preprocessing, in float64, in both channel orders."""
     for order in ("BGR", "RGB"):
         g = b.draw(4, 5, 3)
         found = b.engine.preprocess_backward(b.put(g), order, SCALE)
@@ -351,13 +351,13 @@ def preprocess_backward_pairs(b: Bench) -> Pairs:
 
 
 def mirror_pairs(b: Bench) -> Pairs:
-    """Reflection of numbers at the walls and far outside of them."""
+    """Reflection of numbers at the walls and far beyond them."""
     z = _numbers_around_the_box(b)
     yield b.get(b.engine.mirror(b.put(z))), maths.mirror(z)
 
 
 def mirror_backward_pairs(b: Bench) -> Pairs:
-    """Its derivative."""
+    """The derivative of the reflection."""
     z, g = _numbers_around_the_box(b), b.draw(4, 5, 3)
     found = b.engine.mirror_backward(b.put(g), b.put(z))
     yield b.get(found), maths.mirror_backward(g, z)

@@ -22,7 +22,7 @@ MARKERS = {
 
 
 def plot_reports(path: Path, reports: "Sequence[Report]") -> None:
-    """Draw the Taylor remainders over h and the worst error of every subject.
+    """Plot the Taylor remainders against h, and the worst error of every subject.
 
     Parameters
     ----------

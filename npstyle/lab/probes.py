@@ -1,4 +1,4 @@
-"""One function along one line: slopes from its values, kinks, and rounding.
+"""One function along one line: its slope, its kinks and its rounding.
 
 A line is x + t v. The scalar function f is given by its change c(t) = f(x + t v) - f(x).
 
@@ -182,8 +182,9 @@ def taylor(line: Line) -> Taylor:
         clear = [False] * len(clear)
     first_slope = _fit(TAYLOR_STEPS, first, clear, floor)
     second_slope = _fit(TAYLOR_STEPS, second, clear, floor)
-    # Long steps may cross kinks that no pattern shows, or reach where the third order is as large
-    # as the second. With a wrong slope r2 is proportional to h however short the steps are.
+    # Long steps may cross kinks that no pattern shows, or reach where the third-order term is as
+    # large as the second-order one. With a wrong slope, r2 is proportional to h even for the
+    # shortest steps.
     for skipped in range(1, len(TAYLOR_STEPS) - LEAST_POINTS):
         if not second_slope < 2 - SLOPE_TOLERANCE:
             break

@@ -24,8 +24,8 @@ class Subject:
     linear : indices
         Inputs that the function is linear or affine in. The adjoint test is run for them.
     smooth : indices
-        Inputs that the function is analytic in and accepts complex. The complex step is run for
-        them.
+        Inputs that the function is analytic in and that may be complex. The complex step is run
+        for them.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Subject:
 
 
 def relu_subject(name: str, z: Array) -> Subject:
-    """Return the rectifier at z; its kinks are where an entry changes its sign."""
+    """Return the ReLU at z; its kinks are where an entry changes its sign."""
     return Subject(
         name,
         maths.relu,

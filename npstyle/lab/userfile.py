@@ -1,7 +1,7 @@
 """A function and its derivative from a user's file.
 
-`FILE.py:NAME` names a function. `NAME_backward` in the same file returns its gradient. It is
-called with the inputs alone if the function returns a number, or with dL/dF before them. Without
+`FILE.py:NAME` names a function. `NAME_backward` in the same file returns its gradient. It takes
+the inputs alone if the function returns a number, or dL/dF before them. Without
 `NAME_backward`, the function itself returns (value, gradient). `NAME_inputs(rng)` returns the
 inputs as a tuple. Without it each parameter is a random array.
 """
@@ -71,7 +71,7 @@ def load_pair(
 
 def _load(path: Path) -> ModuleType:
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+        raise InputError(f"{path}: no such file; check the name")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path}: not a Python file; its name must end in .py")

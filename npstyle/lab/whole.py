@@ -1,4 +1,4 @@
-"""What a whole network adds to the battery.
+"""The checks of a whole network, which complete the battery.
 
 - One subject per layer, at the activations of a picture, and the textbook's objective at the pixels
   for every preset (`layer_subjects`, `objective_subjects`).
@@ -148,7 +148,7 @@ def layer_subjects(network: Network, size: int, rng: np.random.Generator) -> Ite
 def objective_subjects(network: Network, size: int, rng: np.random.Generator) -> Iterator[Subject]:
     """Yield the objective at the pixels, `size` x `size`, for every preset and further features.
 
-    It is the textbook's, and for Winograd's convolution the engine's.
+    The objective is the textbook's or, with Winograd's convolution, the engine's.
     """
     photo, painting = draw_photo(size, size), draw_painting(size, size)
     pixels = _picture(photo, rng)
@@ -294,7 +294,7 @@ def tile_outcomes(network: Network, seed: int) -> Iterator[tuple[str, Outcome]]:
 
 
 def _outcome(method: str, errors: dict[str, float], of: str, seconds: float) -> Outcome:
-    """Judge relative errors, by what they are the errors of, in float64."""
+    """Judge relative errors in float64, by the names of the quantities."""
     worst = max(errors, key=lambda name: errors[name])
     error = errors[worst]
     passed = error <= EQUALITY_TOLERANCE
@@ -310,7 +310,7 @@ def _preset_layers(network: Network) -> list[str]:
 
 
 def _picture(photo: Array, rng: np.random.Generator) -> Array:
-    """A picture without flat places, where many units would sit at one value together."""
+    """Add noise to a photo: in a flat area, many units would have the same value."""
     return np.clip(photo + rng.normal(0, 20, photo.shape), 1, 254)
 
 

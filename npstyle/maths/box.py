@@ -10,8 +10,8 @@ The search minimises f(mirror(z)), whose derivative is
 
     df/dz = dx/dz df/dx = sign(r) df/dx
 
-Behind a wall the loss is the mirror image of the loss before it, so nothing is gained or lost by
-leaving the box. At the walls f(mirror(z)) has kinks; there the derivative from inside is taken.
+Beyond a wall the loss is the mirror image of the loss inside, so a search gains and loses nothing
+by leaving the box. At the walls f(mirror(z)) has kinks; there the derivative from inside is taken.
 """
 
 import numpy as np
@@ -28,10 +28,10 @@ def mirror(z: Array) -> Array:
 
 
 def mirror_backward(upstream: Array, z: Array) -> Array:
-    """Derivative of `mirror`: df/dz from df/dx and z, arrays of one shape."""
+    """Derivative of `mirror`: df/dz from df/dx and z, arrays of the same shape."""
     return np.where(_reflected(z) < 0, -upstream, upstream)
 
 
 def _reflected(z: Array) -> Array:
-    """r, of which x is the absolute value."""
+    """r in the formula above; x is its absolute value."""
     return z - 2 * PIXEL_MAX * np.rint(z / (2 * PIXEL_MAX))

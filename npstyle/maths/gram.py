@@ -18,8 +18,9 @@ F^T, so the code reads G = (F^T)^T F^T and dL/dF^T = F^T (D + D^T).
 
 The guide
 ---------
-A guide w counts the positions: w_k = 1/M for all of them gives the mean over the picture, and a
-guide with sum 1 that is large in a region and 0 elsewhere gives the mean over the region,
+A guide w says how much each position counts: w_k = 1/M for all of them gives the mean over the
+picture, and a guide with sum 1 that is large in a region and 0 elsewhere gives the mean over the
+region,
 
     G_ij = sum_k w_k F_ik F_jk,     dL/dF_ik = w_k sum_j (D_ij + D_ji) F_jk
 

@@ -201,7 +201,7 @@ def run_layer(layer: Layer, X: Array, skip: Array | None = None) -> Array:
 
 
 def run_layer_backward(layer: Layer, upstream: Array, X: Array, Y: Array) -> Array:
-    """Derivative of `run_layer` with respect to X, where Y was its result."""
+    """Derivative of `run_layer` with respect to X; Y is the result of `run_layer`."""
     match layer:
         case Conv():
             padded, padding = _padded(layer, X)

@@ -4,15 +4,15 @@ Forward, each layer l turns the output of the layer before it into its own,
 
     X_l = layer_l(X_(l-1)),     X_0 = the network's input
 
-and a residual sum also reads the output of an earlier layer. Backward, let L be a loss that looks
-at the outputs of several layers. The gradient at X_l has two parts: what a loss at X_l itself
-contributes, and what arrives through the layers that read X_l,
+and a residual sum also reads the output of an earlier layer. Backward, let L be a sum of losses at
+the outputs of several layers. The gradient at X_l has two parts: the derivative of the loss at X_l
+itself, and the gradient that arrives through the layers that read X_l,
 
     dL/dX_l = (loss at X_l)' + sum over the layers k that read X_l of (dX_k/dX_l)^T dL/dX_k
 
-Each term of the sum is what the backward function of layer k computes. Walking the list from its
-end to its beginning, adding each loss's gradient on the way, ends at dL/dX_0. The derivative with
-respect to a layer's weights follows from the gradient at its output alone.
+The backward function of layer k computes its term of the sum. Walking the list from its end to its
+beginning, adding each loss's gradient on the way, ends at dL/dX_0. The derivative with respect to a
+layer's weights follows from the gradient at its output and from its input.
 
 The paper's "conv4_2" means the activations after the ReLU. Here that is the output of `relu4_2`.
 """
@@ -55,7 +55,7 @@ def forward(layers: Sequence[Layer], image: Array) -> dict[str, Array]:
 def backward(
     layers: Sequence[Layer], outputs: Mapping[str, Array], gradients: Mapping[str, Array]
 ) -> Array:
-    """Carry gradients from the layers where losses look back to the image.
+    """Propagate gradients from the layers with a loss back to the image.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def backward(
     outputs : dict of arrays
         From `forward`.
     gradients : dict of arrays
-        By layer name, the derivative of the losses that look at the layer's output, of its shape.
+        By layer name, the derivative of the losses at the layer's output, of its shape.
 
     Returns
     -------

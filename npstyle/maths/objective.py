@@ -6,7 +6,7 @@ With the pixels x, the paper's equation 7 and a smoothness term it does not have
 
 The first sum runs over content terms: L compares the activations F of a layer with the photo's, P.
 The second runs over style terms: E compares their Gram matrix with the painting's, A. An evaluation
-takes four steps, each the next link of the chain rule:
+takes four steps:
 
     1. activations                  the network forward, from x
     2. losses                       each term at its activations
@@ -92,7 +92,7 @@ def objective(
     layers : sequence of Layer
         The network.
     preprocessing : Preprocessing
-        How the network is fed.
+        How the pixels become the network's input.
     terms : sequence of ContentTerm and StyleTerm
         At least one.
     gamma : float

@@ -21,7 +21,7 @@ its copies:
 
     dL/dX[y, x] = sum of dL/dY[u + p, v + p] over all (u, v) with clip(u) = y and clip(v) = x
 
-Replicate padding avoids the dark frame that a border of zeros leaves in the picture.
+Replicate padding avoids the dark frame that zero padding leaves in the picture.
 
 Reflect padding
 ---------------

@@ -9,7 +9,7 @@ Average pooling
     Y = 1/k^2 sum_{i, j} W_ij
     dL/dW_ij = 1/k^2 dL/dY
 
-The paper replaces VGG's max pooling by average pooling, because its pictures look better.
+The paper replaces VGG's max pooling by average pooling, because the pictures look better.
 
 Max pooling
 -----------

@@ -1,13 +1,13 @@
 """Preprocessing: from pixels to the input of a network.
 
-A network was trained on pictures with its own order of the colour channels, mean m and scale s.
-With the channels of the pixels x in that order,
+Each network expects the order of the colour channels, the mean m and the scale s that it was
+trained with. With the channels of the pixels x in that order,
 
     z = (x - m) s
     dL/dx = s dL/dz
 
 and the gradient's channels are brought back to RGB. For VGG-19 as published for Caffe the order is
-BGR, m = (103.939, 116.779, 123.68) and s = 1. Both are float64, and so is the result, or longer.
+BGR, m = (103.939, 116.779, 123.68) and s = 1. Both are float64, so the result is float64 or wider.
 """
 
 from collections.abc import Sequence

@@ -32,7 +32,7 @@ def relu(pre_activation: Array) -> Array:
 
 
 def relu_backward(upstream: Array, activation: Array) -> Array:
-    """Derivative of `relu`: dL/dZ from dL/dF and F, arrays of one shape."""
+    """Derivative of `relu`: dL/dZ from dL/dF and F, arrays of the same shape."""
     return upstream * (activation > 0)
 
 

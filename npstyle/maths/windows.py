@@ -5,9 +5,9 @@ window by i (row) and j (column). Over all positions (y, x) of the window, place
 
     W_ij[y, x] = X[s y + i, s x + j]
 
-which is a strided slice of X. A layer that slides a window is a sum over these k_h k_w slices, and
-a slice is a view: adding to W_ij[y, x] adds to X[s y + i, s x + j]. So the same slices, taken from
-the array that collects the gradient, carry the gradient back to the positions it came from.
+which is a strided slice of X. Convolution and pooling combine these k_h k_w slices. A slice is a
+view: adding to W_ij[y, x] adds to X[s y + i, s x + j]. So the same slices, taken from the array
+that collects the gradient, add each part of the gradient at the position that it belongs to.
 """
 
 from collections.abc import Iterator

@@ -19,7 +19,7 @@ from npstyle.networks.convert import convert
 from npstyle.networks.weights import Weights, load_weights, user_data_dir
 
 TIMEOUT_S = 30
-"""Seconds to wait for an answer of the server before giving up."""
+"""Seconds to wait for an answer from the server before giving up."""
 
 
 @dataclass(frozen=True)

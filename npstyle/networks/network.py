@@ -1,4 +1,4 @@
-"""A convolutional network as plain data: layers in order, and how a picture is fed to them.
+"""A convolutional network as plain data: the layers in order, and the preprocessing.
 
 The layers are the textbook's (`npstyle.maths.network`), which runs them as they are. An engine
 binds a network to run it fast (`npstyle.engine.bind`).
@@ -169,7 +169,7 @@ def load_network(name: str | Path | None = None) -> Network:
     Parameters
     ----------
     name : str or Path, optional
-        A file, or a name to be found in `weights/` or the user's data directory. By default VGG-19
+        A file, or a name to look up in `weights/` or the user's data directory. By default VGG-19
         if it is installed, else the small built-in network.
 
     Returns

@@ -49,7 +49,7 @@ def filter_means(weights: Weights, images: Iterable[Array]) -> dict[str, Array]:
     Raises
     ------
     InputError
-        If a picture is too small for the network, or a convolution has no ReLU behind it.
+        If a picture is too small for the network, or a convolution has no ReLU after it.
     """
     network = network_from_weights(weights)
     names = [spec.name for spec in weights.layers if isinstance(spec, ConvSpec)]
@@ -74,7 +74,7 @@ def normalize(weights: Weights, means: Mapping[str, Array]) -> Weights:
     Returns
     -------
     Weights
-        In float32, marked as normalised, without the figures for `npstyle weights verify`.
+        In float32, marked as normalised, without the means for `npstyle weights verify`.
     """
     tensors = {}
     before: Array = np.ones(3)

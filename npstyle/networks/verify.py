@@ -1,9 +1,9 @@
-"""Check that a file of weights still gives the activations that it gave when it was made.
+"""Check that a weights file still gives the activations that it gave when it was made.
 
 The `meta` of a file stores the mean activation of every convolution for one generated picture,
-computed in float64 when the file was made. `npstyle weights verify` computes these figures again.
-If they agree, the numbers, the architecture and the preprocessing are the original ones, and
-this machine computes the same results.
+computed in float64 when the file was made. `npstyle weights verify` computes these means again. If
+they agree, the weights, the architecture and the preprocessing are the original ones, and this
+machine computes the same results.
 
 A formula gives the picture, three plane waves per colour, so it is the same on every machine.
 """
@@ -24,7 +24,7 @@ SIZE = (48, 64)
 """Height and width of the picture in pixels."""
 
 TOLERANCE = 1e-6
-"""Largest relative difference between a stored and a recomputed figure. Rounding in float64 causes
+"""Largest relative difference between a stored and a recomputed mean. Rounding in float64 causes
 much smaller ones."""
 
 
@@ -41,7 +41,7 @@ def draw_picture() -> Pixels:
 def layer_means(weights: Weights) -> dict[str, float]:
     """Mean activation of every convolution for the picture, in float64 with average pooling.
 
-    A convolution without a ReLU behind it is left out.
+    A convolution without a ReLU after it is left out.
 
     Returns
     -------
@@ -60,12 +60,12 @@ def layer_means(weights: Weights) -> dict[str, float]:
 
 
 def with_check(weights: Weights) -> Weights:
-    """Add the figures that `check_activations` compares."""
+    """Add the means that `check_activations` compares."""
     return replace(weights, check=layer_means(weights))
 
 
 def check_activations(path: Path, weights: Weights) -> dict[str, tuple[float, float]]:
-    """Compute the figures again and compare them with the stored ones.
+    """Compute the means again and compare them with the stored ones.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def check_activations(path: Path, weights: Weights) -> dict[str, tuple[float, fl
     Raises
     ------
     InputError
-        If the file stores no figures, or one of them differs by more than `TOLERANCE`.
+        If the file stores no means, or one of them differs by more than `TOLERANCE`.
     """
     if not weights.check:
         raise InputError(

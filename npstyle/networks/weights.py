@@ -1,4 +1,4 @@
-"""Weights files: one `.npz` per network, which is not trusted.
+"""Weights files: one `.npz` per network. The reader does not trust them.
 
 For each convolution the archive contains `conv1_1.weight` (out, in, kernel height, kernel width)
 and `conv1_1.bias` (out,), in float16, float32 or float64. `meta` is a 0-d array with a JSON text:
@@ -94,7 +94,7 @@ def user_data_dir() -> Path:
 
 
 def _folders() -> Iterator[Path]:
-    """Yield the folders to search: here, in the checkout, the user's, the package's."""
+    """Yield the folders to search: `weights/`, the checkout's, the user's, the package's."""
     package = Path(__file__).resolve().parents[1]
     yield Path("weights")
     yield package.parent / "weights"

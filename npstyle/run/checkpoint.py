@@ -81,8 +81,8 @@ def load_checkpoint(path: Path, own: Mapping[str, Any]) -> State:
     Raises
     ------
     InputError
-        If the file is missing or is not a checkpoint, or if the run had another setting, which
-        the message names.
+        If the file is missing or is not a checkpoint, or if a setting of the run was different;
+        the message names it.
     """
     if not path.is_file():
         raise InputError(f"--resume {path}: there is no such file; check the name")

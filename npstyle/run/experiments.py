@@ -1,8 +1,8 @@
 """The two halves of the paper's method: content reconstruction and texture synthesis.
 
 Gatys et al. 2015, Figure 1. Both start from white noise. Content reconstruction changes it until
-the activations of one layer equal the photo's; style reconstruction, or texture synthesis, until
-the Gram matrices of several layers equal the painting's.
+the activations of one layer equal the photo's. Style reconstruction, or texture synthesis, changes
+it until the Gram matrices of several layers equal the painting's.
 """
 
 from collections.abc import Mapping

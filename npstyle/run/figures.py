@@ -61,7 +61,7 @@ class Cell:
 
 
 def content_figure(photo: Path, settings: Settings) -> list[list[Cell]]:
-    """Return the cells of Figure 1, content: a photo reconstructed from ever deeper layers."""
+    """Return the cells of Figure 1, content: a photo reconstructed from deeper layers each time."""
     return [
         [
             Cell(f"content-{layer}", "", layer, *reconstruction(photo, layer, settings))
@@ -71,7 +71,7 @@ def content_figure(photo: Path, settings: Settings) -> list[list[Cell]]:
 
 
 def style_figure(painting: Path, settings: Settings) -> list[list[Cell]]:
-    """Return the cells of Figure 1, style: textures from ever more layers of a painting."""
+    """Return the cells of Figure 1, style: textures from more and more layers of a painting."""
     size = fit_size(*image_size(painting), settings.size)
     return [
         [
@@ -188,7 +188,7 @@ def save_sheet(sheet: Image.Image, path: Path) -> None:
 
 
 def _mark(path: Path) -> Any:
-    """Return what a cell's picture says it was made from, or None."""
+    """Return the hash that a cell's picture records of its input, or None."""
     try:
         return read_settings(path).get("cell")
     except InputError:

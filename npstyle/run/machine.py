@@ -1,4 +1,4 @@
-"""Where a run computes, and how much of the machine it may use."""
+"""The settings of the machine: the device, and how much memory and how many threads to use."""
 
 import math
 import re
@@ -37,7 +37,7 @@ def parse_memory(option: str, value: Any) -> int:
 
 
 def parse_scratch(_option: str, value: Any) -> Path:
-    """Read the name of a folder; raises InputError if no file can be made in it."""
+    """Read the name of a folder; raises InputError if no file can be created in it."""
     folder = Path(str(value))
     on_disk(folder)
     return folder
@@ -52,7 +52,7 @@ class Machine:
     """
 
     threads: int | None = setting(
-        None, "Worker threads.", MACHINE, metavar="N", shown="one per physical core"
+        None, "Number of worker threads.", MACHINE, metavar="N", shown="one per physical core"
     )
     device: str = setting(
         "auto",

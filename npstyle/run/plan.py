@@ -1,4 +1,4 @@
-"""What a run is about to do: on which device, at which sizes, and with how much memory."""
+"""The plan of a run: its device, its sizes and the memory that it needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ from npstyle.search.memory import vectors_held
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is about to do.
+    """How a run will be computed.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def network(self) -> Network:
-        """The network's name and shapes."""
+        """The bound network, whose kernels hold no values."""
         return self.bound.network
 
     @property
@@ -72,12 +72,12 @@ class Plan:
 def prepared(
     network: Network | str | Path | None, settings: Settings, device: Device
 ) -> BoundNetwork:
-    """Load a network if it is not loaded yet, and bind it as the settings ask.
+    """Load a network if it is not loaded yet, and bind it as the settings require.
 
     Raises
     ------
     InputError
-        If the network cannot be loaded, or the device lacks the precision that is asked for.
+        If the network cannot be loaded, or the device does not support the requested precision.
     """
     if not isinstance(network, Network):
         network = load_network(network)
@@ -163,7 +163,7 @@ def make_plan(
 def _on_gpu(
     bound: BoundNetwork, settings: Settings, photo: Size, paintings: Sequence[Size], threads: int
 ) -> Strategy:
-    """The only strategy on a GPU: the whole picture at once."""
+    """Return the only strategy on a GPU: the whole picture at once."""
     vectors = vectors_held(settings.optimizer, settings.iterations, engine=bound.engine)
     return Strategy(None, None, whole_bytes(bound, settings, photo, paintings, threads, vectors))
 
@@ -211,8 +211,9 @@ def out_of_memory(plan: Plan | None, device: Device) -> str:
     if plan is None:
         return f"--device {device}: {_memory_of(device)} does not hold the network; free some"
     return (
-        f"--size {plan.settings.scale_sizes()[-1]}: {_memory_of(device)} ran out, though the "
-        f"run was to need {plan.memory / 1e9:.2f} GB; {_mend(plan, plan.memory * 3 // 4)}"
+        f"--size {plan.settings.scale_sizes()[-1]}: {_memory_of(device)} ran out, "
+        f"although the run should need only {plan.memory / 1e9:.2f} GB; "
+        f"{_mend(plan, plan.memory * 3 // 4)}"
     )
 
 
@@ -221,7 +222,7 @@ def _memory_of(device: Device) -> str:
 
 
 def _mend(plan: Plan, free: int) -> str:
-    """Advice for a plan that needs more memory than this."""
+    """Return advice for a plan that needs more memory than this."""
     size, smaller = plan.settings.scale_sizes()[-1], plan
     try:
         while smaller.memory > free:

@@ -1,4 +1,4 @@
-"""Where a run writes, and its records: frames, an animation, a log, a plot."""
+"""The files that a run writes: its picture, frames, an animation, a log, a plot."""
 
 import json
 from dataclasses import dataclass, field
@@ -127,7 +127,9 @@ class Recording:
         if log is not None:
             check_destination(log, (".jsonl",))
         if frames is not None and not (frames.is_dir() or frames.parent.is_dir()):
-            raise InputError(f"{frames}: the folder {frames.parent} does not exist; make it first")
+            raise InputError(
+                f"{frames}: the folder {frames.parent} does not exist; create it first"
+            )
         if frames is not None and frames.is_file():
             raise InputError(f"{frames}: is a file; name a folder for the frames")
 

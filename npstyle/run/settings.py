@@ -18,21 +18,22 @@ preset          alpha at a content layer       beta at a style layer            
 The factor 2/(N M) turns L into the mean squared difference of the activations. The factor 4/N^2
 turns E into the mean squared difference of the Gram matrices divided by another N^2, as in both
 programs: Gatys' PyTorch notebook has style weights 1e3/N^2, and jcjohnson's neural-style divides G
-by N M. Users of these programs therefore know the numbers of `content_weight` and `style_weight`.
+by N M. `content_weight` and `style_weight` therefore mean what users of these programs expect.
 
 neural-style's `-tv_weight 1e-3` multiplies the differences themselves in the gradient, without the
 factor 2 of a square's derivative: gamma = 5e-4 gives the same gradient.
 
 `paper` is literal: sums, weights w_l = 1/5, alpha/beta = 1e-3 (Figure 2 B-D; for E and F set
 `style_weight` to 1e4). It is meant for a network whose filters have mean activation 1 (`npstyle
-weights normalize`). Taken literally it reconstructs the photo and hardly styles it, with these
-weights or others, because L grows with N M and E does not. At 192 pixels on a normalised VGG-19 a
-`style_weight` of 1e7 gives a painting.
+weights normalize`). With either ratio it reconstructs the photo and hardly changes its style,
+because L grows with N M and E does not. At 192 pixels, a normalised VGG-19 needs a `style_weight`
+of about 1e7 to give a painting.
 
 The other two presets were published for VGG-19 as trained with Caffe. Its mean activation over
 photographs and paintings is about 46 at the style layers (geometric mean) and 130 at conv4_2. On a
-network normalised to mean activation 1, E is of the fourth power in the activations and L of the
-second, so E falls behind L by a factor 46^4 / 130^2. `NORMALIZED_STYLE_FACTOR` makes up for it.
+network normalised to mean activation 1, E falls by a factor of 46^4 and L by one of 130^2, because
+E is of the fourth degree in the activations and L of the second. `NORMALIZED_STYLE_FACTOR`
+compensates for this.
 """
 
 from collections.abc import Mapping
@@ -94,10 +95,10 @@ class Settings:
 
     preset: PresetName = setting(
         "gatys",
-        "Whose numbers to use: gatys (the authors' code: content 1, style 1e3, average pooling, "
-        "300 steps), paper (the literal sums: alpha 1, beta 1e3, from noise, 500 steps), "
+        "Published parameters to use: gatys (the authors' code: content 1, style 1e3, average "
+        "pooling, 300 steps), paper (the literal sums: alpha 1, beta 1e3, from noise, 500 steps), "
         "neural-style (jcjohnson's: content 5, style 100, TV, max pooling, from noise, 1000 "
-        "steps). The other options override single numbers.",
+        "steps). The other options override single parameters.",
         PICTURE,
     )
     size: int = setting(512, "Longest side of the result, in pixels.", PICTURE)
@@ -185,10 +186,12 @@ class Settings:
         shown=_OF_PRESET,
     )
     optimizer: Optimizer = setting(
-        "lbfgs", "lbfgs converges fastest; adam needs a quarter of its memory.", SEARCH
+        "lbfgs", "lbfgs converges fastest; adam needs a quarter of the memory.", SEARCH
     )
     adam_step: float = setting(
-        ADAM_STEP, "How far adam moves a pixel in one step, roughly, in 0..255.", SEARCH
+        ADAM_STEP,
+        "How far adam moves a pixel in one step, approximately, on the scale 0..255.",
+        SEARCH,
     )
     seed: int = setting(0, "Seed of the noise.", SEARCH)
     dtype: Dtype = setting(
@@ -230,7 +233,7 @@ class Settings:
             rises = all(a < b for a, b in pairwise((0, *self.scales)))
             if not self.scales or not rises:
                 listed = ",".join(map(str, self.scales))
-                raise InputError(f"--scales {listed}: give rising sizes, such as 256,512,1024")
+                raise InputError(f"--scales {listed}: give increasing sizes, such as 256,512,1024")
 
     def _check_weights(self) -> None:
         weights = {
@@ -266,7 +269,7 @@ class Settings:
         return (self.iterations, *[later] * (len(self.scale_sizes()) - 1))
 
     def losses(self) -> Losses:
-        """Return where the losses sit, and how much each counts."""
+        """Return the layers with a loss, and the weights of the losses."""
         return Losses(
             content_layers=self.content_layers,
             style_layers=self.style_layers,
@@ -299,7 +302,7 @@ PRESETS: Mapping[str, Settings] = {
 
 
 def with_preset(given: Mapping[str, Any]) -> Settings:
-    """Return the settings of a preset, changed by what the user has given.
+    """Return the settings of a preset, changed by those that the user has given.
 
     Parameters
     ----------
@@ -311,7 +314,7 @@ def with_preset(given: Mapping[str, Any]) -> Settings:
     Raises
     ------
     InputError
-        If the scales end at another size than the one given, or a value cannot be used.
+        If the last scale differs from the given size, or a value cannot be used.
     """
     values = dict(given)
     base = PRESETS[values.get("preset", "gatys")]

@@ -3,10 +3,10 @@
 The first of these strategies that fits into memory is chosen. They find the same picture up to
 rounding (tiles, float32 history), or up to the effect of a shorter history on the search:
 
-1. The whole picture at once, with SciPy's L-BFGS-B and ten float64 pairs of history.
-2. The whole picture at once, with ten float32 pairs (`npstyle.search.lbfgs`), then five.
-3. Tiles of 512 pixels or more, as large as possible, with ten, five or three float32 pairs.
-4. Smaller tiles, with three float32 pairs.
+1. The whole picture at once, with SciPy's L-BFGS-B and a history of ten steps in float64.
+2. The whole picture at once, with ten steps in float32 (`npstyle.search.lbfgs`), then five.
+3. Tiles of 512 pixels or more, as large as possible, with ten, five or three steps in float32.
+4. Smaller tiles, with three steps in float32.
 
 With a scratch folder, the history and the targets of the content loss are files in it and take no
 memory. Adam has no history: it goes from the whole picture to tiles.
@@ -48,11 +48,11 @@ CLUSTER_TILE = 1024
 """Longest side in pixels of the tiles that a cluster gets by default."""
 
 SMALLEST_TILE = 96
-"""Longest side in pixels of the smallest tile that is chosen; it takes nine times the work of the
-whole picture."""
+"""Longest side in pixels of the smallest tile that may be chosen; such tiles take nine times the
+work of the whole picture."""
 
 SHORTER_HISTORIES = (5, 3)
-"""Pairs of L-BFGS history to try where ten do not fit."""
+"""Steps of L-BFGS history to try where ten do not fit."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Strategy:
     tile : int or None
         Longest side of a tile in pixels; None: the whole picture at once.
     history : int or None
-        Pairs of float32 L-BFGS history; None: the optimiser's default.
+        Steps of L-BFGS history in float32; None: the optimiser's default.
     memory : int
         Bytes needed in addition to what the process holds.
     disk : int
@@ -114,7 +114,7 @@ def choose_strategy(
     Returns
     -------
     Strategy
-        If none fits, the one that needs the least memory: the caller compares.
+        If none fits, the one that needs the least memory; the caller must compare.
 
     Raises
     ------
@@ -240,7 +240,7 @@ class _Needs:
         return self.threads * strips_bytes(self.bound, self._layers(), self.photo)
 
     def _cuts(self) -> list[tuple[list[str], Size]]:
-        """Return the pictures to cut into tiles and the layers that see them."""
+        """Return the pictures to cut into tiles, each with the layers that run on it."""
         style = list(self.settings.style_layers)
         return [(self._layers(), self.photo), *((style, size) for size in self.paintings)]
 

@@ -1,7 +1,8 @@
 """Tables of settings: dataclasses in which every field carries its own documentation.
 
-A field that is declared with `setting` knows its option, help text, choices and how its value is
-read. The command line and batch files are made from these tables, so a setting is declared once:
+A field that is declared with `setting` carries its option, its help text, its choices and the
+function that reads its value. The command line and batch files are made from these tables, so a
+setting is declared once:
 
     @dataclass(frozen=True)
     class Machine:
@@ -164,7 +165,7 @@ def read_given(table: type, entries: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     InputError
-        Naming the option whose value cannot be used.
+        If a value cannot be used; names the option.
     """
     given: dict[str, Any] = {}
     for name, entry in settings_of(table).items():

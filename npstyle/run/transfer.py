@@ -72,8 +72,8 @@ class Transfer:
         The picture (`result.image`, float64 (height, width, 3), 0..255), its loss and terms, and
         how the search ended.
     record : dict
-        All settings, the network's name and hash, the version and the figures of the run, in the
-        form that `npstyle.images.write.save_image` takes.
+        All settings, the network's name and hash, the version of npstyle and the results of the
+        run, in the form that `npstyle.images.write.save_image` takes.
     """
 
     result: Result
@@ -109,7 +109,7 @@ def transfer(
     content_masks, style_masks : sequences of pictures, optional
         See `npstyle.run.pictures.Pictures`.
     state : State, optional
-        Where to resume: an earlier run's state with the same pictures and settings. The optimiser's
+        State to resume from, of an earlier run with the same pictures and settings. The optimiser's
         own state is not part of it and starts afresh.
     callback : callable, optional
         Called with a `Progress` after each iteration; iterations are counted over all scales.
@@ -253,7 +253,7 @@ class _Run:
         allocate = in_memory if scratch is None else on_disk(scratch)
         history = plan.strategies[start.scale].history
         objective = self._objective(start.scale, photo, regions)
-        del photo, color_photo, regions  # the objective has what it needs of them
+        del photo, color_photo, regions  # the objective keeps what it needs
         found = optimize(
             objective,
             plan.bound.engine.place(image, np.float64),

@@ -21,7 +21,7 @@ from npstyle.maths.array import Array
 from npstyle.maths.box import PIXEL_MAX
 
 ADAM_STEP = 5.0
-"""Default step: about how far a pixel moves in one iteration, in units of 0..255."""
+"""Default step: about how far a pixel moves in one iteration, on the scale 0..255."""
 
 BETA_1 = 0.9
 """Share of m that is kept from one step to the next; the paper's value."""
@@ -52,7 +52,7 @@ def minimize_adam(
     iterations : int
         Number of steps. The function is evaluated once more, at the starting point.
     step : float
-        In units of 0..255.
+        On the scale 0..255.
     callback : callable, optional
         Called with x after each step.
     """
@@ -74,7 +74,7 @@ def adam_direction(
 
     Parameters
     ----------
-    gradient, mean, square : arrays of one shape
+    gradient, mean, square : arrays of the same shape
         g, and m and v of the previous step; zeros before the first.
     t : int
         Number of the step, from 1.

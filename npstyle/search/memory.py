@@ -41,7 +41,7 @@ def vectors_held(
     iterations : int
         Steps to take. SciPy's history grows with them, up to its full length.
     history : int, optional
-        Steps that a float32 history remembers. The history itself is not counted here; its bytes
+        Steps that a float32 history holds. The history itself is not counted here; its bytes
         are those of `history_bytes`. If not given, the history is float64 and counted.
     engine : module
         Where the search runs: `npstyle.engine.cpu` or `npstyle.engine.cuda`.

@@ -5,14 +5,14 @@ objective from the last m steps s_k = x_(k+1) - x_k and gradient changes y_k = g
 minimises it over the box, and searches along the line to that minimum for a point that fulfils the
 strong Wolfe conditions. The paper used L-BFGS too.
 
-To minimise the model over the box takes three times as long as without bounds. Therefore the search
+Minimising the model over the box takes three times as long as without bounds. Therefore the search
 has no bounds: numbers that leave the box are reflected at its walls (`npstyle.maths.box`). The
-objective then has kinks at the walls. If the search finds no step down at such a kink, it goes on
-with the box as bounds.
+objective then has kinks at the walls. If no step lowers the objective at such a kink, the search
+continues with the box as bounds.
 
 The search runs where its engine has its arrays. On a GPU, `npstyle.search.lbfgs` takes the steps
-that SciPy would take, and no image or gradient is copied to the host. (The search with bounds is
-SciPy's on a GPU as well. It is rare, and starts near the minimum.)
+that SciPy would take, and no image or gradient is copied to the host. (Where bounds are needed,
+SciPy searches on the host. This is rare, and starts near the minimum.)
 
 Adam (`npstyle.search.adam`) holds fewer images in memory.
 
@@ -99,7 +99,7 @@ class History:
     Attributes
     ----------
     count : int
-        m, the number of steps it remembers.
+        m, the number of steps that it holds.
     allocate : callable
         Makes the array that holds it, in memory or on disk; see `npstyle.engine.disk`.
     """
@@ -158,11 +158,11 @@ def optimize(
         one evaluation, and sometimes more.
     optimizer : "lbfgs" or "adam"
     adam_step : float
-        Adam's step: about how far a pixel moves in one iteration, in units of 0..255.
+        Adam's step: about how far a pixel moves in one iteration, on the scale 0..255.
     history : History, optional
         For L-BFGS on the CPU. If not given, SciPy keeps a history of ten steps in float64. A
-        shorter or rounded history leads to other steps, and then the search ends where it finds no
-        step down: it does not go on with bounds.
+        shorter or rounded history leads to other steps. The search then ends where no step lowers
+        the objective: it does not continue with bounds.
     callback : callable, optional
         Called with a `Progress` after each iteration.
     engine : module
@@ -316,7 +316,7 @@ def _scipy(function: Function, recorder: _Recorder, iterations: int, bounds: Bou
         options={
             "maxcor": CORRECTIONS,
             "maxiter": iterations - recorder.iteration,
-            # Only the number of iterations shall stop the search: the other rules are disabled.
+            # Only the number of iterations may stop the search; the other criteria are disabled.
             "maxfun": 100 * iterations,
             "ftol": 0.0,
             "gtol": 0.0,

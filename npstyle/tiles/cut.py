@@ -1,4 +1,4 @@
-"""A picture in tiles: what each must see, and which positions of every layer belong to it.
+"""Cut a picture into tiles: the pixels that each needs, and the positions of the layers it owns.
 
 The receptive field
 -------------------
@@ -32,8 +32,8 @@ cut: the wrong values stay closer to the cut than a receptive field. (This needs
 could hold nothing but padding. Such networks are refused. Replicate padding uses the edge pixel,
 which is in the window itself.)
 
-So sums over positions are sums over tiles. Let the positions of layer l be divided into O_t, those
-owned by tile t, each with its receptive field in tile t. Then
+So sums over positions are sums over tiles. Let the positions of layer l be divided into sets O_t,
+those owned by tile t, each with its receptive field in tile t. Then
 
     G = sum_t sum_(k in O_t) F_k F_k^T          sum (F - P)^2 = sum_t sum_(k in O_t) (F_k - P_k)^2
 
@@ -42,21 +42,22 @@ and the derivative of a function L of these sums at the pixels x is
     dL/dx = sum_t sum_(k in O_t) (dF_k/dx)^T dL/dF_k
 
 where tile t alone gives the t-th term: a backward pass through its own activations, with dL/dF_k at
-its own positions and 0 elsewhere. From an own position the chain rule leads only through positions
-whose receptive fields are parts of its own. All of these are right in the tile: values, ReLU masks
-and winners of pooling alike. The gradient at the halo's pixels is added to that of the neighbours.
+its own positions and 0 elsewhere. From a position that the tile owns, the chain rule leads only
+through positions whose receptive fields are parts of that position's. There the values, the ReLU
+masks and the winners of max pooling are right in the tile. The gradient at the halo's pixels is
+added to that of the neighbours.
 
 Which positions a tile owns
 ---------------------------
 All cuts are multiples of the cell C, the stride of the deepest wanted layer (every S_l divides it).
 The tile cut out at [A, B) owns the positions A / S_l <= y < B / S_l of layer l. The last tile owns
-all that is left, for an odd size also the row that the pooling behind the layer drops. So at layer
-l it must see the pixels
+all that is left; for an odd size, this includes the row that the pooling after the layer drops. So
+for layer l a tile needs the pixels
 
     A - P_l, ..., B - S_l - P_l + R_l - 1
 
-as far as the picture has them. Its halo begins at the last multiple of C that is not behind any of
-them, and ends with the last of them. The end need not be a multiple of anything.
+as far as they lie in the picture. The tile with its halo begins at the last multiple of C that is
+not after any of them, and ends with the last of them. The end need not be a multiple of C.
 """
 
 from collections.abc import Collection
@@ -94,9 +95,9 @@ class Span:
     Attributes
     ----------
     core : slice
-        The pixels it was cut out for; the cores of all spans make the whole axis.
+        The pixels of the tile without its halo; the cores of all spans make the whole axis.
     pixels : slice
-        The same with its halo, within the picture: the pixels the tile runs on.
+        The pixels with the halo, within the picture: those that the tile runs on.
     own : dict of slices
         By wanted layer, the positions that it owns, in the whole picture's layer.
     inside : dict of slices
@@ -160,7 +161,7 @@ def receptive_field(network: Network, name: str, axis: int = 0) -> ReceptiveFiel
         if padding >= kernel:
             raise InputError(
                 f"--tile: layer {layer.name} of network {network.name} pads by {padding} with a "
-                f"kernel of {kernel}, so that it sees nothing at the edge; use --tile off"
+                f"kernel of {kernel}, so a window at the edge may hold only padding; use --tile off"
             )
         size += (kernel - 1) * stride
         offset += padding * stride
@@ -180,12 +181,12 @@ def cut(network: Network, wanted: Collection[str], size: Size, tile: int) -> lis
     ----------
     network : Network
     wanted : names of activations
-        Where the losses sit; their positions are divided among the tiles.
+        The layers with a loss; their positions are divided among the tiles.
     size : (height, width)
         Of the picture.
     tile : int
         Longest side of a tile without its halo, in pixels. Cuts lie at multiples of the cell. The
-        tiles are as equal as possible. A tile that owns no position is left out.
+        tiles are as equal in size as possible. A tile that owns no position is left out.
 
     Raises
     ------
@@ -210,7 +211,7 @@ def spans(
     C, outputs = cell(network, names), shapes(network, names, *size)
     if tile < C:
         raise InputError(
-            f"--tile {tile}: the layers wanted have one position per {C} pixels; "
+            f"--tile {tile}: the deepest layer has one position per {C} pixels; "
             f"use --tile {C} or more"
         )
     fields = {name: receptive_field(network, name, axis) for name in names}

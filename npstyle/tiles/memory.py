@@ -1,4 +1,4 @@
-"""How much memory a tile takes, and the largest tile that fits."""
+"""The memory that a tile takes, and the largest tile that fits."""
 
 import math
 from collections.abc import Collection
@@ -18,7 +18,7 @@ def tile_bytes(bound: BoundNetwork, wanted: Collection[str], size: Size, tile: i
     ----------
     bound : BoundNetwork
     wanted : names of activations
-        Where losses sit.
+        The layers with a loss.
     size : (height, width)
         Of the picture.
     tile : int
@@ -58,7 +58,7 @@ def largest_tile(bound: BoundNetwork, wanted: Collection[str], size: Size, memor
             f"{C} pixels, takes {least / 1e6:.0f} MB; "
             f"allow {math.ceil((least - memory) / 1e6)} MB more"
         )
-    # Tiles are as equal as possible along each side, so they can have these sizes only.
+    # Tiles are as equal in size as possible along each side, so they can only have these sizes.
     sides = [-(-length // C) for length in size]
     tiles = {-(-cells // count) * C for cells in sides for count in range(1, cells + 1)}
     return next(tile for tile in sorted(tiles, reverse=True) if needed(tile) <= memory)

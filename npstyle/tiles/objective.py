@@ -1,9 +1,9 @@
-"""The objective of a picture that does not fit the memory: the same numbers, tile by tile.
+"""The objective of a picture that does not fit into memory: the same numbers, tile by tile.
 
 `npstyle.tiles.cut` cuts the picture, and `npstyle.tiles.passes` explains why two passes over the
 tiles give the loss and the gradient of the whole picture. This module runs them one after another.
-The sums are float64 and in a fixed order: the result depends on the size of the tiles by rounding
-only, and not on the number of threads.
+The sums are float64 and in a fixed order: tiles of another size change the result by rounding only,
+and the number of threads does not change it.
 
 The peak memory is that of one tile (`npstyle.tiles.memory.tile_bytes`), plus the arrays of the
 whole picture's size: its pixels, its gradient, the content targets and the guides.
@@ -61,7 +61,7 @@ class TiledObjective:
     painting : array (any height, any width, 3), pixels 0..255; or a sequence of Region
         Photo and paintings are read tile by tile, so they may be memory maps.
     losses : Losses
-        Where the losses sit, and how much each counts.
+        The layers with a loss, and the weights of the losses.
     tile : int
         Longest side of a tile without its halo, in pixels; see `npstyle.tiles.cut.cut`.
     allocate : callable, optional
@@ -80,8 +80,8 @@ class TiledObjective:
     Raises
     ------
     InputError
-        If a layer is unknown, a picture is too small for it, nothing of a mask is left there, the
-        tile is too small, or the network is on a GPU. The cluster may raise it in an evaluation,
+        If a layer is unknown, a picture is too small for it, a mask is 0 everywhere there, the tile
+        is too small, or the network is on a GPU. The cluster may raise it in an evaluation,
         too.
     """
 

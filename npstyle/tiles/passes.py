@@ -10,18 +10,18 @@ where w_k is 1/M or a guide. Hence two passes:
 
 1. Each tile runs forward, as deep as the deepest style layer, and computes sum_k w_k F_k F_k^T over
    its own positions (`tile_grams`). Nothing else of it is kept. The sum over the tiles
-   (`add_grams`) is G', from which every style term and D follow.
+   (`add_grams`) is G', which gives every style term and D.
 2. Each tile runs forward again, as deep as any loss, computes its own share of the content losses,
    and runs backward with the losses' derivatives at its own positions (`tile_gradient`). The
    gradient at its pixels, halo included, is added to the picture's gradient.
 
 A tile is a region of its layers: its share of a Gram matrix, and of the derivative, is that of a
-guide which is 0 outside its own positions. So the kernels are those of the whole picture.
+guide that is 0 outside its own positions. So the engine's functions serve tiles as well.
 
 No function here depends on another tile. The calls may run anywhere and in any order.
 
 A picture that is a single tile runs forward once. Otherwise an evaluation costs a second forward
-pass, and the halos come on top (`tile_cost`).
+pass and the work on the halos (`tile_cost`).
 """
 
 import math
@@ -103,7 +103,7 @@ def tile_backward(
     bound, tile, guides, targets
         As in `tile_forward`.
     cache : Cache
-        From there; it is emptied.
+        From `tile_forward`; it is emptied.
     slopes : one dict for each region
         By style layer, beta D = beta dE/dG' of the whole picture, (channels, channels).
     alpha : dict
@@ -157,7 +157,7 @@ def tile_gradient(
 def tile_activations(
     bound: BoundNetwork, pixels: Array, tile: Tile, layers: Collection[str]
 ) -> dict[str, Array]:
-    """The activations at a tile's own positions, for those of these layers where it has any."""
+    """Return the activations of some layers at the positions that a tile owns."""
     wanted = [name for name in tile.layers if name in layers]
     own = {}
     for name, F in forward(bound, prepare(bound, bound.preprocess(pixels), wanted)):
@@ -201,16 +201,16 @@ def add_grams(sums: Sequence[dict[str, Array]], shares: Sequence[Mapping[str, Ar
 def tile_cost(
     bound: BoundNetwork, content: Collection[str], style: Collection[str], size: Size, tile: int
 ) -> float:
-    """Estimate how many times the work of an evaluation in one piece the tiles take.
+    """Estimate the work of an evaluation by tiles, relative to the whole picture at once.
 
-    The estimate counts multiplications, as many in a backward pass as in a forward pass, with the
-    halos as they are. It counts no other overhead of the tiles.
+    The estimate counts multiplications, halos included, and takes a backward pass to need as many
+    as a forward pass. It counts no other overhead of the tiles.
 
     Parameters
     ----------
     bound : BoundNetwork
     content, style : names of activations
-        Where the losses sit.
+        The layers with a loss.
     size : (height, width)
         Of the picture.
     tile : int

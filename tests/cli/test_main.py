@@ -363,9 +363,9 @@ def test_figures_are_drawn_once(pictures, tmp_path):
         run = npstyle("figure", *command, *quick, cwd=tmp_path)
         assert run.returncode == 0, run.stderr
         assert f"{cells}/{cells}" in run.stdout
-        assert "exists already" not in run.stdout
+        assert "already exists" not in run.stdout
         again = npstyle("figure", *command, *quick, cwd=tmp_path)
-        assert again.stdout.count("exists already") == cells
+        assert again.stdout.count("already exists") == cells
     assert load_image(tmp_path / "figure" / "sheet.png").shape[1] > 2 * 32
 
 
@@ -512,7 +512,7 @@ def test_a_run_in_tiles_prints_its_cost_and_makes_the_same_picture(pictures, tmp
     [
         (("--tile", "some"), "--tile some: give auto, off, or"),
         (("--memory", "much"), "--memory much: give a size such as 4GB"),
-        (("--scratch", "no/folder"), "--scratch no/folder: no file can be made there"),
+        (("--scratch", "no/folder"), "--scratch no/folder: no file can be created there"),
         (("--cluster", "here"), "--cluster here: is neither host:port nor"),
         (("--memory", "50MB"), "allow that much"),
     ],

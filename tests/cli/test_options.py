@@ -90,7 +90,7 @@ def commands_in_the_readme():
     )
     calls = [line.split("npstyle ", 1)[1] for line in lines if "bin/npstyle " in line]
     calls += [line.removeprefix("npstyle ") for line in inline]
-    # Not the ones that stand for others, such as `npstyle texture PAINTING`.
+    # Leave out those with placeholders, such as `npstyle texture PAINTING`.
     return [call for call in calls if not re.search(r"\b[A-Z]{4,}\b|\.\.\.|--help", call)]
 
 

@@ -30,7 +30,7 @@ def test_an_array_takes_the_lowest_gap_that_is_large_enough():
     assert arena.empty((64,), np.uint8).ctypes.data == lower
 
 
-def test_a_place_is_free_again_only_when_the_last_view_is_gone():
+def test_memory_is_free_again_only_when_the_last_view_is_gone():
     arena = Arena(1 << 16)
     array = arena.empty((8, 8), np.float32)
     place, view = array.ctypes.data, array.reshape(-1)[::2].view(np.int32)[1:]
@@ -40,7 +40,7 @@ def test_a_place_is_free_again_only_when_the_last_view_is_gone():
     assert arena.empty((8, 8), np.float32).ctypes.data == place
 
 
-def test_arrays_may_be_let_go_by_other_threads():
+def test_other_threads_may_release_arrays():
     arena = Arena(1 << 16)
     arrays = [arena.empty((16,), np.float32) for _ in range(32)]
     places = {array.ctypes.data for array in arrays}
@@ -53,7 +53,7 @@ def test_arrays_may_be_let_go_by_other_threads():
     assert {array.ctypes.data for array in again} == places
 
 
-def test_what_does_not_fit_and_what_is_empty_is_made_outside():
+def test_arrays_that_do_not_fit_and_empty_ones_are_allocated_by_numpy():
     arena = Arena(1 << 10)
     assert arena.empty((1 << 10,), np.float32).shape == (1 << 10,)
     assert arena.empty((0, 3), np.float32).shape == (0, 3)

@@ -7,7 +7,7 @@ from npstyle.networks.network import load_network, shapes
 
 
 @pytest.mark.parametrize("wide", [0, 16 * 16])
-def test_the_fast_route_takes_the_wide_layers_and_leaves_out_those_not_wanted(monkeypatch, wide):
+def test_the_fast_route_takes_the_wide_layers_and_leaves_out_the_unwanted(monkeypatch, wide):
     monkeypatch.setattr(module, "WIDE", wide)
     network = load_network("builtin")
     fast = bind(network, ["conv2_1", "conv1_1"], route="fast")

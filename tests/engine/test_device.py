@@ -12,20 +12,20 @@ from tests.engine.cuda import cupy as stand_in
 
 
 @pytest.fixture
-def cards(monkeypatch):
-    """CuPy's stand-in, which may be changed."""
+def replaced(monkeypatch):
+    """CuPy replaced by its stand-in; returns `monkeypatch`, to change the stand-in."""
     monkeypatch.setitem(sys.modules, "cupy", stand_in)
     return monkeypatch
 
 
-def test_auto_takes_the_first_card_and_a_number_the_one_it_names(cards):
+def test_auto_takes_the_first_gpu_and_a_number_selects_one(replaced):
     assert str(find_device()) == str(find_device("cuda")) == "cuda:0"
     device = find_device("cuda:1")
     assert (str(device), device.name, device.capability) == ("cuda:1", "Stand-in", 90)
     assert find_device("cpu") == CPU
 
 
-def test_without_cupy_nothing_is_imported_and_the_extra_is_named(monkeypatch):
+def test_without_cupy_nothing_is_imported_and_the_message_names_the_extra(monkeypatch):
     monkeypatch.setattr("npstyle.engine.device.find_spec", lambda name: None)
     monkeypatch.setattr("npstyle.engine.cuda.arrays.cupy", lambda: pytest.fail("CuPy was imported"))
     device = find_device("auto")
@@ -35,7 +35,7 @@ def test_without_cupy_nothing_is_imported_and_the_extra_is_named(monkeypatch):
         find_device("cuda:1")
 
 
-def test_the_plan_says_where_it_computes_and_why_not_on_a_card(cards, capsys):
+def test_the_device_is_printed_and_the_reason_for_the_cpu(replaced, capsys):
     console.print_device(find_device("cuda:1"))
     console.print_device(Device(missing="it rains"), threads=2)
     assert capsys.readouterr().out.splitlines() == [
@@ -67,10 +67,10 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_missing_gpu_is_one_line_for_auto_and_an_error_for_cuda(cards, case):
+def test_a_missing_gpu_gives_one_line_for_auto_and_an_error_for_cuda(replaced, case):
     part, changed, says = BROKEN[case]
     namespace = SimpleNamespace(**(vars(getattr(stand_in.cuda, part)) | changed))
-    cards.setattr(stand_in.cuda, part, namespace)
+    replaced.setattr(stand_in.cuda, part, namespace)
     device = find_device("auto")
     assert not device.is_gpu
     assert "\n" not in device.missing
@@ -78,13 +78,13 @@ def test_a_missing_gpu_is_one_line_for_auto_and_an_error_for_cuda(cards, case):
         find_device("cuda")
 
 
-def test_a_card_that_is_too_old_is_refused(cards):
-    cards.setattr(stand_in.Device, "compute_capability", "61")
+def test_a_gpu_that_is_too_old_is_refused(replaced):
+    replaced.setattr(stand_in.Device, "compute_capability", "61")
     with pytest.raises(InputError, match=r"compute capability 6\.1; 7\.0"):
         find_device("cuda")
 
 
-def test_a_cupy_that_cannot_be_imported_is_told(monkeypatch):
+def test_the_reason_is_given_if_cupy_cannot_be_imported(monkeypatch):
     monkeypatch.setattr(
         "npstyle.engine.device.find_spec", lambda name: importlib.util.find_spec("json")
     )
@@ -95,12 +95,12 @@ def test_a_cupy_that_cannot_be_imported_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["gpu", "cuda:", "cuda:x", "cuda:-1", "CUDA", ""])
-def test_what_is_no_device_is_refused_by_name(text):
+def test_an_unknown_device_is_refused_by_name(text):
     with pytest.raises(InputError, match=f"--device {text}: give auto, cpu, cuda"):
         find_device(text)
 
 
-def test_a_run_on_a_card_may_take_what_is_free_and_leaves_no_limit(cards):
+def test_a_run_on_a_gpu_may_take_the_free_memory_and_leaves_no_limit(replaced):
     with on_device(find_device("cuda:1")):
         assert stand_in.Device.current == 1
         assert stand_in.pool.limit == stand_in.FREE
@@ -108,7 +108,7 @@ def test_a_run_on_a_card_may_take_what_is_free_and_leaves_no_limit(cards):
     assert free_memory(find_device("cuda")) == stand_in.FREE
 
 
-def test_the_processors_memory_is_the_machines(monkeypatch):
+def test_the_free_memory_of_the_cpu_is_that_of_the_machine(monkeypatch):
     monkeypatch.setattr(machine, "available_memory", lambda: 123)
     with on_device(CPU):
         assert free_memory(CPU) == 123

@@ -9,7 +9,7 @@ from npstyle.engine.disk import in_memory, let_go, on_disk
 from npstyle.errors import InputError
 
 
-def test_arrays_in_files_are_zeros_that_keep_what_is_written_and_leave_nothing_behind(tmp_path):
+def test_arrays_in_files_begin_as_zeros_keep_their_values_and_leave_no_file(tmp_path):
     array = on_disk(tmp_path)((3, 5), np.float32, "a target")
     assert array.dtype == np.float32
     assert not array.any()
@@ -21,14 +21,14 @@ def test_arrays_in_files_are_zeros_that_keep_what_is_written_and_leave_nothing_b
     assert list(tmp_path.iterdir()) == []
 
 
-def test_arrays_in_memory_are_left_alone():
+def test_arrays_in_memory_are_not_changed():
     array = in_memory((4,), np.float64, "a target")
     array += 1
     let_go(array)
     assert array.sum() == 4
 
 
-def test_what_is_let_go_no_longer_counts_as_the_programs(tmp_path):
+def test_released_memory_no_longer_counts_as_the_programs(tmp_path):
     import psutil
 
     array = on_disk(tmp_path)((1 << 22,), np.float64, "a target")
@@ -38,21 +38,21 @@ def test_what_is_let_go_no_longer_counts_as_the_programs(tmp_path):
     assert before - psutil.Process().memory_info().rss > 0.9 * array.nbytes
 
 
-def test_a_full_disk_is_told_in_one_sentence(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_in_one_sentence(tmp_path, monkeypatch):
     def full(file, size):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     allocate = on_disk(tmp_path)
     monkeypatch.setattr(disk, "_reserve", full)
-    with pytest.raises(InputError, match=r"a target takes 2000\.0 MB .*No space left.*make room"):
+    with pytest.raises(InputError, match=r"a target takes 2000\.0 MB .*No space left.*free some"):
         allocate((500_000_000,), np.float32, "a target")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["missing", "a file"])
-def test_a_folder_that_cannot_be_written_to_is_told(tmp_path, kind):
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, kind):
     folder = tmp_path / "x"
     if kind == "a file":
         folder.write_text("")
-    with pytest.raises(InputError, match=r"--scratch .*name a folder"):
+    with pytest.raises(InputError, match=r"--scratch .*choose a folder"):
         on_disk(folder)

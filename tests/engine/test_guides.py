@@ -25,7 +25,7 @@ def evaluate(network, photo, style, picture):
     return objective(picture)
 
 
-def test_weights_add_up_to_1_and_follow_the_pooling(network):
+def test_guides_add_up_to_1_and_follow_the_pooling(network):
     mask = np.zeros((8, 8))
     mask[:3] = 1
     weights = carry_down(network, ["conv1_1", "conv2_1"], mask)
@@ -34,7 +34,7 @@ def test_weights_add_up_to_1_and_follow_the_pooling(network):
     assert weights["conv2_1"] == pytest.approx(squares / squares.sum())
 
 
-def test_a_mask_of_ones_is_no_guide(network, pictures):
+def test_a_mask_of_ones_changes_nothing(network, pictures):
     photo, painting, picture = pictures
     plain = evaluate(network, photo, painting, picture)
     region = Region((Source(painting, 2.0, np.ones((20, 24))),), np.ones((20, 24)))
@@ -61,7 +61,7 @@ def test_the_target_of_several_paintings_is_their_blended_gram(network, pictures
         assert target == pytest.approx(blended)
 
 
-def test_regions_are_added_and_each_moves_its_own_part_only(network, pictures):
+def test_regions_are_added_and_each_changes_only_its_own_part(network, pictures):
     photo, first, second = pictures
     left = np.zeros((20, 24))
     left[:, :12] = 1
@@ -83,8 +83,8 @@ def test_a_part_of_the_painting_gives_the_style_of_that_part(network):
     assert mean_gram(activation, weights) == pytest.approx(mean_gram(activation[:8, :8]))
 
 
-def test_a_region_that_vanishes_on_the_way_down_is_refused(network):
+def test_a_region_that_vanishes_at_a_layer_is_refused(network):
     mask = np.zeros((33, 33))
     mask[32, 32] = 1  # pooling drops the odd last row
-    with pytest.raises(InputError, match="nothing of a mask is left at layer conv2_1"):
+    with pytest.raises(InputError, match="a mask is 0 everywhere at layer conv2_1"):
         carry_down(network, ["conv1_1", "conv2_1"], mask)

@@ -1,4 +1,4 @@
-"""The count is held against what tracemalloc sees NumPy allocate."""
+"""The predicted memory agrees with the allocations that tracemalloc measures."""
 
 import re
 import subprocess
@@ -87,14 +87,14 @@ def test_the_largest_tile_fits_and_the_next_does_not():
         tile = largest_tile(network, names, size, memory)
         assert 16 < tile < 1000
         assert with_gaps(tile_bytes(network, names, size, tile)) <= memory
-        # The tiles are as equal as can be, so the next size is the one that makes fewer of them.
+        # Tiles are as equal in size as possible, so the next larger size makes fewer of them.
         counts = {n: len(cut(network.network, names, size, n)) for n in range(tile, 1000, 16)}
         larger = next(n for n, count in counts.items() if count < counts[tile])
         assert with_gaps(tile_bytes(network, names, size, larger)) > memory
     assert largest_tile(network, names, size, int(1e12)) >= 1000
 
 
-def test_too_little_memory_for_a_tile_is_told_with_what_would_do():
+def test_too_little_memory_for_a_tile_is_reported_with_the_missing_amount():
     network, names, size = bind(load_network("builtin")), ["conv1_1", "conv5_1"], (700, 1000)
     with pytest.raises(InputError, match="of 16 pixels, takes") as raised:
         largest_tile(network, names, size, int(1e6))
@@ -102,7 +102,7 @@ def test_too_little_memory_for_a_tile_is_told_with_what_would_do():
     assert largest_tile(network, names, size, int(1e6) + more * 10**6) >= 16
 
 
-def test_a_run_grows_with_the_pixels_and_shrinks_with_adam():
+def test_the_memory_of_a_run_grows_with_the_pixels_and_is_less_with_adam():
     network = bind(load_network("builtin"))
     settings = Settings(exact=True)
     vectors, fewer = (vectors_held(optimizer, 100) for optimizer in ("lbfgs", "adam"))
@@ -158,14 +158,14 @@ def estimate_and_peak(*arguments):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_the_peak_told_before_a_run_is_the_peak_of_the_process(optimizer):
+def test_the_predicted_peak_is_the_peak_of_the_process(optimizer):
     estimate, peak = estimate_and_peak(512, "builtin", optimizer)
     assert estimate == pytest.approx(peak, rel=0.15)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
 @pytest.mark.parametrize(("more", "on_disk"), [(370e6, False), (310e6, True)])
-def test_a_run_that_is_given_less_memory_takes_tiles_and_stays_within_it(more, on_disk, tmp_path):
+def test_a_run_with_a_memory_limit_uses_tiles_and_stays_within_it(more, on_disk, tmp_path):
     scratch = [tmp_path] if on_disk else []
     estimate, given, peak = estimate_and_peak(768, "builtin", "lbfgs", int(more), *scratch)
     assert estimate <= given
@@ -176,6 +176,6 @@ def test_a_run_that_is_given_less_memory_takes_tiles_and_stays_within_it(more, o
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
 @pytest.mark.parametrize("size", [256, 512])
-def test_the_peak_told_before_a_run_is_the_peak_with_the_real_vgg19(size, vgg19):
+def test_the_predicted_peak_is_the_peak_of_the_process_with_the_real_vgg19(size, vgg19):
     estimate, peak = estimate_and_peak(size, vgg19, "lbfgs")
     assert estimate == pytest.approx(peak, rel=0.15)

@@ -39,7 +39,7 @@ def test_gradient_equals_central_differences(small_network, pictures, scaling, p
     assert np.max(np.abs(gradient - numeric)) <= 1e-6 * np.max(np.abs(numeric))
 
 
-def test_a_loss_at_pooling_that_no_relu_stands_before_sees_negative_values(small_network, pictures):
+def test_a_loss_at_a_pooling_without_a_relu_sees_negative_values(small_network, pictures):
     network = replace(small_network, layers=(Pool("pool0", 2, 2, "avg"), *small_network.layers))
     objective = make(network, pictures, content_layers={"pool0": 1.0}, style_layers={"pool0": 1.0})
     picture = pictures[2]
@@ -78,7 +78,9 @@ def test_terms_are_the_weighted_losses_of_the_layers(small_network, pictures):
     )
 
 
-def test_means_are_sums_over_the_counts_the_published_programs_divide_by(small_network, pictures):
+def test_means_are_the_sums_divided_by_the_counts_of_the_published_programs(
+    small_network, pictures
+):
     sums = make(small_network, pictures, scaling="sums")(pictures[2]).parts
     means = make(small_network, pictures, scaling="means")(pictures[2]).parts
     positions, channels = 4 * 3, {"conv1_1": 4, "conv2_1": 6}
@@ -116,7 +118,7 @@ def test_the_same_picture_twice_gives_the_same_bits(small_network, pictures):
     assert first.gradient.dtype == np.float64
 
 
-def test_wrong_use_is_named(small_network, pictures):
+def test_wrong_use_raises_an_error(small_network, pictures):
     with pytest.raises(InputError, match="name a layer"):
         make(small_network, pictures, content_layers={}, style_layers={})
     with pytest.raises(InputError, match="conv7_1"):

@@ -17,7 +17,7 @@ from tests.numeric import central_difference, run_backward, run_forward
 NAMES = ("conv1_1", "pool1", "conv2_1")
 
 
-def test_forward_is_the_layers_one_after_another_and_returns_only_what_is_wanted(
+def test_forward_runs_the_layers_in_order_and_yields_only_the_wanted_activations(
     rng, small_network
 ):
     image = rng.standard_normal((6, 7, 3))
@@ -31,7 +31,7 @@ def test_forward_is_the_layers_one_after_another_and_returns_only_what_is_wanted
         assert np.allclose(activations[name], expected, atol=1e-14)
 
 
-def test_forward_stops_at_the_deepest_layer_wanted(rng, small_network):
+def test_forward_stops_at_the_deepest_wanted_layer(rng, small_network):
     _, cache = run_forward(small_network, rng.standard_normal((6, 6, 3)), ["conv1_2"])
     assert len(cache.entries) == 4
 
@@ -77,12 +77,12 @@ def test_backward_frees_an_activation_once_its_convolution_is_done(rng, small_ne
     assert gone_when_at == [False, True, True]
 
 
-def test_a_picture_too_small_for_a_layer_is_named(small_network):
+def test_a_picture_too_small_for_a_layer_is_refused(small_network):
     with pytest.raises(InputError, match=r"5x1 pixels is too small for layer pool1"):
         run_forward(small_network, np.zeros((1, 5, 3)), ["conv2_1"])
 
 
-def test_a_cache_serves_one_backward_pass(rng, small_network):
+def test_a_cache_can_be_used_for_one_backward_pass(rng, small_network):
     activations, cache = run_forward(small_network, rng.standard_normal((6, 6, 3)), ["conv1_1"])
     run_backward(small_network, cache, activations)
     with pytest.raises(ValueError, match="once"):

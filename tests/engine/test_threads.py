@@ -20,7 +20,7 @@ def blas_threads():
     return {entry["num_threads"] for entry in threadpool_info() if entry["user_api"] == "blas"}
 
 
-def test_threads_hold_blas_to_one_thread_and_restore_it():
+def test_threads_limit_blas_to_one_thread_and_restore_it():
     with threadpool_limits(2, user_api="blas"):
         with use_threads(2):
             assert blas_threads() == {1}
@@ -28,7 +28,7 @@ def test_threads_hold_blas_to_one_thread_and_restore_it():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_every_item_is_worked_on_once_by_the_threads_asked_for(count):
+def test_every_item_is_processed_once_by_the_requested_threads(count):
     done, workers, lock = [], set(), threading.Lock()
     together = threading.Barrier(count, timeout=20)
 
@@ -45,7 +45,7 @@ def test_every_item_is_worked_on_once_by_the_threads_asked_for(count):
     assert 1 <= len(workers) <= count
 
 
-def test_outside_of_threads_the_work_is_done_by_the_caller():
+def test_without_threads_the_caller_does_the_work():
     workers = []
     parallel_for(lambda queue: workers.extend(threading.get_ident() for _ in queue), range(3))
     assert workers == [threading.get_ident()] * 3
@@ -68,7 +68,7 @@ def test_strips_cover_all_rows_once(rows, height, cut):
     assert all(0 < end - first <= max(1, height) for first, end in strips)
 
 
-def test_no_thread_is_left_behind():
+def test_no_thread_remains():
     before = threading.active_count()
     together = threading.Barrier(3, timeout=20)
     with use_threads(3):
@@ -77,7 +77,7 @@ def test_no_thread_is_left_behind():
     assert threading.active_count() == before
 
 
-def test_no_threads_is_refused():
+def test_zero_threads_are_refused():
     with pytest.raises(InputError, match="--threads 0"), use_threads(0):
         pass
 

@@ -91,7 +91,7 @@ def test_passes_and_objective_on_the_cpu_agree_with_the_textbook():
         ("relu", lambda right: lambda z, out=None: z),
     ],
 )
-def test_a_function_of_the_engine_that_differs_is_named(name, wrong):
+def test_the_note_names_a_function_of_the_engine_that_differs(name, wrong):
     functions = {key: getattr(cpu, key) for key in cpu.__all__}
     functions[name] = wrong(functions[name])
     engine = SimpleNamespace(__name__="npstyle.engine.cpu", **functions)

@@ -96,7 +96,7 @@ def test_shorter_steps_avoid_a_kink_near_the_point():
     assert outcomes(report, "coordinates")[0].kinks == 0
 
 
-def test_a_missing_constant_factor_is_named():
+def test_the_note_names_a_missing_constant_factor():
     report = check_gradient(lambda x: np.sum(x**3), lambda g, x: g * x**2, [np.arange(1.0, 6.0)])
     assert "must be multiplied by 3 everywhere" in outcomes(report, "coordinates")[0].note
     slope = outcomes(report, "taylor")[0].slopes[1]
@@ -179,7 +179,7 @@ def test_the_adjoint_test_needs_a_backward_function():
         )
 
 
-def test_the_same_seed_gives_the_same_figures_and_as_dict_holds_them_all():
+def test_the_same_seed_gives_the_same_numbers_and_as_dict_holds_them_all():
     first, second = (check_subject(subjects("style")[0], seed=4).as_dict() for _ in range(2))
     for report in (first, second):
         for outcome in report["outcomes"]:

@@ -12,7 +12,7 @@ from npstyle import maths
 FILES = sorted(Path(maths.__file__).parent.glob("*.py"))
 
 
-def test_it_imports_numpy_and_nothing_else():
+def test_the_textbook_imports_numpy_and_nothing_else():
     code = (
         "import sys, time, numpy; start = time.process_time(); import npstyle.maths; "
         "print(time.process_time() - start, *sys.modules)"

@@ -1,4 +1,4 @@
-"""Preprocessing, the rectifier and the box, entry by entry and by central differences."""
+"""Preprocessing, the ReLU and the box, entry by entry and by central differences."""
 
 import numpy as np
 import pytest
@@ -32,12 +32,12 @@ def test_the_derivative_of_preprocessing_equals_central_differences(rng, order):
     assert np.allclose(preprocess_backward(g, order, SCALE), numeric, atol=1e-6)
 
 
-def test_the_rectifier_sets_negative_values_to_0():
+def test_the_relu_sets_negative_values_to_0():
     z = np.array([[-2.0, -0.0, 0.0, 0.5, 3.0]])
     assert np.array_equal(relu(z), [[0, 0, 0, 0.5, 3]])
 
 
-def test_the_derivative_of_the_rectifier_equals_central_differences_and_is_0_at_0(rng):
+def test_the_derivative_of_the_relu_equals_central_differences_and_is_0_at_0(rng):
     z, g = rng.standard_normal((4, 5, 3)), rng.standard_normal((4, 5, 3))
     z[np.abs(z) < 1e-3] = 0.5
     numeric = central_difference(lambda z: np.sum(g * relu(z)), z)

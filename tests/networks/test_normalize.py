@@ -49,7 +49,7 @@ def test_the_normalised_network_has_mean_activation_1(weights):
     assert result.normalized
     assert "normalised" in result.source
     for name, mean in again.items():
-        # Scaling up a filter that is active almost nowhere scales up its rounding errors.
+        # Scaling up a filter that is almost never active also scales up its rounding errors.
         alive = means[name] > 1e-3 * means[name].mean()
         assert mean[alive] == pytest.approx(1, rel=1e-3)
 

@@ -20,7 +20,7 @@ def test_the_picture_fills_the_range_of_pixels_and_stays_inside():
     assert 225 < picture.max() <= 255
 
 
-def test_the_figures_agree_after_saving_and_loading(weights, tmp_path):
+def test_the_means_agree_after_saving_and_loading(weights, tmp_path):
     path = tmp_path / "again.npz"
     save_weights(path, weights)
     again = load_weights(path)
@@ -48,7 +48,7 @@ def test_any_change_of_the_activations_is_detected(weights, tmp_path, change):
         check_activations(tmp_path / "a.npz", replace(weights, **changed))
 
 
-def test_a_file_without_figures_is_refused(weights, tmp_path):
+def test_a_file_without_means_is_refused(weights, tmp_path):
     with pytest.raises(InputError, match="stores no activations"):
         check_activations(tmp_path / "a.npz", replace(weights, check={}))
 

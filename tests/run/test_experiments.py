@@ -27,7 +27,7 @@ def test_a_shallow_layer_reconstructs_the_photo_better_than_a_deep_one():
     assert errors["conv1_2"] < errors["conv4_2"]
 
 
-def test_a_texture_has_the_paintings_statistics_and_the_size_asked_for():
+def test_a_texture_has_the_paintings_statistics_and_the_requested_size():
     painting = draw_painting(48, 64)
     layers = {"conv1_1": 1.0, "conv2_1": 1.0}
     start, result = (

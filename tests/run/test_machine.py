@@ -32,7 +32,7 @@ def test_the_options_of_a_machine_are_read(tmp_path):
     assert Machine(**read_given(Machine, entries)) == Machine(
         tile=64, memory=10**9, scratch=tmp_path
     )
-    with pytest.raises(InputError, match=r"--scratch .*none: no file can be made there"):
+    with pytest.raises(InputError, match=r"--scratch .*none: no file can be created there"):
         read_given(Machine, {"scratch": str(tmp_path / "none")})
 
 

@@ -73,6 +73,6 @@ def test_histogram_gives_the_painting_the_photos_colors():
         (Pictures(PHOTO, (PAINTING,), (np.zeros((5, 5)),)), {}, "height, width, 3"),
     ],
 )
-def test_mismatched_numbers_of_pictures_are_named(pictures, settings, says):
+def test_mismatched_numbers_of_pictures_are_refused(pictures, settings, says):
     with pytest.raises(InputError, match=says):
         check_pictures(pictures, Settings(**settings))

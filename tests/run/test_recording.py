@@ -68,7 +68,7 @@ def test_the_plot_shows_every_term(tmp_path):
         ({"frames": "file"}, "is a file"),
     ],
 )
-def test_a_bad_destination_is_named_before_the_work_starts(tmp_path, options, says):
+def test_a_bad_destination_is_refused_before_the_work_starts(tmp_path, options, says):
     pytest.importorskip("matplotlib")
     (tmp_path / "file").write_text("")
     paths = {name: tmp_path / path for name, path in options.items()}

@@ -209,12 +209,12 @@ def test_interruption_ends_with_the_best_picture(pictures):
         (np.zeros((0, 5, 3)), "height, width, 3"),
     ],
 )
-def test_a_bad_array_is_named(pictures, photo, says):
+def test_a_bad_array_is_refused(pictures, photo, says):
     with pytest.raises(InputError, match=says):
         transfer(photo, pictures[1], "builtin", QUICK)
 
 
-def test_a_size_too_small_for_the_deepest_layer_is_named(pictures):
+def test_a_size_too_small_for_the_deepest_layer_is_refused(pictures):
     with pytest.raises(InputError, match=r"too small for layer pool\d.*--size"):
         transfer(*pictures, "builtin", replace(QUICK, size=12))
 

@@ -12,7 +12,7 @@ SIZES = [(37, 29), (24, 25), (11, 50)]
 
 
 def wanted_of(network):
-    """All that has a name: what lies deep and what lies shallow."""
+    """The names of all activations, shallow and deep."""
     return list(network.activations().values())
 
 
@@ -38,7 +38,7 @@ def test_receptive_fields_are_those_known_of_vgg19():
 @pytest.mark.parametrize("kind", OTHERS)
 def test_a_receptive_field_is_where_a_positions_gradient_arrives(rng, kind):
     network = configure(sequence(rng, OTHERS[kind]), "avg", np.float64)
-    for layer in network.layers:  # all weights positive: no gate is shut, nothing cancels
+    for layer in network.layers:  # all kernels positive: every ReLU passes, nothing cancels
         if hasattr(layer, "kernel"):
             np.abs(layer.kernel, out=layer.kernel)
             np.abs(layer.bias, out=layer.bias)
@@ -56,7 +56,7 @@ def test_a_receptive_field_is_where_a_positions_gradient_arrives(rng, kind):
 
 @pytest.mark.parametrize("kind", OTHERS)
 @pytest.mark.parametrize("size", SIZES)
-def test_every_position_is_owned_once_by_a_tile_that_has_all_that_it_sees(rng, kind, size):
+def test_every_position_is_owned_once_by_a_tile_that_contains_its_receptive_field(rng, kind, size):
     network = sequence(rng, OTHERS[kind])
     wanted, C = wanted_of(network), cell(network, wanted_of(network))
     outputs = shapes(network, wanted, *size)
@@ -78,7 +78,7 @@ def test_every_position_is_owned_once_by_a_tile_that_has_all_that_it_sees(rng, k
         assert all((owner == 1).all() for owner in owners.values())
 
 
-def test_tiles_are_as_equal_as_cells_allow_and_no_larger_than_the_largest(rng):
+def test_tiles_are_as_equal_in_size_as_cells_allow_and_within_the_largest_size(rng):
     network = sequence(rng, VGG_LIKE)
     tiles = cut(network, ["conv3_1"], (50, 8), 20)
     assert [(part.rows.core.start, part.rows.core.stop) for part in tiles] == [
@@ -97,11 +97,11 @@ def test_a_large_enough_tile_is_the_whole_picture(rng):
     assert tile.own("conv3_1") == tile.inside("conv3_1") == (slice(0, 2), slice(0, 3))
 
 
-def test_nothing_wanted_is_nothing_to_cut(rng):
+def test_without_layers_there_are_no_tiles(rng):
     assert cut(sequence(rng, VGG_LIKE), [], (9, 14), 4) == []
 
 
-def test_what_cannot_be_cut_is_told_in_a_sentence(rng):
+def test_a_picture_or_network_that_cannot_be_cut_is_refused(rng):
     network = sequence(rng, VGG_LIKE)
     with pytest.raises(InputError, match=r"--tile 3: .* use --tile 4 or more"):
         cut(network, ["conv3_1"], (30, 30), 3)

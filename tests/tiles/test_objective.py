@@ -28,12 +28,12 @@ def at_small_layers(preset):
 
 @pytest.fixture
 def pictures(rng):
-    """A photo, a painting, and a picture on its way from one to the other."""
+    """A photo, a painting, and a picture between the two."""
     return [rng.uniform(0, 255, (*size, 3)) for size in (SIZE, (31, 22), SIZE)]
 
 
 def regions(photo, painting):
-    """Two regions that share the photo, one of them with two paintings, one of these in part."""
+    """Two regions of the photo, one of them with two paintings, of which one has a mask."""
     height, width = photo.shape[:2]
     left = np.tile(np.linspace(1, 0, width), (height, 1))
     part = np.tile(np.linspace(0, 1, painting.shape[1]), (painting.shape[0], 1))
@@ -68,14 +68,14 @@ def test_tiles_give_the_whole_pictures_loss_terms_and_gradient(
 
 
 @pytest.mark.parametrize("tile", [4, 5, 11, 20, 44, 48, 1000])
-def test_of_any_size_from_a_cell_to_more_than_the_picture(rng, pictures, tile):
+def test_tiles_of_any_size_from_a_cell_to_more_than_the_picture_agree(rng, pictures, tile):
     network = configure(sequence(rng, VGG_LIKE), "avg", np.float64)
     tiled = check_equal(network, pictures, at_small_layers("gatys"), tile)
     assert (len(tiled.tiles) == 1) == (tile >= 48)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_in_regions_with_blended_paintings_total_variation_and_replicated_edges(
+def test_tiles_agree_in_regions_with_blends_total_variation_and_replicated_edges(
     rng, pictures, dtype
 ):
     network = configure(sequence(rng, VGG_LIKE), "avg", dtype, "replicate")
@@ -84,7 +84,7 @@ def test_in_regions_with_blended_paintings_total_variation_and_replicated_edges(
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_on_the_fast_route(rng, pictures, monkeypatch, dtype):
+def test_tiles_agree_on_the_fast_route(rng, pictures, monkeypatch, dtype):
     monkeypatch.setattr("npstyle.engine.bind.WIDE", 12)
     settings = at_small_layers("gatys")
     network = bind(configure(sequence(rng, VGG_LIKE), "avg", dtype), ["conv3_2"], route="fast")
@@ -92,7 +92,7 @@ def test_on_the_fast_route(rng, pictures, monkeypatch, dtype):
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_for_any_sequential_network(rng, pictures, kind):
+def test_tiles_agree_for_any_sequential_network(rng, pictures, kind):
     network = configure(sequence(rng, OTHERS[kind]), "max", np.float64)
     names = list(network.activations().values())
     settings = Settings(
@@ -102,7 +102,7 @@ def test_for_any_sequential_network(rng, pictures, kind):
 
 
 @pytest.mark.parametrize("without", LAYERS)
-def test_without_content_or_without_style(rng, pictures, without):
+def test_tiles_agree_without_content_or_without_style(rng, pictures, without):
     network = configure(sequence(rng, VGG_LIKE), "avg", np.float64)
     settings = replace(at_small_layers("gatys"), **{without: {}})
     check_equal(network, pictures, settings, 8)
@@ -116,15 +116,15 @@ def test_content_is_exactly_zero_at_the_photo(rng, pictures):
     assert parts["style conv3_2"] > 0
 
 
-@pytest.mark.parametrize("side", ["a cell in front", "a pixel behind"])
-def test_a_halo_that_is_too_small_is_noticed(rng, pictures, monkeypatch, side):
+@pytest.mark.parametrize("side", ["a cell before", "a pixel after"])
+def test_a_halo_that_is_too_small_is_detected(rng, pictures, monkeypatch, side):
     network = configure(sequence(rng, VGG_LIKE), "avg", np.float64)
     check_equal(network, pictures, at_small_layers("gatys"), 8)
     right = ReceptiveField.of
 
     def too_small(field, first, end):
         seen = right(field, first, end)
-        return (seen[0] + 4, seen[1]) if side == "a cell in front" else (seen[0], seen[1] - 1)
+        return (seen[0] + 4, seen[1]) if side == "a cell before" else (seen[0], seen[1] - 1)
 
     monkeypatch.setattr(ReceptiveField, "of", too_small)
     with pytest.raises(AssertionError):
@@ -149,7 +149,7 @@ def test_a_picture_that_is_one_tile_runs_forward_once(rng, pictures, monkeypatch
     assert len(runs) == 1 + 2 * len(two.tiles)
 
 
-def test_the_result_does_not_depend_on_the_threads_nor_on_what_was_evaluated_before(rng, pictures):
+def test_the_result_depends_neither_on_the_threads_nor_on_earlier_evaluations(rng, pictures):
     network = configure(sequence(rng, VGG_LIKE), "avg", np.float32)
     photo, painting, pixels = pictures
     objective = make_tiled(network, photo, painting, at_small_layers("neural-style"), 16)
@@ -162,7 +162,7 @@ def test_the_result_does_not_depend_on_the_threads_nor_on_what_was_evaluated_bef
         assert np.array_equal(again.gradient, first.gradient)
 
 
-def test_what_is_as_large_as_the_picture_may_live_in_files(rng, pictures, tmp_path):
+def test_arrays_of_the_pictures_size_may_be_in_files(rng, pictures, tmp_path):
     def in_a_file(shape, dtype, name):
         return np.memmap(tmp_path / name, dtype, "w+", shape=shape)
 
@@ -179,7 +179,7 @@ def test_what_is_as_large_as_the_picture_may_live_in_files(rng, pictures, tmp_pa
     assert np.array_equal(found.gradient, expected.gradient)
 
 
-def test_wrong_use_is_named(rng, pictures):
+def test_wrong_use_raises_an_error(rng, pictures):
     network, (photo, painting, _) = sequence(rng, VGG_LIKE), pictures
     settings = at_small_layers("gatys")
     with pytest.raises(InputError, match="--tile 3"):

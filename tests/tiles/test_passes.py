@@ -54,7 +54,7 @@ def test_shares_of_the_gram_matrices_add_up_in_float64(rng):
     assert relative_error(sums[1]["conv1_2"], gram(whole["conv1_2"], mask)) <= 1e-6
 
 
-def test_a_pass_over_a_tile_travels_to_another_process_and_gives_the_same_bits(rng):
+def test_a_pass_over_a_tile_gives_the_same_bits_after_pickling(rng):
     network = bind(configure(sequence(rng, VGG_LIKE), "avg", np.float32), ["conv3_1"], route="fast")
     part = cut(network.network, ["conv3_1"], (23, 34), 8)[4]
     pixels, own = rng.uniform(0, 255, (23, 34, 3))[part.pixels], part.own("conv3_1")
@@ -82,10 +82,10 @@ def test_the_cost_is_that_of_a_second_forward_pass_and_of_the_halos(rng):
         return tile_cost(as_bound(network), *layers, size, tile)
 
     assert cost((300, 400), 400) == 1
-    # One cut: each half also looks 70 to 80 pixels far into the other.
+    # One cut: each half also needs 70 to 80 pixels of the other.
     assert cost((64, 1024), 512) == pytest.approx(1.5 * (1024 + 150) / 1024, rel=0.01)
     assert cost((4096, 4096), 512) > cost((4096, 4096), 1024) > cost((4096, 4096), 2048) > 1.5
     assert cost((2160, 3840), 1024) < 2.2
-    # With nothing but content nothing need be known beforehand.
+    # Content alone needs no first pass.
     content_alone = tile_cost(as_bound(network), {"conv4_2": 1.0}, {}, (64, 1024), 512)
     assert content_alone == pytest.approx((1024 + 38 + 38 + 8) / 1024, rel=0.02)

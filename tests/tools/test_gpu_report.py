@@ -41,8 +41,8 @@ FIGURES = {
         "tf32": {
             "loss": 1e-4,
             "gradient": 2e-2,
-            "gradient_with_gates": 1e-3,
-            "other_gates": 12,
+            "gradient_with_masks": 1e-3,
+            "other_masks": 12,
             "units": 1000,
         },
     },

@@ -1,4 +1,4 @@
-"""How the measuring tools start; their results are in tools/README.md."""
+"""The measuring tools start and explain themselves; tools/README.md has their results."""
 
 import subprocess
 import sys

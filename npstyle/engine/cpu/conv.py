@@ -4,8 +4,8 @@ The sum over the taps is one matrix product,
 
     Z = C K + b,     C[(y, x), (i, j, c)] = X[s y + i - p, s x + j - p, c]
 
-All columns C would take k_h k_w times the memory of the image. So they are built for one strip of
-rows at a time, small enough to stay in the cache, and multiplied at once.
+The whole of C would take k_h k_w times the memory of the image. So C is built for one strip of rows
+at a time, small enough to stay in the cache, and multiplied at once.
 
 The derivative with respect to the image is a convolution, too. Dilate g by s - 1 zeros between
 neighbours, and flip the kernel by 180 degrees, K'[i, j, o, c] = K[k_h - 1 - i, k_w - 1 - j, c, o].
@@ -221,7 +221,7 @@ def _correlate(
 def _correlate_to_few(
     image: Array, kernel: Array, padding: tuple[int, int], size: tuple[int, int]
 ) -> Array:
-    """The same sum with stride 1, for few channels out: multiply first, then shift.
+    """Compute `_correlate` with stride 1 for few channels out: multiply first, then shift.
 
     P[u, v, (i, j, o)] = sum_c X[u, v, c] K[i, j, c, o] has k_h k_w channels per channel out, and
     Z[y, x, o] is the sum of P over the taps (i, j), each shifted by its place in the kernel.

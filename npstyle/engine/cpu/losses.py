@@ -137,9 +137,7 @@ def total_variation_backward(image: Array, gamma: float = 1.0, out: Array | None
         to_right = factor * np.diff(image[first:end], axis=1)
         gradient[first:end, 1:] += to_right
         gradient[first:end, :-1] -= to_right
-        above = max(
-            0, first - 1
-        )  # the last row of the strip before; `first` is its lower neighbour
+        above = max(0, first - 1)  # the last row of the strip before is the upper neighbour
         to_below = factor * np.diff(image[above:end], axis=0)
         gradient[above + 1 : end] += to_below
         gradient[above : end - 1] -= to_below

@@ -1,4 +1,4 @@
-r"""Vector operations of the search: reflection at the walls of the box, products with its matrix B.
+"""Vector operations of the search: reflection at the walls of the box, products with a matrix B.
 
 L-BFGS (`npstyle.search.lbfgs`) keeps its history and the gradient as the rows of a matrix B, one
 column per number of the image. B may be float32, to save memory, and it may be a memory map.
@@ -6,7 +6,7 @@ Therefore products are computed in strips of columns: each strip is converted to
 pages of a memory map are released after each strip.
 
 `mirror` and `mirror_backward` are those of `npstyle.maths.box`: they are a few NumPy operations,
-and there is nothing to gain from another version.
+and another version would not be faster.
 """
 
 from collections.abc import Sequence

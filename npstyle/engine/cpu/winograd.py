@@ -1,4 +1,4 @@
-"""Convolution with 3x3 filters by Winograd's minimal filtering, a quarter of the multiplications.
+"""Convolution with 3x3 filters by Winograd's minimal filtering: a quarter of the multiplications.
 
 Formula
 -------
@@ -73,7 +73,7 @@ FEW_TILES = 1 / 2
 """A layer with fewer tiles than this times its channels is processed as a whole."""
 
 STRIPS = 2
-"""The number of strips is a multiple of this, whatever the number of threads."""
+"""The number of strips is a multiple of this, for any number of threads."""
 
 LAYER_PIECES = 2
 """Number of pieces into which the transforms of a layer processed as a whole are divided."""

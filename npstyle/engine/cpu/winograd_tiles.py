@@ -1,4 +1,4 @@
-"""The tiles of Winograd's convolution: its matrices, and the way of pixels into tiles and back.
+"""The matrices and the tiles of Winograd's convolution.
 
 The formulas are in `npstyle.engine.cpu.winograd`.
 """
@@ -18,7 +18,7 @@ Fill = Callable[[Array, int, int], None]
 
 POINTS = (0.0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)
 """Points at which the polynomials are evaluated. The usual 0, 1, -1, 2, -2 make transforms of whole
-numbers, which a matrix product does not profit from, and lose twice as much to rounding."""
+numbers, from which a matrix product gains nothing, and lose twice as much to rounding."""
 
 
 def _matrices() -> tuple[Array, Array, Array]:

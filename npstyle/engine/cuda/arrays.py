@@ -5,7 +5,7 @@ first used, and CuPy caches the binaries on disk. Launches are asynchronous; cop
 host waits for them.
 
 Arrays must be C-contiguous and own their memory, because the kernels read four numbers at a time
-from aligned addresses. Type hints name them `Array`, as NumPy's.
+from aligned addresses. In type hints they are called `Array`, like NumPy's.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -2,8 +2,9 @@
 
 The `.cu` files beside this module are called chapters here. Each opens with its formula and names
 its NumPy twin. A chapter includes no other file, so NVRTC compiles it as it is (with CuPy,
-`RawModule(code=source(name), options=("-std=c++17",))`). This module says in plain numbers how to
-launch the kernels. It imports no array library, so the shapes can be used and tested without a GPU.
+`RawModule(code=source(name), options=("-std=c++17",))`). This module gives the launch
+shapes of the kernels as plain numbers. It imports no array library, so the shapes can be used and
+tested without a GPU.
 
 A function returns a `Launch`: the kernel, the number of blocks, and the threads per block. The
 parameters of a kernel are documented at the kernel: integers are int32 unless declared `long long`,

@@ -2,11 +2,11 @@
 
 Launching a kernel from Python takes the host longer than a small kernel takes to run. CUDA can
 record the launches on a stream (stream capture) and launch the whole record at once. The record
-contains the kernels and the addresses of their arrays, therefore
+contains the kernels and the addresses of their arrays. Therefore:
 
-- no step of the work may depend on a number that is copied to the host;
-- the input is copied to the same address each time;
-- the intermediate arrays come from a memory pool of their own, which is kept and not used for
+- No step of the work may depend on a number that is copied to the host.
+- The input is copied to the same address each time.
+- The intermediate arrays come from a memory pool of their own, which is kept and not used for
   anything else.
 
 CuPy does not allow calls of cuBLAS in a record (at least up to version 14). The record is cut

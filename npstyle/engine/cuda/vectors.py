@@ -18,7 +18,7 @@ def mirror(z: Array) -> Array:
 
 
 def mirror_backward(upstream: Array, z: Array) -> Array:
-    """Derivative of `mirror`: df/dz from df/dx and z, arrays of one shape."""
+    """Derivative of `mirror`: df/dz from df/dx and z, arrays of the same shape."""
     out = empty(z.shape, np.float64)
     shape = shapes.elementwise("mirror_backward", z.size)
     launch("search", shape, upstream, z, out, np.int64(z.size))

@@ -76,7 +76,7 @@ def _layers(whole: memoryview) -> Iterator[tuple[str, list[memoryview]]]:
             name, blobs = "", []
             for inner, part in _fields(value):
                 if inner == name_field and isinstance(part, memoryview):
-                    name = bytes(part[:100]).decode("utf-8", "reposition")
+                    name = bytes(part[:100]).decode("utf-8", "replace")
                 elif inner == blob_field and isinstance(part, memoryview):
                     blobs.append(part)
             yield name, blobs

@@ -198,7 +198,7 @@ class _Walk:
         # A character may take several bytes, a number has a fixed size.
         fits = size >= elements if bytes_each == CHAR_BYTES else size == elements * item
         if not (item and fits):
-            raise _DamagedError("an array contains more or fewer numbers than its size says")
+            raise _DamagedError("an array contains more or fewer numbers than its size declares")
         self.allowed -= max(size, elements * bytes_each)
         if self.allowed < 0:
             raise _DamagedError("it declares far more numbers than the file can contain")

@@ -100,7 +100,7 @@ def _by_number(source: Path, tensors: Mapping[str, Any]) -> dict[str, str]:
         shown = ", ".join(list(tensors)[:3])[:100] or "no tensors"
         raise InputError(
             f"{source}: has no tensors of a VGG (features.0.weight or conv1_1.weight), but "
-            f"{shown}; use  the state dictionary of a VGG"
+            f"{shown}; use the state dictionary of a VGG"
         )
     prefixes, block, count, before = {}, 1, 0, -2
     for number in numbers:

@@ -137,7 +137,7 @@ class Cluster:
                 self._update()
 
     def _update(self) -> None:
-        """Ask the scheduler what its workers do. Dask's client does not notice one that hangs."""
+        """Ask the scheduler for its workers' tasks. Dask's client does not notice if it hangs."""
         from npstyle.tiles.cluster.worker import heartbeat
 
         workers = self.client.run_on_scheduler(heartbeat)

@@ -1,8 +1,8 @@
-"""Run jobs on the cluster: each is answered exactly once, even if workers die or stall.
+"""Run jobs on the cluster: each gives one result, even if workers die or stall.
 
-Dask itself runs a task again when its worker dies. It does not doubt a worker that is alive, so a
+Dask itself runs a task again when its worker dies. It waits for a worker that is alive, so a
 machine that swaps, or hangs with its connections open, would hold up the whole step. This module
-adds what is missing. A job that has run much longer than the median is a straggler. It no longer
+solves that. A job that has run much longer than the median is a straggler. It no longer
 counts against the capacity of the cluster. Once no other job is left to start, a copy of it starts
 from the caller's own data, and the first result counts. Until the straggling task settles, its
 worker receives no new tasks if there are other workers. A job whose data the cluster has lost is

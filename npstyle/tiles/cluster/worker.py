@@ -9,8 +9,8 @@ input in the network's precision, half the bytes of the pixels. The worker there
 without preprocessing and computes with exactly the numbers that the caller would use. The gradient
 comes back in the same precision.
 
-A worker runs one task at a time, on all its threads, because `npstyle.engine.threads.threads` and
-the arena belong to the whole process.
+A worker runs one task at a time, on all its threads, because the thread pool of
+`npstyle.engine.threads` and the arena belong to the whole process.
 """
 
 import signal

@@ -113,7 +113,7 @@ def test_dtype_is_kept(rng, dtype):
         ((5, 5, 3), (3, 3, 3, 4), 0, "stride"),
     ],
 )
-def test_wrong_shapes_are_named(shape, weight_shape, stride, says):
+def test_wrong_shapes_raise_an_error_that_names_them(shape, weight_shape, stride, says):
     with pytest.raises(ValueError, match=says):
         conv2d(np.zeros(shape), np.zeros(weight_shape), None, stride)
 
@@ -166,7 +166,7 @@ def test_vgg_layers_run_at_70_percent_of_matmul(rng):
     assert max(shares) >= 0.7, f"convolution over matmul: {shares}"
 
 
-def test_the_relu_behind_it_is_taken_along_both_ways(rng):
+def test_the_relu_is_included_forward_and_backward(rng):
     image, weight = rng.standard_normal((6, 7, 3)), rng.standard_normal((3, 3, 3, 9))
     bias = rng.standard_normal(9)
     F = conv2d(image, weight, bias, 1, 1, rectify=True)

@@ -30,7 +30,7 @@ def test_content_equals_equation_1_and_2_printed_index_by_index(activations):
         value += 0.5 * (F[i] - P[i]) ** 2
         gradient[i] = F[i] - P[i] if F[i] > 0 else 0
     assert content_loss(F, P) == pytest.approx(value, rel=1e-13)
-    # The paper's condition is the derivative of the ReLU under the loss.
+    # The paper's condition is the derivative of the ReLU before the loss.
     found = relu_backward(content_loss_backward(F, P), F)
     assert np.allclose(found, gradient, atol=1e-14)
 

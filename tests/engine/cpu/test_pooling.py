@@ -95,7 +95,7 @@ def test_dtype_is_kept(rng, dtype):
     assert max_pool2d_backward(pooled, image, pooled).dtype == dtype
 
 
-def test_a_window_larger_than_the_image_is_named():
+def test_a_window_larger_than_the_image_raises_an_error():
     with pytest.raises(ValueError, match="larger than the image"):
         avg_pool2d(np.zeros((1, 4, 2)))
 

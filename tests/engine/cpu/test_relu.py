@@ -18,13 +18,13 @@ def test_backward_equals_central_differences_away_from_zero(rng):
     assert np.allclose(relu_backward(upstream, relu(values)), numeric, atol=1e-8)
 
 
-def test_the_gate_alone_gives_the_same_derivative(rng):
+def test_the_mask_alone_gives_the_same_derivative(rng):
     values, upstream = rng.standard_normal((2, 40, 5, 3))
     values[0, 0, 0] = 0.0
-    gate = relu_mask(relu(values))
-    assert gate.dtype == bool
+    mask = relu_mask(relu(values))
+    assert mask.dtype == bool
     expected = relu_backward(upstream, relu(values))
-    assert np.array_equal(relu_backward(upstream, gate), expected)
+    assert np.array_equal(relu_backward(upstream, mask), expected)
 
 
 def test_derivative_at_exactly_zero_is_zero():

@@ -20,7 +20,7 @@ from npstyle.lab.gradcheck import check_subject
 from npstyle.lab.subjects import Subject
 from npstyle.networks.network import load_network
 from npstyle.run.settings import PRESETS
-from tests.gates import beside_float64
+from tests.masks import beside_float64
 from tests.numeric import relative_error
 
 SHAPES = [(8, 8, 3, 4), (5, 7, 4, 3), (1, 1, 2, 3), (2, 30, 3, 5), (33, 6, 5, 6), (13, 17, 16, 8)]
@@ -28,7 +28,7 @@ SHAPES = [(8, 8, 3, 4), (5, 7, 4, 3), (1, 1, 2, 3), (2, 30, 3, 5), (33, 6, 5, 6)
 
 @pytest.fixture(params=["strips", "whole layer"], autouse=True)
 def route(request, monkeypatch):
-    """Both ways through a layer, at sizes where only one of them would be taken."""
+    """Both ways to process a layer, at sizes where only one of them would be chosen."""
     for name in ("FEW_TILES", "FEW_TILES_FOR_SMALL_FILTERS"):
         monkeypatch.setattr(winograd, name, 0 if request.param == "strips" else 1e9)
     monkeypatch.setattr(winograd, "STRIP_BYTES", 30_000)
@@ -63,14 +63,14 @@ def test_forward_and_backward_equal_the_plain_route_in_float64(rng, shape, threa
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_backward_takes_the_gate_and_the_pooling_along(rng, shape):
+def test_backward_includes_the_relu_mask_and_the_pooling(rng, shape):
     image, weight, bias = (values.astype(float) for values in draw(rng, shape))
     filters = transform_filters(weight)
     activation = winograd_conv2d(image, filters, bias, rectify=True)
     upstream = rng.standard_normal(activation.shape)
     expected = conv2d_backward(relu_backward(upstream, activation), weight, image.shape, 1, 1)
-    for gate in (activation, activation > 0):
-        found = winograd_conv2d_backward(upstream, filters, gate)
+    for mask in (activation, activation > 0):
+        found = winograd_conv2d_backward(upstream, filters, mask)
         assert np.allclose(found, expected, atol=1e-10)
     if min(image.shape[:2]) >= 2:
         pooled = rng.standard_normal(avg_pool2d(activation).shape)
@@ -89,7 +89,7 @@ def test_filters_transform_as_the_formula_says(rng):
 
 
 def test_one_tile_in_exact_arithmetic_is_the_plain_sum():
-    """F(4x4, 3x3) itself is exact: in float64 hardly anything is lost."""
+    """F(4x4, 3x3) itself is exact: in float64 only rounding remains."""
     rng = np.random.default_rng(1)
     d, g = rng.integers(-9, 9, (6, 6)).astype(float), rng.integers(-9, 9, (3, 3)).astype(float)
     A, B, G = winograd_tiles.A, winograd_tiles.B, winograd_tiles.G
@@ -126,4 +126,4 @@ def test_objective_with_every_layer_fast_at_an_odd_size(rng, monkeypatch, preset
     found = beside_float64(load_network("builtin"), photo, painting, pixels, settings)
     assert found.loss <= 1e-5
     assert found.gradient <= 1e-4
-    assert found.gradient_with_gates <= 1e-5
+    assert found.gradient_with_masks <= 1e-5

@@ -1,7 +1,7 @@
 """Every CUDA kernel compiles for every supported GPU, and keeps its values in registers.
 
-A spill to local memory is slow and silent; ptxas reports it only with -v. Too many registers, which
-leave no room for a second block on a multiprocessor, are as silent. The tensor-core and the
+A spill to local memory is slow, and ptxas reports it only with -v. Too many registers, which
+prevent a second block on a multiprocessor, are not reported either. The tensor-core and the
 Winograd kernels declare how many blocks they need, so for them too many registers become spills.
 """
 
@@ -74,7 +74,7 @@ def log_of_nvrtc(name, architecture):
 
 @cache
 def resources(name, folder):
-    """Return ptxas's figures: {(kernel, architecture): (registers, shared, spilled)}."""
+    """Return ptxas's numbers: {(kernel, architecture): (registers, shared, spilled)}."""
     found = parse_log(log_of_nvcc(name, folder))
     for architecture in set(ARCHITECTURES) - set(supported()):
         if find_nvrtc() is not None:

@@ -4,7 +4,7 @@ The tolerance is 1e-12 for float64 kernels. For float32 kernels it is 1e-6 of th
 roundings of 6e-8 over sums of up to a few hundred terms. Winograd's transforms round more: 3e-6, as
 in tests/engine/cpu/test_winograd.py. Tensor cores round their operands. The tests round the
 textbook's operands in the same way, so that only float32's rounding remains and every index is
-tested as sharply as in the other kernels.
+tested as strictly as in the other kernels.
 """
 
 import numpy as np

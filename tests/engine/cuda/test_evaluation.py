@@ -33,7 +33,7 @@ def forward_conv(image, layer, route):
 
 
 def backward_conv(upstream, layer, route, activation, pooling):
-    """Its derivative, with that of the ReLU and of an average pooling behind it."""
+    """The derivative of a 3x3 convolution, its ReLU, and an average pooling after it."""
     channels = layer.kernel.shape[2]
     if route == "float32":
         given = (upstream, None, activation, pooling)

@@ -71,7 +71,7 @@ def test_without_graphs_the_kernels_are_launched_one_by_one_with_a_warning(
 
     monkeypatch.setattr(stand_in.Stream, "begin_capture", fail)
     picture = to(rng.uniform(0, 255, (8, 10, 3)))
-    with pytest.warns(RuntimeWarning, match=r"no CUDA graph: no capture today$"):
+    with pytest.warns(RuntimeWarning, match=r"without a CUDA graph: no capture today$"):
         found = objective(picture)
     assert not objective.replays
     assert found.loss == objective(picture).loss  # no second warning: it would be an error

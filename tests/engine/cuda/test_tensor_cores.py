@@ -18,7 +18,7 @@ from npstyle.run.pictures import Pictures
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer, transfer_pictures
 from tests.engine.cuda.gpus import back, needed, to
-from tests.gates import errors, gates
+from tests.masks import errors, relu_masks
 from tests.numeric import relative_error
 
 pytestmark = needed
@@ -61,10 +61,10 @@ def test_the_objectives_gradient_is_right_to_three_thousandths(
     bound = bind(network, ["conv2_1"], engine=cuda, route=precision)
     assert sum(isinstance(layer, TensorConv) for layer in bound.layers) == 2
     objective = StyleObjective(bound, photo, painting, settings.losses())
-    found = errors(objective, pixels, exact(pixels), gates(exact, pixels))
-    assert found.gradient_with_gates < 3e-3
+    found = errors(objective, pixels, exact(pixels), relu_masks(exact, pixels))
+    assert found.gradient_with_masks < 3e-3
     assert found.loss < 3e-3
-    assert found.other_gates < 0.01 * found.units
+    assert found.other_masks < 0.01 * found.units
 
 
 def test_a_run_reports_its_route_and_ends_near_the_cpus(rng, small_network, monkeypatch, capsys):

@@ -58,6 +58,12 @@ def test_a_layer_without_bias_is_refused_by_name(rng, tmp_path):
         read_caffe(f.write_caffe(tmp_path / "a.caffemodel", values))
 
 
+def test_a_name_that_is_not_utf8_belongs_to_no_convolution(tmp_path):
+    source = tmp_path / "a.caffemodel"
+    source.write_bytes(f.field(2, f.field(4, b"conv1_\xff")))
+    assert read_caffe(source).kernels == {}
+
+
 def test_too_many_layers_are_refused(tmp_path):
     source = tmp_path / "a.caffemodel"
     source.write_bytes(f.field(2, b"") * 20_000)

@@ -74,7 +74,7 @@ def short_times(monkeypatch):
     monkeypatch.setattr(cluster_jobs, "SHORTEST_MEDIAN", 0.02)
 
 
-def test_every_job_is_answered_once_and_its_future_is_released():
+def test_every_job_gives_one_result_and_its_future_is_released():
     futures = [Future("finished", k) for k in range(5)]
     jobs = [Job(k, lambda _copy, k=k: futures[k]) for k in range(5)]
     assert all_results(jobs) == {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}

@@ -1,9 +1,9 @@
-"""float32 beside float64, with and without the ReLU masks of float64.
+"""Compare float32 with float64, with and without the ReLU masks of float64.
 
 Where the input of a ReLU is almost 0, rounding decides whether it is positive, and the gradient
 jumps. With the same masks, two precisions can be compared without these jumps.
 
-Also used by tools/exactness.py and tools/benchmark_gpu.py.
+tools/exactness.py and tools/benchmark_gpu.py use this module, too.
 """
 
 from typing import NamedTuple
@@ -27,21 +27,21 @@ class Errors(NamedTuple):
 
     loss: float
     gradient: float
-    gradient_with_gates: float
-    other_gates: int
+    gradient_with_masks: float
+    other_masks: int
     units: int
 
 
 def errors(objective, pixels, reference, right):
     """Errors of an objective against another's evaluation and masks."""
     found = objective(pixels)
-    with_gates, others = evaluate_with_gates(objective, pixels, right)
+    with_masks, others = evaluate_with_masks(objective, pixels, right)
     return Errors(
         abs(found.loss / reference.loss - 1),
         relative_error(found.gradient, reference.gradient),
-        relative_error(with_gates.gradient, reference.gradient),
+        relative_error(with_masks.gradient, reference.gradient),
         others,
-        sum(gate.size for gate in right.values()),
+        sum(mask.size for mask in right.values()),
     )
 
 
@@ -53,12 +53,12 @@ def beside_float64(network, photo, painting, pixels, settings, fast=True):
     bound = bind(network, wanted, route="fast" if fast else "plain")
     with use_threads(physical_cores()):
         objective = StyleObjective(exact, photo, painting, settings.losses())
-        reference, right = objective(pixels), gates(objective, pixels)
+        reference, right = objective(pixels), relu_masks(objective, pixels)
         objective = StyleObjective(bound, photo, painting, settings.losses())
         return errors(objective, pixels, reference, right)
 
 
-def gates(objective, pixels):
+def relu_masks(objective, pixels):
     """The mask of each ReLU, by the index of its layer."""
     bound = objective.bound
     _, cache = objective.value(pixels)
@@ -69,48 +69,48 @@ def gates(objective, pixels):
     }
 
 
-def evaluate_with_gates(objective, pixels, imposed):
+def evaluate_with_masks(objective, pixels, imposed):
     """Evaluate the objective with these masks, and count the values where its own differ."""
     others = 0
 
-    def forward_with_gates(bound, cache):
+    def forward_with_masks(bound, cache):
         nonlocal others
         yield from forward(bound, cache)
-        for index, gate in imposed.items():
+        for index, mask in imposed.items():
             own = bound.engine.to_host(rectified(bound, cache, index))
-            others += np.count_nonzero((own > 0) != gate)
-            cache.entries[index] = bound.engine.place(held_to(gate, own))
+            others += np.count_nonzero((own > 0) != mask)
+            cache.entries[index] = bound.engine.place(held_to(mask, own))
 
     with (
-        mock.patch("npstyle.engine.objective.forward", forward_with_gates),
+        mock.patch("npstyle.engine.objective.forward", forward_with_masks),
         mock.patch.object(objective, "replays", False),
     ):
         evaluation = objective(pixels)
     return evaluation, others
 
 
-def evaluate_tiles_with_gates(objective, pixels, imposed):
+def evaluate_tiles_with_masks(objective, pixels, imposed):
     """Evaluate a `TiledObjective` with these masks of the whole picture."""
     layers = objective.bound.layers
     strides = np.cumprod([layer.stride if isinstance(layer, Pool) else 1 for layer in layers])
 
-    def forward_with_gates(bound, image, tile, *rest):
+    def forward_with_masks(bound, image, tile, *rest):
         grams, contents, cache = tile_forward(bound, image, tile, *rest)
         for index in range(len(cache.entries)):
             if index in imposed:
                 first = [span.start // strides[index] for span in tile.pixels]
-                gate = imposed[index][first[0] :, first[1] :]
+                mask = imposed[index][first[0] :, first[1] :]
                 own = rectified(bound, cache, index)
-                cache.entries[index] = held_to(gate[: own.shape[0], : own.shape[1]], own)
+                cache.entries[index] = held_to(mask[: own.shape[0], : own.shape[1]], own)
         return grams, contents, cache
 
-    with mock.patch("npstyle.tiles.passes.tile_forward", forward_with_gates):
+    with mock.patch("npstyle.tiles.passes.tile_forward", forward_with_masks):
         return objective(pixels)
 
 
-def held_to(gate, own):
+def held_to(mask, own):
     """A cache entry of a ReLU, its mask or its output, changed to this mask."""
     if own.dtype == bool:
-        return gate
-    barely = np.finfo(own.dtype).tiny  # an activation is moved across 0 by the least amount
-    return np.where(gate, np.maximum(own, barely), 0).astype(own.dtype)
+        return mask
+    barely = np.finfo(own.dtype).tiny  # the least value above 0
+    return np.where(mask, np.maximum(own, barely), 0).astype(own.dtype)
