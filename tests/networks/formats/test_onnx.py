@@ -11,32 +11,16 @@ from npstyle.networks.weights import find_weights
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install -e '.[onnx]'")
 
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from npstyle.networks.formats.onnx import read_style_onnx
+from tests.networks.onnx_graphs import CODE, constant, node, write_graph, write_style
 
 ANY = ("arbitrary_predict.onnx", "arbitrary_transform.onnx")
 
 
-def node(op, inputs, output, **attributes):
-    return helper.make_node(op, inputs, [output], name=f"the {output}", **attributes)
-
-
-def constant(name, array):
-    return numpy_helper.from_array(np.asarray(array), name)
-
-
-def write(path, nodes, constants, output="y", shape=(1, 3, 8, 8)):
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [value("x", TensorProto.FLOAT, shape)],
-        [value(output, TensorProto.FLOAT, None)],
-        constants,
-    )
-    path.write_bytes(helper.make_model(graph).SerializeToString())
-    return path
+def write(path, nodes, constants):
+    return write_graph(path, nodes, constants, {"x": (1, 3, 8, 8)})
 
 
 def painter(rng):
@@ -96,6 +80,17 @@ def test_a_small_network_is_read(rng, tmp_path):
     assert np.array_equal(conv.kernel, K.transpose(2, 3, 1, 0))
     assert network.styles == 1
     assert network.license == "that of the source"
+
+
+def test_a_network_with_every_kind_of_node_is_read(rng, tmp_path):
+    network = convert_style_network([write_style(tmp_path / "a.onnx", rng)], tmp_path / "a.npz")
+    kinds = [type(layer).__name__ for layer in network.transformer]
+    assert kinds == [
+        *("Conv", "ConditionalNorm", "Relu", "Conv", "ConditionalNorm", "Add", "Upsample", "Conv"),
+        "Sigmoid",
+    ]
+    assert network.code == CODE
+    assert network.transformer[1].epsilon == pytest.approx(1e-5)
 
 
 def test_8_bit_weights_stay_8_bit(rng, tmp_path):
@@ -182,19 +177,19 @@ def test_a_truncated_file_is_refused(rng, tmp_path):
         read_style_onnx(path)
 
 
-def test_damaged_files_are_read_or_refused_and_nothing_else(shared, tmp_path):
-    data = bytearray((shared / "weights" / "onnx" / "multistyle26.onnx").read_bytes())
-    path, rng, refused = tmp_path / "a.onnx", np.random.default_rng(0), 0
-    for _ in range(40):
+def test_damaged_files_are_read_or_refused_and_nothing_else(rng, tmp_path):
+    path = write_style(tmp_path / "a.onnx", rng)
+    data, refused = path.read_bytes(), 0
+    for _ in range(300):
         mutated = bytearray(data)
-        for at in rng.integers(0, len(data), 20):
+        for at in rng.integers(0, len(data), 3):
             mutated[at] = rng.integers(256)
         path.write_bytes(mutated)
         try:
             convert_style_network([path], tmp_path / "a.npz")
         except InputError:
             refused += 1
-    assert refused > 5
+    assert 50 < refused < 300
 
 
 def test_the_start_of_a_file_tells(rng, tmp_path):
