@@ -140,32 +140,32 @@ def sigmoid_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     )
 
 
-def small_painter(rng: np.random.Generator) -> list[Layer | ConditionalNorm]:
-    """Return a network with every kind of layer that paints, and few channels."""
+def small_painter(rng: np.random.Generator, width: int = 3) -> list[Layer | ConditionalNorm]:
+    """Return a network with every kind of layer that paints, and `width` channels."""
 
     def conv(name: str, channels: int, filters: int, stride: int = 1) -> Conv:
         kernel = rng.standard_normal((3, 3, channels, filters)) / np.sqrt(9 * channels / 2)
         return Conv(name, kernel, rng.normal(0, 0.3, filters), stride, 1, "reflect")
 
-    def norm(name: str, channels: int) -> ConditionalNorm:
-        A, B = rng.standard_normal((2, channels, 2))
-        a_0, b_0 = rng.standard_normal((2, channels))
+    def norm(name: str) -> ConditionalNorm:
+        A, B = rng.standard_normal((2, width, 2))
+        a_0, b_0 = rng.standard_normal((2, width))
         return ConditionalNorm(name, A, a_0, B, b_0)
 
-    depthwise = rng.standard_normal((3, 3, 3))
+    depthwise = rng.standard_normal((3, 3, width))
     return [
-        conv("conv1", 3, 3, 2),
-        norm("norm1", 3),
+        conv("conv1", 3, width, 2),
+        norm("norm1"),
         Relu("relu1"),
-        conv("conv2", 3, 3),
-        norm("norm2", 3),
+        conv("conv2", width, width),
+        norm("norm2"),
         Add("add", "relu1"),
         Upsample("upsample", 2),
-        conv("conv3", 3, 3),
+        conv("conv3", width, width),
         Pad("pad", 0, 1),
-        DepthwiseConv("depthwise", 6 * depthwise, rng.normal(0, 0.3, 3), 1, 1),
+        DepthwiseConv("depthwise", 6 * depthwise, rng.normal(0, 0.3, width), 1, 1),
         Relu6("relu6"),
-        conv("conv4", 3, 3),
+        conv("conv4", width, 3),
         Sigmoid("sigmoid"),
     ]
 

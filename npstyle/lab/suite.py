@@ -12,6 +12,7 @@ from npstyle.lab.gradcheck import Report, check_gradient, check_subject
 from npstyle.lab.on_gpu import gpu_objectives, gpu_subjects
 from npstyle.lab.userfile import load_pair
 from npstyle.lab.whole import all_subjects, tile_outcomes, whole_agreements
+from npstyle.lab.whole_painter import painter_outcome
 from npstyle.networks.network import Network
 
 AGREEMENT_SIZE = 32
@@ -44,6 +45,7 @@ def check_network(
     for subject in all_subjects(network, size, seed):
         yield check_subject(subject, samples, directions, seed)
     yield from check_engine(network, cpu, seed)
+    yield Report("cpu painter", (painter_outcome(seed),))
     for name, outcome in tile_outcomes(network, seed):
         yield Report(name, (outcome,))
 

@@ -176,7 +176,8 @@ def _dequantized(node: Node, q: Array, scale: Array, zero: Array) -> Value | Non
     if scale.size > 1 and node.attributes.get("axis", 1) != 0:
         return None
     rows = [array.reshape(-1, *[1] * max(0, q.ndim - 1)) for array in (scale, zero)]
-    array = ((q.astype(np.float32) - rows[1].astype(np.float32)) * rows[0]).astype(np.float32)
+    with np.errstate(all="ignore"):  # damaged scales; values that are not finite are refused later
+        array = ((q.astype(np.float32) - rows[1].astype(np.float32)) * rows[0]).astype(np.float32)
     is_stored = q.dtype == np.int8 and not zero.any()
     packed = {"": q, "_scale": scale.reshape(-1)} if is_stored else {}
     return Value("constant", array=array.reshape(q.shape), packed=packed)
@@ -184,6 +185,8 @@ def _dequantized(node: Node, q: Array, scale: Array, zero: Array) -> Value | Non
 
 def packed_levels(array: Array) -> dict[str, Array]:
     """Return an array that was rounded to 256 levels in its 8-bit form; {} if it was not."""
+    if not array.size or not np.all(np.isfinite(array)):
+        return {}
     low, high = float(array.min()), float(array.max())
     step = (high - low) / LEVELS
     if step <= 0:
