@@ -27,8 +27,12 @@ from npstyle.maths.windows import output_size
 STRIP_BYTES = 1 << 20
 """Memory of the columns of a strip, in bytes; it stays in a core's cache."""
 
-FEW_FILTERS = 4
+FEW_FILTERS = 8
 """Up to so many filters, the products are summed by rows of the kernel."""
+
+HALOS = 4
+"""Height of a strip that is summed by rows, in heights of the kernel: the strip needs almost one of
+them more, at its edges."""
 
 FEW_CHANNELS = 8
 """With fewer channels than this, columns are copied plane by plane: the copies are longer."""
@@ -82,8 +86,9 @@ def reflect_conv2d(
             if rectify:
                 np.maximum(rows, 0, out=rows)
 
-    columns = (1 if few else kernel.shape[0]) * kernel.shape[1] * kernel.shape[2] * size[1]
-    parallel_for(work, even_strips(size[0], STRIP_BYTES // (columns * image.itemsize)))
+    taps = kernel.shape[0] * kernel.shape[1] * kernel.shape[2]
+    fitting = STRIP_BYTES // (taps * size[1] * image.itemsize)
+    parallel_for(work, even_strips(size[0], HALOS * kernel.shape[0] if few else fitting))
     return out
 
 
@@ -185,21 +190,25 @@ def _by_rows(source: _Rows, kernel: Array, stride: int, width: int) -> Strip:
     matrix = np.ascontiguousarray(by_rows, source.dtype)
 
     def strip(out: Array, first: int, end: int) -> None:
-        count, rows = end - first, end - first + k_h - 1
-        values, positions = rows * source.width * channels, rows * width
-        flat = workspace(2 * values + positions * sum(matrix.shape), source.dtype)
+        rows = end - first + k_h - 1
+        values, each = rows * source.width * channels, rows * sum(matrix.shape)
+        block = min(width, max(1, STRIP_BYTES // (each * source.dtype.itemsize)))
+        flat = workspace(2 * values + block * each, source.dtype)
         planes = _planes(source, flat, rows, first)
-        columns = flat[2 * values :][: positions * matrix.shape[1]].reshape(-1, positions)
-        taps = columns.reshape(k_w, channels, rows, width)
-        for j in range(k_w):
-            taps[j] = planes[:, :, j : j + width]
-        sums = flat[2 * values + columns.size :].reshape(len(matrix), positions)
-        np.matmul(matrix, columns, out=sums)
-        by_row = sums.reshape(k_h, filters, rows, width)
-        total = by_row[0, :, :count]
-        for i in range(1, k_h):
-            total += by_row[i, :, i : i + count]
-        out[:] = total.transpose(1, 2, 0)
+        for left in range(0, width, block):
+            right = min(left + block, width)
+            positions = rows * (right - left)
+            columns = flat[2 * values :][: positions * matrix.shape[1]].reshape(-1, positions)
+            taps = columns.reshape(k_w, channels, rows, right - left)
+            for j in range(k_w):
+                taps[j] = planes[:, :, left + j : right + j]
+            sums = flat[2 * values + columns.size :][: positions * len(matrix)]
+            np.matmul(matrix, columns, out=sums.reshape(len(matrix), positions))
+            by_row = sums.reshape(k_h, filters, rows, right - left)
+            total = by_row[0, :, : end - first]
+            for i in range(1, k_h):
+                total += by_row[i, :, i : i + end - first]
+            out[:, left:right] = total.transpose(1, 2, 0)
 
     return strip
 
