@@ -30,6 +30,7 @@ def gpus(monkeypatch):
     arrays.forget_kernels()
     if CUPY is None:
         monkeypatch.setitem(sys.modules, "cupy", stand_in)
+        monkeypatch.setitem(sys.modules, "cupyx.scipy.fft", stand_in.fft)
     yield CUPY or stand_in
     arrays.forget_kernels()
 

@@ -20,6 +20,7 @@ In reading order:
 11. `variation`     total variation
 12. `objective`     all of it: from the pixels to the loss, and back to the gradient at the pixels
 13. `box`           how a search without bounds stays inside 0..255
+14. `precondition`  other coordinates for the search: fewer steps to the same picture
 
 `npstyle.engine` computes the same functions fast. `npstyle.lab` checks this package numerically,
 and the engine against this package.
@@ -47,6 +48,12 @@ from npstyle.maths.pooling import (
     max_pool2d_backward,
     max_pool2d_winners,
 )
+from npstyle.maths.precondition import (
+    dct_matrix,
+    precondition,
+    precondition_backward,
+    spectrum,
+)
 from npstyle.maths.preprocessing import preprocess, preprocess_backward
 from npstyle.maths.relu import relu, relu_backward
 from npstyle.maths.style import style_loss, style_loss_backward
@@ -71,6 +78,7 @@ __all__ = [
     "conv2d",
     "conv2d_backward",
     "conv2d_backward_weights",
+    "dct_matrix",
     "forward",
     "gram",
     "gram_backward",
@@ -85,12 +93,15 @@ __all__ = [
     "mirror_backward",
     "objective",
     "output_size",
+    "precondition",
+    "precondition_backward",
     "preprocess",
     "preprocess_backward",
     "relu",
     "relu_backward",
     "replicate_pad",
     "replicate_pad_backward",
+    "spectrum",
     "style_loss",
     "style_loss_backward",
     "total_variation",

@@ -148,7 +148,10 @@ def make_plan(
     scales = list(zip(photo_sizes, painting_sizes, strict=True))
     if device.is_gpu:
         if isinstance(machine.tile, int) or machine.cluster is not None:
-            raise InputError("--tile: tiles run on the CPU only; use --device cpu, or leave it out")
+            option = "--tile" if machine.cluster is None else "--cluster"
+            raise InputError(
+                f"{option}: tiles run on the CPU only; use --device cpu, or leave it out"
+            )
         strategies = tuple(_on_gpu(bound, settings, *sizes, threads) for sizes in scales)
     else:
         memory = _allowed(device, machine, SHARE)

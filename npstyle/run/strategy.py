@@ -3,8 +3,8 @@
 The first of these strategies that fits into memory is chosen. They find the same picture up to
 rounding (tiles, float32 history), or up to the effect of a shorter history on the search:
 
-1. The whole picture at once, with SciPy's L-BFGS-B and a history of ten steps in float64.
-2. The whole picture at once, with ten steps in float32 (`npstyle.search.lbfgs`), then five.
+1. The whole picture at once, with a history of ten steps in float64.
+2. The whole picture at once, with ten steps in float32, then five.
 3. Tiles of 512 pixels or more, as large as possible, with ten, five or three steps in float32.
 4. Smaller tiles, with three steps in float32.
 

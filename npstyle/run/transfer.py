@@ -259,6 +259,7 @@ class _Run:
             plan.bound.engine.place(image, np.float64),
             iterations=settings.scale_steps()[start.scale] - start.iteration,
             optimizer=settings.optimizer,
+            precondition=settings.precondition == "on",
             adam_step=settings.adam_step,
             history=None if history is None else History(history, allocate),
             callback=self._report(start, counted, finished),

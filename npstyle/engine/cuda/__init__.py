@@ -34,6 +34,7 @@ from npstyle.engine.cuda.pooling import (
     max_pool2d,
     max_pool2d_backward,
 )
+from npstyle.engine.cuda.precondition import precondition, precondition_backward
 from npstyle.engine.cuda.preprocessing import preprocess, preprocess_backward
 from npstyle.engine.cuda.relu import relu, relu_backward, relu_mask
 from npstyle.engine.cuda.tensor_cores import (
@@ -72,6 +73,8 @@ __all__ = [
     "numbers",
     "pack_filters",
     "place",
+    "precondition",
+    "precondition_backward",
     "preprocess",
     "preprocess_backward",
     "relu",
