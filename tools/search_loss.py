@@ -7,11 +7,11 @@ Two searches start from the photo, with the objective of a preset:
     pixels          SciPy's L-BFGS-B on reflected pixels; its first step has the length 1
     preconditioned  npstyle's default search
 
-For each pair of pictures the tool prints the lowest loss of the first search after 50, 100, 150 and
-300 evaluations. The number behind it is the count of evaluations that the second needs for this loss,
-divided by those of the first: below 1, npstyle's search is ahead; with "inf" it did not get there
-in time. The last column are the evaluations of the first step. Below the table are the means over the pairs, and the time that the
-searches take for themselves.
+For each pair of pictures the tool prints the lowest loss of the first search after 50, 100, 150
+and 300 evaluations. The number behind it is the count of evaluations that the second needs for this
+loss, divided by those of the first: below 1, npstyle's search is ahead; with "inf" it did not get
+there in time. The last column are the evaluations of the first step. Below the table are the means
+over the pairs, and the time that the searches take for themselves.
 """
 
 import argparse

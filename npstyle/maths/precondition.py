@@ -16,7 +16,7 @@ columns and then to the rows. s holds a factor for each frequency f = sqrt(f_y^2
 
     s(f) = c / min(max(f, f_0), f_1)^p
 
-with c such that the mean of s^2 is a given number. The chain rule gives
+with c such that the mean of s^2 is 1. The chain rule gives
 
     df/dw = s (D df/dx)
 
@@ -51,9 +51,7 @@ def dct_matrix(n: int) -> Array:
     return D
 
 
-def spectrum(
-    height: int, width: int, exponent: float, lowest: float, highest: float, mean_square: float
-) -> Array:
+def spectrum(height: int, width: int, exponent: float, lowest: float, highest: float) -> Array:
     """Return the factor of each frequency of an image.
 
     Parameters
@@ -65,8 +63,6 @@ def spectrum(
     lowest, highest : float
         f_0 and f_1, in cycles per pixel (the highest frequency of an image is 0.7): below the one
         and above the other, s is constant.
-    mean_square : float
-        Mean of s^2.
 
     Returns
     -------
@@ -76,7 +72,7 @@ def spectrum(
     f_y, f_x = np.arange(height) / (2 * height), np.arange(width) / (2 * width)
     f = np.sqrt(f_y[:, None] ** 2 + f_x**2)
     s = np.clip(f, lowest, highest) ** -exponent
-    return np.sqrt(mean_square / np.mean(s**2)) * s[:, :, None]
+    return s[:, :, None] / np.sqrt(np.mean(s**2))
 
 
 def precondition(w: Array, s: Array) -> Array:

@@ -4,12 +4,16 @@
 measurement; `tools/README.md` has the figures.
 
 L-BFGS knows nothing about lengths before its first step, so its first trial moves the coordinates
-by 1 in all. The unit of the coordinates is chosen such that this trial moves the pixels by about
-`FIRST_STEP`. Otherwise SciPy spends six evaluations on finding a step that is long enough.
+by 1 in all. If that is too short, SciPy spends six evaluations on finding a step that is long
+enough. Therefore the unit of the coordinates is changed after the first evaluation: on a straight
+line down along the gradient the loss f would be 0 at the distance f / |g|, and `FIRST_STEP` of this
+distance becomes the unit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
+
+import numpy as np
 
 from npstyle.maths.array import Array
 from npstyle.maths.precondition import spectrum
@@ -23,8 +27,8 @@ LOWEST = 1 / 256
 HIGHEST = 0.1
 """f_1, in cycles per pixel: higher frequencies get the same factor."""
 
-FIRST_STEP = 1.0
-"""Root mean square of the change of the pixels in the first trial, in units of 0..255."""
+FIRST_STEP = 0.5
+"""Length of the first trial step, as a share of f / |g|."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,24 @@ class Coordinates:
         found = self.engine.precondition_backward(upstream.reshape(self.shape), self.factors)
         return found.ravel()
 
+    def in_units_of_first_step(self, loss: float, gradient: Array) -> "Coordinates":
+        """Return these coordinates in another unit: the length of a good first step.
+
+        Parameters
+        ----------
+        loss : float
+        gradient : array, flat
+            df/dw in these coordinates.
+        """
+        norm = float(np.vdot(gradient, gradient)) ** 0.5
+        unit = FIRST_STEP * loss / norm if loss > 0 and norm > 0 else 1.0
+        return replace(self, factors=self.factors * unit)
+
 
 def coordinates(image: Array, precondition: bool, engine: ModuleType) -> Coordinates:
     """Return the coordinates for a search from this image, (height, width, channels)."""
-    length = FIRST_STEP * image.size**0.5
-    if not precondition:
-        return Coordinates(length, image.shape, engine)
-    height, width = image.shape[:2]
-    factors = spectrum(height, width, EXPONENT, LOWEST, HIGHEST, length**2)
-    return Coordinates(engine.place(factors), image.shape, engine)
+    factors: Array | float = 1.0
+    if precondition:
+        height, width = image.shape[:2]
+        factors = engine.place(spectrum(height, width, EXPONENT, LOWEST, HIGHEST))
+    return Coordinates(factors, image.shape, engine)

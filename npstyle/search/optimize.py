@@ -283,8 +283,14 @@ def _reflected(
 ) -> Stopped:
     """Search on reflected pixels, then with bounds if no step lowers the loss at a wall's kink."""
     engine = recorder.engine
+    loss, gradient = recorder.evaluate(recorder.image.ravel())
+    moved = moved.in_units_of_first_step(loss, moved.gradient(gradient))
+    known = [(loss, moved.gradient(gradient))]  # both programs evaluate the start first
+    del gradient
 
     def reflected(w: Array) -> tuple[float, Array]:
+        if known:
+            return known.pop()
         z = moved.pixels(w)
         loss, gradient = recorder.evaluate(engine.mirror(z))
         return loss, moved.gradient(engine.mirror_backward(gradient, z))
