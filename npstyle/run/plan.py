@@ -59,6 +59,11 @@ class Plan:
         return self.bound.network
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether the CPU runs compiled loops."""
+        return self.bound.engine_name == "cpu.compiled"
+
+    @property
     def memory(self) -> int:
         """Memory of the device that the run takes beyond what the process holds now, in bytes."""
         return max(strategy.memory for strategy in self.strategies)
@@ -90,7 +95,7 @@ def prepared(
     elif settings.dtype == "float32" and not settings.exact:
         route = "fast"
     depth = wanted if route != "plain" else None
-    return bind(network, depth, engine=engine_of(device), route=route)
+    return bind(network, depth, engine=engine_of(device, route == "fast"), route=route)
 
 
 def _check_tensor_cores(precision: str, device: Device) -> None:

@@ -46,7 +46,7 @@ def vectors_held(
     engine : module
         Where the search runs: `npstyle.engine.cpu` or `npstyle.engine.cuda`.
     """
-    if engine is not cpu:
+    if engine.ON_GPU:
         return GPU_VECTORS + (basis_shape(CORRECTIONS, 1)[0] if optimizer == "lbfgs" else 3)
     if optimizer == "adam":
         return ADAM_VECTORS

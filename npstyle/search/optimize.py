@@ -274,7 +274,7 @@ def _lbfgs(recorder: _Recorder, iterations: int, history: History | None) -> Sto
         loss, gradient = recorder.evaluate(engine.place(x.copy()))  # SciPy changes x later
         return loss, engine.to_host(gradient)
 
-    if history is None and engine is cpu:
+    if history is None and not engine.ON_GPU:
         _scipy(reflected, recorder, iterations, None)
     else:
         _in_place(reflected, recorder, iterations, history)

@@ -22,7 +22,14 @@ def test_all_checks_pass_and_give_a_table_and_a_plot(tmp_path):
     plot = tmp_path / "plot.png"
     run = npstyle("gradcheck", "--quick", "--network", "builtin", "--plot", plot)
     assert run.returncode == 0, run.stdout + run.stderr
-    for word in ("conv2d 3x3", "objective gatys", "complex step", "kinks", "comparisons checked", "all agree"):
+    for word in (
+        "conv2d 3x3",
+        "objective gatys",
+        "complex step",
+        "kinks",
+        "comparisons checked",
+        "all agree",
+    ):
         assert word in run.stdout
     assert max(map(len, run.stdout.splitlines())) <= 80
     assert plot.read_bytes().startswith(b"\x89PNG")
