@@ -9,9 +9,11 @@ ImportError without Numba.
 """
 
 from npstyle.engine.cpu.arrays import ON_GPU, numbers, place, to_host, zeros_like
+from npstyle.engine.cpu.compiled.conv import conv2d, conv2d_backward
 from npstyle.engine.cpu.compiled.memory import LOSS_ARRAYS, strip_bytes, workspace_bytes
+from npstyle.engine.cpu.compiled.pooling import avg_pool2d
 from npstyle.engine.cpu.compiled.winograd import winograd_conv2d, winograd_conv2d_backward
-from npstyle.engine.cpu.conv import conv2d, conv2d_backward, conv2d_backward_weights
+from npstyle.engine.cpu.conv import conv2d_backward_weights
 from npstyle.engine.cpu.gram import gram, gram_backward, mean_gram
 from npstyle.engine.cpu.losses import (
     content_loss,
@@ -25,7 +27,6 @@ from npstyle.engine.cpu.losses import (
 )
 from npstyle.engine.cpu.padding import replicate_pad, replicate_pad_backward
 from npstyle.engine.cpu.pooling import (
-    avg_pool2d,
     avg_pool2d_backward,
     l2_pool2d,
     l2_pool2d_backward,
