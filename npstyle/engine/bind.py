@@ -94,7 +94,12 @@ def bind(
     ------
     InputError
         If the network has no activation of a name in `wanted`.
+    ValueError
+        If the engine has no loops for the network's precision.
     """
+    name = engine.__name__.removeprefix(f"{__package__}.")
+    if name == "cpu.compiled" and network.dtype != np.float32:
+        raise ValueError(f"bind: compiled loops are for float32, the network is {network.dtype}")
     depth = len(network.layers)
     if wanted is not None:
         depth = max(map(network.depth, wanted), default=-1) + 1
@@ -103,7 +108,7 @@ def bind(
         replace(network, layers=tuple(map(_outline, layers))),
         tuple(_placed(layer, engine, route) for layer in layers),
         network.dtype,
-        engine.__name__.removeprefix(f"{__package__}."),
+        name,
     )
 
 

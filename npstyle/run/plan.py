@@ -74,6 +74,12 @@ class Plan:
         return self.memory + held_memory(self.device)
 
 
+def fast_route(settings: Settings) -> bool:
+    """Whether convolutions may take the fast route of Winograd's algorithm."""
+    on_tensor_cores = settings.precision != "float32"
+    return settings.dtype == "float32" and not settings.exact and not on_tensor_cores
+
+
 def prepared(
     network: Network | str | Path | None, settings: Settings, device: Device
 ) -> BoundNetwork:
@@ -92,7 +98,7 @@ def prepared(
     if settings.precision != "float32":
         _check_tensor_cores(settings.precision, device)
         route = settings.precision
-    elif settings.dtype == "float32" and not settings.exact:
+    elif fast_route(settings):
         route = "fast"
     depth = wanted if route != "plain" else None
     return bind(network, depth, engine=engine_of(device, route == "fast"), route=route)

@@ -37,6 +37,9 @@ from npstyle.engine.cpu.preprocessing import preprocess, preprocess_backward
 from npstyle.engine.cpu.relu import relu, relu_backward, relu_mask
 from npstyle.engine.cpu.vectors import combination, inner_products, mirror, mirror_backward
 from npstyle.engine.cpu.winograd import transform_filters
+from npstyle.engine.machine import release_library
+
+release_library("libllvmlite")  # the compiler has done its work; this saves 70 MB
 
 __all__ = [
     "LOSS_ARRAYS",

@@ -6,6 +6,8 @@ and the results out. `convolve` makes one pass: for each pixel, the 27 products 
 passes before and after a matrix product.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import boolean, int64, uint64
 from numba.types import UniTuple
@@ -28,7 +30,7 @@ PAIR = UniTuple(int64, 2)
 
 
 @inlined
-def _nine(pixels: Array, at: Index, kernel: Array, row: Index, filters: Index) -> np.float32:
+def _nine(pixels: Array, at: Index, kernel: Array, row: Index, filters: Index) -> Any:
     """Sum of the products in one row of the kernel: three pixels of three channels."""
     k = row
     sum_of_pixel = pixels[at] * kernel[k]

@@ -25,6 +25,9 @@ ENTRIES = WINDOW**2
 CACHE_BYTES = 4 << 20
 """Filters up to this size, in bytes, stay in the cache while a strip is processed."""
 
+LARGE_FILTERS = 16 << 20
+"""Bytes of filters from which reading them for each strip takes long."""
+
 STRIP_TILES = 192
 """Tiles of a strip at most: enough rows for a fast product, few enough to stay in the cache."""
 
@@ -35,7 +38,7 @@ SMALL_PRODUCT = 10**6
 """Multiplications of a product up to which OpenBLAS multiplies without copying its factors."""
 
 STRIP_TILES_FOR_LARGE_FILTERS = 384
-"""The same for filters larger than the cache: they are read once for each strip."""
+"""The same for large filters."""
 
 STRIPS = 2
 """The number of strips is a multiple of this, whatever the number of threads."""
@@ -123,7 +126,7 @@ def few_tiles(height: int, width: int, filters: Array) -> bool:
 def tile_strips(height: int, width: int, filters: Array) -> list[Range]:
     """Divide the tiles of a layer of this size into strips."""
     small = SMALL_PRODUCT // prod(filters.shape[1:])
-    if filters.nbytes > CACHE_BYTES:
+    if filters.nbytes > LARGE_FILTERS:
         most = STRIP_TILES_FOR_LARGE_FILTERS
     else:
         most = min(STRIP_TILES, small) if small >= FEWEST_STRIP_TILES else STRIP_TILES
