@@ -1,5 +1,6 @@
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 # Tests run in parallel. The threads of two BLAS libraries on the same cores would wait for one
@@ -19,6 +20,14 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture(params=["cpu", "cpu.compiled"])
+def cpu_engine(request):
+    """The engine on the CPU, without and with compiled loops."""
+    if request.param == "cpu.compiled":
+        pytest.importorskip("numba", reason="compiled loops need Numba, the extra `fast`")
+    return import_module(f"npstyle.engine.{request.param}")
 
 
 @pytest.fixture

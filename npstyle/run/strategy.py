@@ -15,7 +15,6 @@ memory. Adam has no history: it goes from the whole picture to tiles.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from npstyle.engine import cpu
 from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.device import Device, find_device
 from npstyle.engine.memory import (
@@ -291,7 +290,7 @@ def run_bytes(
     search = vectors * photo[0] * photo[1] * 3 * 8
     evaluation = evaluation_bytes(bound, wanted, photo)
     painted = forward_bytes(bound, style, painting)
-    if bound.engine is not cpu:
+    if bound.engine.ON_GPU:
         return targets + search + with_gaps(max(painted, evaluation))
     peak = max(painted, targets + search + evaluation)
     return peak + threads * strips_bytes(bound, wanted, photo)

@@ -335,6 +335,7 @@ def _record(pictures: Pictures, plan: Plan, result: Result) -> dict[str, Any]:
         "network_sha256": plan.network.sha256,
         **asdict(plan.settings),
         "threads": plan.threads,
+        "compiled": plan.is_compiled,
         "device": f"{plan.device} {plan.device.name}" if plan.device.is_gpu else "cpu",
         "tiles": [strategy.tile for strategy in plan.strategies],
         "history": [strategy.history for strategy in plan.strategies],

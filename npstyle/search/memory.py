@@ -51,7 +51,7 @@ def vectors_held(
         Where the search runs: `npstyle.engine.cpu` or `npstyle.engine.cuda`.
     """
     basis = basis_shape(CORRECTIONS, 1)[0]
-    if engine is not cpu:
+    if engine.ON_GPU:
         return (
             GPU_VECTORS
             + {"lbfgs": GPU_TRANSFORM + basis, "scipy": GPU_TRANSFORM, "adam": 3}[optimizer]

@@ -4,7 +4,7 @@
 two (`npstyle.engine.bind`).
 """
 
-from npstyle.engine.cpu.arrays import numbers, place, to_host, zeros_like
+from npstyle.engine.cpu.arrays import ON_GPU, numbers, place, to_host, zeros_like
 from npstyle.engine.cpu.conv import conv2d, conv2d_backward, conv2d_backward_weights
 from npstyle.engine.cpu.gram import gram, gram_backward, mean_gram
 from npstyle.engine.cpu.losses import (
@@ -39,6 +39,7 @@ from npstyle.engine.cpu.winograd import (
 
 __all__ = [
     "LOSS_ARRAYS",
+    "ON_GPU",
     "avg_pool2d",
     "avg_pool2d_backward",
     "combination",
