@@ -33,6 +33,7 @@ from npstyle.engine.cpu.pooling import (
     max_pool2d,
     max_pool2d_backward,
 )
+from npstyle.engine.cpu.precondition import precondition, precondition_backward
 from npstyle.engine.cpu.preprocessing import preprocess, preprocess_backward
 from npstyle.engine.cpu.relu import relu, relu_backward, relu_mask
 from npstyle.engine.cpu.vectors import combination, inner_products, mirror, mirror_backward
@@ -66,6 +67,8 @@ __all__ = [
     "mirror_backward",
     "numbers",
     "place",
+    "precondition",
+    "precondition_backward",
     "preprocess",
     "preprocess_backward",
     "relu",
