@@ -16,6 +16,10 @@ from .run.machine import Machine as Machine
 from .run.plan import Plan as Plan
 from .run.settings import PRESETS as PRESETS
 from .run.settings import Settings as Settings
+from .run.stylize import StyleSettings as StyleSettings
+from .run.stylize import Stylized as Stylized
+from .run.stylize import Stylizer as Stylizer
+from .run.stylize import stylize as stylize
 from .run.transfer import State as State
 from .run.transfer import Transfer as Transfer
 from .run.transfer import transfer as transfer

@@ -11,7 +11,7 @@ for library in ("OPENBLAS", "MKL", "OMP"):
 import numpy as np
 import pytest
 
-from npstyle.maths.network import Conv, Pool, Relu
+from npstyle.maths.layers import Conv, Pool, Relu
 from npstyle.networks.network import Network
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

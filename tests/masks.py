@@ -17,7 +17,7 @@ from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import StyleObjective
 from npstyle.engine.passes import forward, rectified
 from npstyle.engine.threads import use_threads
-from npstyle.maths.network import Pool, Relu
+from npstyle.maths.layers import Pool, Relu
 from npstyle.networks.network import configure
 from npstyle.tiles.passes import tile_forward
 from tests.numeric import relative_error

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from npstyle.maths.network import Conv, Pool, Relu
+from npstyle.maths.layers import Conv, Pool, Relu
 from npstyle.networks.network import Network
 
 

@@ -21,7 +21,7 @@ def test_every_name_of_the_stub_can_be_imported():
         assert getattr(npstyle, name) is not None
 
 
-def test_the_wheel_holds_every_kernel_and_the_network(tmp_path):
+def test_the_wheel_holds_every_kernel_and_the_networks(tmp_path):
     wheel = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is not installed")
     root = Path(npstyle.__file__).resolve().parents[1]
     if not (root / "pyproject.toml").is_file():
@@ -31,7 +31,8 @@ def test_the_wheel_holds_every_kernel_and_the_network(tmp_path):
         files = set(archive.namelist())
         (metadata,) = (archive.read(name).decode() for name in files if name.endswith("METADATA"))
     assert {f"npstyle/engine/cuda/{name}.cu" for name in cuda.NAMES} <= files
-    assert "npstyle/data/builtin.npz" in files
+    for network in ("any_style", "builtin", "multistyle26"):
+        assert f"npstyle/data/{network}.npz" in files
     for extra, package in (("cuda12", "cupy-cuda12x"), ("cuda13", "cupy-cuda13x")):
         assert f"Provides-Extra: {extra}" in metadata
         assert package in metadata

@@ -48,7 +48,7 @@ from npstyle.engine.objective import StyleObjective
 from npstyle.engine.sizes import WINDOW, tile_count
 from npstyle.engine.threads import parallel_for, use_threads
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv
+from npstyle.maths.layers import Conv
 from npstyle.networks.network import Network, load_network, shapes
 from npstyle.search.optimize import optimize
 

@@ -40,7 +40,7 @@ from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import StyleObjective
 from npstyle.engine.threads import use_threads
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv
+from npstyle.maths.layers import Conv
 from npstyle.networks.network import Network, configure, load_network, shapes
 from npstyle.run.strategy import run_bytes
 from npstyle.search.lbfgs import CORRECTIONS

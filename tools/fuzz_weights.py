@@ -25,10 +25,13 @@ import numpy as np
 
 from npstyle.errors import InputError
 from npstyle.networks.convert import read_foreign
+from npstyle.networks.convert_style import convert_style_network
+from npstyle.networks.formats.onnx import read_style_onnx
+from npstyle.networks.style_network import load_style_network
 from npstyle.networks.weights import load_weights, save_weights
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.networks import foreign
+from tests.networks import foreign, onnx_graphs
 
 MISLEADING = [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, -1]
 """Numbers that replace bytes, such as wrong sizes and offsets."""
@@ -48,6 +51,19 @@ def _own(path: Path, values: Any) -> Path:
     return target
 
 
+def _onnx(path: Path, values: Any) -> Path:
+    """Write a style network in ONNX."""
+    source: Path = onnx_graphs.write_style(path, np.random.default_rng(0))
+    return source
+
+
+def _style(path: Path, values: Any) -> Path:
+    """Write a style network in npstyle's own format."""
+    target = path.with_suffix(".npz")
+    convert_style_network([_onnx(path, values)], target)
+    return target
+
+
 WRITERS: dict[str, Writer] = {
     "keras": foreign.write_keras,
     "pytorch zip": lambda path, values: foreign.write_torch_zip(path, foreign.torch_names(values)),
@@ -63,7 +79,16 @@ WRITERS: dict[str, Writer] = {
     ),
     "caffe": foreign.write_caffe,
     "npstyle": _own,
+    "onnx": _onnx,
+    "npstyle, style network": _style,
 }
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "npstyle": load_weights,
+    "onnx": read_style_onnx,
+    "npstyle, style network": load_style_network,
+}
+"""The reader of each format that `read_foreign` does not read."""
 
 
 def _in_zip(path: Path, values: Any, data: bytes) -> None:
@@ -132,7 +157,7 @@ def fuzz(name: str, count: int, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng((seed, FORMATS.index(name)))
     values = foreign.draw_values(rng)
     write, wrap = WRAPPED.get(name) or (WRITERS[name], None)
-    read = load_weights if name == "npstyle" else read_foreign
+    read = READERS.get(name, read_foreign)
     refused, slowest = 0, 0.0
     with tempfile.TemporaryDirectory() as folder:
         source = write(Path(folder) / "source.dat", values)

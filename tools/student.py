@@ -18,7 +18,7 @@ from npstyle.engine.cpu import conv2d, mean_gram, preprocess
 from npstyle.engine.passes import activations, forward, prepare
 from npstyle.images.pixels import Pixels
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv
+from npstyle.maths.layers import Conv
 from npstyle.networks.architecture import ConvSpec, vgg_table
 from npstyle.networks.network import Network
 from npstyle.networks.verify import with_check

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 
-from npstyle.maths.network import Conv, Pool
+from npstyle.maths.layers import Conv, Pool
 from npstyle.networks.network import Network
 from npstyle.run.settings import Settings
 

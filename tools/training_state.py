@@ -10,7 +10,7 @@ from student import TAUGHT, WIDTHS, taught_layers
 
 from npstyle.files import written_whole
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv
+from npstyle.maths.layers import Conv
 from npstyle.networks.network import Network
 
 

@@ -25,6 +25,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from npstyle.engine.device import Device
     from npstyle.lab.gradcheck import Report
+    from npstyle.networks.style_network import StyleNetwork
     from npstyle.networks.weights import Weights
     from npstyle.run.plan import Plan
     from npstyle.search.optimize import Progress as Iteration
@@ -246,7 +247,7 @@ def print_table(entries: Mapping[str, Any]) -> None:
 
 def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None:
     """Print a network as a table, for a picture of this (height, width), and its origin."""
-    from npstyle.maths.network import Conv, Pool
+    from npstyle.maths.layers import Conv, Pool
     from npstyle.networks.network import network_from_weights, shapes
 
     network = network_from_weights(weights)
@@ -290,7 +291,7 @@ def print_weights(weights: "Weights", path: Path, size: tuple[int, int]) -> None
     )
 
 
-def preparation(weights: "Weights") -> str:
+def preparation(weights: "Weights | StyleNetwork") -> str:
     """Return the formula of the network's input."""
     mean, scale = ([float(f"{value:.6g}") for value in v] for v in (weights.mean, weights.scale))
     return f"({weights.channel_order} pixel - {mean}) * {scale}"

@@ -13,6 +13,7 @@ from npstyle.cli.batch import batch
 from npstyle.cli.lab import explain, gradcheck
 from npstyle.cli.options import HELP, Command, argument, network, options
 from npstyle.cli.paper import figure, reconstruct, texture
+from npstyle.cli.stylize import stylize
 from npstyle.cli.transfer import transfer
 from npstyle.cli.weights import weights
 from npstyle.errors import InputError
@@ -95,7 +96,17 @@ def info(picture: Path) -> None:
     print_table(read_settings(picture))
 
 
-for command in (transfer, batch, reconstruct, texture, figure, gradcheck, explain, weights):
+for command in (
+    transfer,
+    stylize,
+    batch,
+    reconstruct,
+    texture,
+    figure,
+    gradcheck,
+    explain,
+    weights,
+):
     app.add_command(command)
 
 

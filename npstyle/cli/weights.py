@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from npstyle.cli.options import Command, argument, count, option
+from npstyle.errors import InputError
 
 if TYPE_CHECKING:
     from npstyle.maths.array import Array
@@ -26,16 +27,18 @@ def weights() -> None:
 def _convert_parameters() -> list[click.Parameter]:
     return [
         argument(
-            "source",
+            "sources",
             "A VGG from Keras (.h5), PyTorch (.pth), safetensors, MatConvNet (.mat) or Caffe "
-            "(.caffemodel).",
+            "(.caffemodel), or one or two ONNX files of a style network.",
+            nargs=-1,
+            required=True,
         ),
         argument("destination", "The file to write (.npz)."),
     ]
 
 
 @weights.command("convert", cls=Command, parameters=_convert_parameters)
-def weights_convert(source: Path, destination: Path) -> None:
+def weights_convert(sources: tuple[Path, ...], destination: Path) -> None:
     """Convert published weights to npstyle's format.
 
     The format is recognised by the file's content. No framework is needed, and nothing in a file
@@ -43,11 +46,24 @@ def weights_convert(source: Path, destination: Path) -> None:
 
     [bold]npstyle weights convert vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5
     weights/vgg19.npz[/bold]
+
+    [bold]npstyle weights convert arbitrary_predict.onnx arbitrary_transform.onnx
+    weights/any_style.npz[/bold]
     """
     from npstyle.cli.console import preparation
+    from npstyle.cli.style_console import print_style_network
     from npstyle.networks.convert import convert
+    from npstyle.networks.convert_style import convert_style_network, reads_as_style_network
 
-    found = convert(source, destination)
+    if any(map(reads_as_style_network, sources)):
+        print_style_network(convert_style_network(sources, destination), destination)
+        return
+    if len(sources) > 1:
+        raise InputError(
+            f"{sources[1]}: two files make a style network, and they must be ONNX; convert a VGG "
+            "from one file"
+        )
+    found = convert(sources[0], destination)
     print(f"{destination}: {found.name}, {len(found.tensors) // 2} convolutions")
     print(f"from {found.source}")
     print(f"input of the network: {preparation(found)}")
@@ -115,10 +131,15 @@ def _info_parameters() -> list[click.Parameter]:
 def weights_info(file: str, size: str) -> None:
     """Print a network as a table, and the source, licence and hash of its file."""
     from npstyle.cli.console import print_weights
+    from npstyle.cli.style_console import print_style_network
+    from npstyle.networks.style_network import is_style_network, load_style_network
     from npstyle.networks.weights import find_weights, load_weights
     from npstyle.run.experiments import parse_size
 
     path = find_weights(file)
+    if is_style_network(path):
+        print_style_network(load_style_network(path), path)
+        return
     print_weights(load_weights(path), path, parse_size(size))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from npstyle.engine import cpu
 from npstyle.engine.layers import Convolution, EngineLayer, FastConv, TensorConv
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv, Layer
+from npstyle.maths.layers import Conv, VggLayer
 from npstyle.networks.network import Network
 
 Route = Literal["plain", "fast", "tf32", "fp16"]
@@ -112,14 +112,14 @@ def bind(
     )
 
 
-def _outline(layer: Layer) -> Layer:
+def _outline(layer: VggLayer) -> VggLayer:
     """The layer with a kernel of the same shape whose entries take no memory."""
     if not isinstance(layer, Conv):
         return layer
     return replace(layer, kernel=np.empty(layer.kernel.shape, "V0"))
 
 
-def _placed(layer: Layer, engine: ModuleType, route: Route) -> EngineLayer:
+def _placed(layer: VggLayer, engine: ModuleType, route: Route) -> EngineLayer:
     """The layer with its arrays on the engine's device, prepared for the route if suitable."""
     if not isinstance(layer, Conv):
         return layer

@@ -22,7 +22,7 @@ import numpy as np
 from npstyle.errors import InputError
 from npstyle.images.resize import resize
 from npstyle.maths.array import Array
-from npstyle.maths.network import Pool
+from npstyle.maths.layers import Pool
 from npstyle.maths.pooling import avg_pool2d
 from npstyle.networks.network import Network, shapes
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv, Pool, Relu
+from npstyle.maths.layers import Conv, Pool, Relu
 
 TensorPrecision = Literal["tf32", "fp16"]
 

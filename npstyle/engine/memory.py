@@ -11,7 +11,7 @@ from collections.abc import Collection
 from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.layers import Convolution
 from npstyle.engine.passes import is_kept, is_recomputed
-from npstyle.maths.network import Pool, Relu
+from npstyle.maths.layers import Pool, Relu
 from npstyle.networks.network import shapes
 
 Size = tuple[int, int]

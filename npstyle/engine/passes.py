@@ -21,7 +21,7 @@ import numpy as np
 from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.layers import Convolution, FastConv, TensorConv
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv, Pool, Relu
+from npstyle.maths.layers import Conv, Pool, Relu
 from npstyle.networks.network import shapes
 
 MANY_FILTERS = 32

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npstyle import maths
+from npstyle.lab import feedforward_pairs as painting
 from npstyle.lab import pairs
 from npstyle.lab.methods import Outcome
 from npstyle.lab.pairs import Bench, Pairs
@@ -162,6 +163,35 @@ TABLE = {
     "total_variation": Entry(maths.total_variation, pairs.total_variation_pairs),
     "total_variation_backward": Entry(
         maths.total_variation_backward, pairs.total_variation_backward_pairs
+    ),
+    "zero_pad": Entry(maths.zero_pad, painting.zero_pad_pairs),
+    "zero_pad_backward": Entry(maths.zero_pad_backward, painting.zero_pad_backward_pairs),
+    "reflect_pad": Entry(maths.reflect_pad, painting.reflect_pad_pairs),
+    "reflect_pad_backward": Entry(maths.reflect_pad_backward, painting.reflect_pad_backward_pairs),
+    "reflect_conv2d": Entry(maths.conv2d, painting.reflect_conv2d_pairs),
+    "reflect_conv2d_backward": Entry(maths.conv2d_backward, painting.reflect_conv2d_backward_pairs),
+    "depthwise_conv2d": Entry(maths.depthwise_conv2d, painting.depthwise_pairs),
+    "depthwise_conv2d_backward": Entry(
+        maths.depthwise_conv2d_backward, painting.depthwise_backward_pairs
+    ),
+    "depthwise_conv2d_backward_weights": Entry(
+        maths.depthwise_conv2d_backward_weights, painting.depthwise_backward_weights_pairs
+    ),
+    "instance_statistics": Entry(maths.instance_norm, painting.instance_statistics_pairs),
+    "instance_norm": Entry(maths.instance_norm, painting.instance_norm_pairs),
+    "instance_norm_backward": Entry(
+        maths.instance_norm_backward, painting.instance_norm_backward_pairs
+    ),
+    "add": Entry(None, painting.add_pairs),
+    "relu6": Entry(maths.relu6, painting.relu6_pairs),
+    "relu6_backward": Entry(maths.relu6_backward, painting.relu6_backward_pairs),
+    "sigmoid": Entry(maths.sigmoid, painting.sigmoid_pairs),
+    "sigmoid_backward": Entry(maths.sigmoid_backward, painting.sigmoid_backward_pairs),
+    "upsample": Entry(maths.upsample, painting.upsample_pairs),
+    "upsample_backward": Entry(maths.upsample_backward, painting.upsample_backward_pairs),
+    "global_avg_pool": Entry(maths.global_avg_pool, painting.global_pool_pairs),
+    "global_avg_pool_backward": Entry(
+        maths.global_avg_pool_backward, painting.global_pool_backward_pairs
     ),
     "mirror": Entry(maths.mirror, pairs.mirror_pairs, F64),
     "mirror_backward": Entry(maths.mirror_backward, pairs.mirror_backward_pairs, F64),

@@ -8,6 +8,7 @@ Subjects that need a whole network are in `npstyle.lab.whole`.
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from types import ModuleType
 from typing import Any
 
@@ -19,15 +20,18 @@ from npstyle.engine.cpu import winograd
 from npstyle.engine.guides import Region, Source
 from npstyle.engine.losses import Losses
 from npstyle.engine.objective import StyleObjective
-from npstyle.lab import pages
+from npstyle.lab import feedforward, pages
 from npstyle.lab.kinks import sides_of_bound
 from npstyle.lab.subjects import Subject
 from npstyle.maths.array import Array
-from npstyle.maths.network import run_layer, run_layer_backward
+from npstyle.maths.layers import run_layer, run_layer_backward, run_layer_backward_weights
 from npstyle.networks.network import Network
 from npstyle.tiles.cut import receptive_field
 from npstyle.tiles.objective import TiledObjective
 from npstyle.tiles.passes import tile_backward, tile_forward
+
+Subjects = Callable[[np.random.Generator], Iterator[Subject]]
+"""From a random generator to the derivatives to check."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,12 @@ class Chapter:
     functions : tuple of callables
         In reading order.
     subjects : callable
-        From a random generator to the derivatives to check.
     engine : tuple of str
         Functions of the engine that compute what the page describes.
     """
 
     functions: tuple[Callable[..., Any], ...]
-    subjects: Callable[[np.random.Generator], Iterator[Subject]]
+    subjects: Subjects
     engine: tuple[str, ...]
 
     @property
@@ -111,6 +114,11 @@ def tile_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     )
 
 
+def joined(*parts: Subjects) -> Subjects:
+    """Return the subjects of several functions as one."""
+    return lambda rng: chain.from_iterable(part(rng) for part in parts)
+
+
 CHAPTERS = {
     "preprocess": Chapter(
         (maths.preprocess, maths.preprocess_backward),
@@ -119,13 +127,18 @@ CHAPTERS = {
     ),
     "zero": Chapter(
         (maths.zero_pad, maths.zero_pad_backward),
-        pages.zero_subjects,
-        ("conv2d", "conv2d_backward"),
+        joined(pages.zero_subjects, feedforward.zero_after_subjects),
+        ("zero_pad", "zero_pad_backward", "conv2d", "conv2d_backward"),
     ),
     "replicate": Chapter(
         (maths.replicate_pad, maths.replicate_pad_backward),
         pages.replicate_subjects,
         ("replicate_pad", "replicate_pad_backward"),
+    ),
+    "reflect": Chapter(
+        (maths.reflect_pad, maths.reflect_pad_backward),
+        feedforward.reflect_subjects,
+        ("reflect_pad", "reflect_pad_backward", "reflect_conv2d", "reflect_conv2d_backward"),
     ),
     "windows": Chapter(
         (maths.windows, maths.output_size), pages.window_subjects, ("conv2d", "max_pool2d")
@@ -141,10 +154,24 @@ CHAPTERS = {
             "tensor_conv2d_backward",
         ),
     ),
+    "depthwise": Chapter(
+        (
+            maths.depthwise_conv2d,
+            maths.depthwise_conv2d_backward,
+            maths.depthwise_conv2d_backward_weights,
+        ),
+        feedforward.depthwise_subjects,
+        ("depthwise_conv2d", "depthwise_conv2d_backward", "depthwise_conv2d_backward_weights"),
+    ),
     "relu": Chapter(
         (maths.relu, maths.relu_backward),
         pages.relu_subjects,
         ("relu", "relu_mask", "relu_backward"),
+    ),
+    "relu6": Chapter(
+        (maths.relu6, maths.relu6_backward),
+        feedforward.relu6_subjects,
+        ("relu6", "relu6_backward"),
     ),
     "avg_pool2d": Chapter(
         (maths.avg_pool2d, maths.avg_pool2d_backward),
@@ -161,10 +188,47 @@ CHAPTERS = {
         pages.l2_pool_subjects,
         ("l2_pool2d", "l2_pool2d_backward"),
     ),
+    "global_avg_pool": Chapter(
+        (maths.global_avg_pool, maths.global_avg_pool_backward),
+        feedforward.global_pool_subjects,
+        ("global_avg_pool", "global_avg_pool_backward"),
+    ),
+    "instance_norm": Chapter(
+        (
+            maths.instance_norm,
+            maths.instance_norm_backward,
+            maths.instance_norm_backward_weights,
+        ),
+        feedforward.instance_norm_subjects,
+        ("instance_statistics", "instance_norm", "instance_norm_backward"),
+    ),
+    "upsample": Chapter(
+        (maths.upsample, maths.upsample_backward),
+        feedforward.upsample_subjects,
+        ("upsample", "upsample_backward"),
+    ),
+    "sigmoid": Chapter(
+        (maths.sigmoid, maths.sigmoid_backward),
+        feedforward.sigmoid_subjects,
+        ("sigmoid", "sigmoid_backward"),
+    ),
     "network": Chapter(
-        (maths.forward, maths.backward, run_layer, run_layer_backward),
-        pages.network_subjects,
+        (
+            maths.forward,
+            maths.backward,
+            maths.backward_everywhere,
+            maths.backward_weights,
+            run_layer,
+            run_layer_backward,
+            run_layer_backward_weights,
+        ),
+        joined(pages.network_subjects, feedforward.predictor_subjects),
         (),
+    ),
+    "conditional": Chapter(
+        (maths.conditioned, maths.conditioned_backward),
+        feedforward.conditional_subjects,
+        ("instance_norm", "instance_norm_backward"),
     ),
     "content": Chapter(
         (maths.content_loss, maths.content_loss_backward),

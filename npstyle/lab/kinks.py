@@ -8,7 +8,7 @@ from npstyle import maths
 from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.passes import Cache, rectified
 from npstyle.maths.array import Array
-from npstyle.maths.network import Layer, Pool, Relu
+from npstyle.maths.layers import Layer, Pool, Relu, Relu6
 
 
 def sides_of_layers(layers: Sequence[Layer], outputs: Mapping[str, Array]) -> Array:
@@ -23,8 +23,8 @@ def sides_of_layers(layers: Sequence[Layer], outputs: Mapping[str, Array]) -> Ar
     Returns
     -------
     uint8 array (kinks,)
-        For each ReLU the units above 0, for each max pooling the winners, for each l2 pooling the
-        windows that are not all zeros.
+        For each ReLU the units above 0, for each ReLU6 also those at 6, for each max pooling the
+        winners, for each l2 pooling the windows that are not all zeros.
     """
     sides = [np.zeros(0, np.uint8)]
     X = outputs["image"]
@@ -34,6 +34,8 @@ def sides_of_layers(layers: Sequence[Layer], outputs: Mapping[str, Array]) -> Ar
             sides.append(maths.max_pool2d_winners(X, layer.size, layer.stride).ravel())
         elif isinstance(layer, Relu) or (isinstance(layer, Pool) and layer.mode == "l2"):
             sides.append((Y > 0).ravel().view(np.uint8))
+        elif isinstance(layer, Relu6):
+            sides.append(((Y > 0).astype(np.uint8) + (Y >= 6)).ravel())
         X = Y
     return np.concatenate(sides)
 

@@ -19,7 +19,7 @@ from npstyle.lab.subjects import (
     relu_subject,
 )
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv, Layer, PaddingMode, Pool, Pooling, Relu
+from npstyle.maths.layers import Conv, Layer, PaddingMode, Pool, Pooling, Relu, VggLayer
 from npstyle.maths.objective import ContentTerm, Preprocessing, StyleTerm
 
 
@@ -38,28 +38,28 @@ def preprocess_subjects(rng: np.random.Generator) -> Iterator[Subject]:
 
 def zero_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     """Yield zero padding."""
-    yield from _padding_subjects("zero", maths.zero_pad, maths.zero_pad_backward, rng)
+    yield from padding_subjects("zero", maths.zero_pad, maths.zero_pad_backward, rng)
 
 
 def replicate_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     """Yield replicate padding, once by more than the image's own height."""
-    yield from _padding_subjects(
-        "replicate", maths.replicate_pad, maths.replicate_pad_backward, rng
-    )
+    yield from padding_subjects("replicate", maths.replicate_pad, maths.replicate_pad_backward, rng)
 
 
-def _padding_subjects(
+def padding_subjects(
     name: str,
     pad: Callable[[Array, int], Array],
     pad_backward: Callable[[Array, int], Array],
     rng: np.random.Generator,
+    height: int = 2,
 ) -> Iterator[Subject]:
+    """Yield a padding by 1 and by 3 of an image with this height."""
     for padding in (1, 3):
         yield Subject(
             f"{name} +{padding}",
             lambda x, p=padding: pad(x, p),
             lambda g, x, p=padding: pad_backward(g, p),
-            (rng.standard_normal((2, 5, 3)),),
+            (rng.standard_normal((height, 5, 3)),),
             linear=(0,),
             smooth=(0,),
         )
@@ -137,9 +137,9 @@ def l2_pool_subjects(rng: np.random.Generator) -> Iterator[Subject]:
 
 def small_layers(
     rng: np.random.Generator, pooling: Pooling = "avg", padding_mode: PaddingMode = "zero"
-) -> list[Layer]:
+) -> list[VggLayer]:
     """Return two blocks of convolution, ReLU and pooling with few channels."""
-    layers: list[Layer] = []
+    layers: list[VggLayer] = []
     for block, channels, filters in [(1, 3, 3), (2, 3, 4)]:
         kernel = rng.standard_normal((3, 3, channels, filters)) / np.sqrt(9 * channels / 2)
         bias = rng.normal(0, 0.3, filters)

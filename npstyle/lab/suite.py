@@ -13,6 +13,7 @@ from npstyle.lab.gradcheck import Report, check_gradient, check_subject
 from npstyle.lab.on_gpu import gpu_objectives, gpu_subjects
 from npstyle.lab.userfile import load_pair
 from npstyle.lab.whole import all_subjects, tile_outcomes, whole_agreements
+from npstyle.lab.whole_painter import painter_outcome
 from npstyle.networks.network import Network
 
 AGREEMENT_SIZE = 32
@@ -47,6 +48,7 @@ def check_network(
     yield from check_engine(network, cpu, seed)
     if not missing_loops():
         yield from check_loops(seed)
+    yield Report("cpu painter", (painter_outcome(seed),))
     for name, outcome in tile_outcomes(network, seed):
         yield Report(name, (outcome,))
 

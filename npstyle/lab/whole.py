@@ -33,7 +33,7 @@ from npstyle.lab.subjects import (
     relu_subject,
 )
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv, Layer, Pool, run_layer, run_layer_backward
+from npstyle.maths.layers import Conv, Layer, Pool, run_layer, run_layer_backward
 from npstyle.maths.objective import ContentTerm, Preprocessing, StyleTerm
 from npstyle.networks.network import Network, configure, shapes
 from npstyle.run.settings import PRESETS, Settings
@@ -250,7 +250,7 @@ def passes_outcome(
         out += engine.place(upstream[own[name]])
     expected = maths.backward(layers, outputs, upstream)
     errors["gradient"] = relative_error(engine.to_host(cache.gradient), expected)
-    return _outcome("textbook", errors, "npstyle.maths.network", time.perf_counter() - start)
+    return judged("textbook", errors, "npstyle.maths.network", time.perf_counter() - start)
 
 
 def objective_outcome(case: Case, engine: ModuleType, photo: Array, pixels: Array) -> Outcome:
@@ -264,7 +264,7 @@ def objective_outcome(case: Case, engine: ModuleType, photo: Array, pixels: Arra
         "loss": relative_error(found.loss, loss),
         "gradient": relative_error(found.gradient, gradient),
     }
-    return _outcome("textbook", errors, "npstyle.maths.objective", time.perf_counter() - start)
+    return judged("textbook", errors, "npstyle.maths.objective", time.perf_counter() - start)
 
 
 def tile_outcomes(network: Network, seed: int) -> Iterator[tuple[str, Outcome]]:
@@ -289,11 +289,11 @@ def tile_outcomes(network: Network, seed: int) -> Iterator[tuple[str, Outcome]]:
         }
         errors["loss"] = relative_error(found.loss, expected.loss)
         errors["gradient"] = relative_error(found.gradient, expected.gradient)
-        outcome = _outcome("equals whole", errors, "the whole", time.perf_counter() - start)
+        outcome = judged("equals whole", errors, "the whole", time.perf_counter() - start)
         yield f"tiles, {case.name}", replace(outcome, checked=len(tiled.tiles))
 
 
-def _outcome(method: str, errors: dict[str, float], of: str, seconds: float) -> Outcome:
+def judged(method: str, errors: dict[str, float], of: str, seconds: float) -> Outcome:
     """Judge relative errors in float64, by the names of the quantities."""
     worst = max(errors, key=lambda name: errors[name])
     error = errors[worst]

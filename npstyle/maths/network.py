@@ -4,79 +4,29 @@ Forward, each layer l turns the output of the layer before it into its own,
 
     X_l = layer_l(X_(l-1)),     X_0 = the network's input
 
-Backward, let L be a sum of losses at the outputs of several layers. The gradient at X_l has two
-parts: the derivative of the loss at X_l itself, and the gradient that arrives through the next
-layer,
+and a residual sum also reads the output of an earlier layer. Backward, let L be a sum of losses at
+the outputs of several layers. The gradient at X_l has two parts: the derivative of the loss at X_l
+itself, and the gradient that arrives through the layers that read X_l,
 
-    dL/dX_l = (loss at X_l)' + (dX_(l+1)/dX_l)^T dL/dX_(l+1)
+    dL/dX_l = (loss at X_l)' + sum over the layers k that read X_l of (dX_k/dX_l)^T dL/dX_k
 
-The backward function of layer l+1 computes the second part. Walking the list from its end
-to its beginning, adding each loss's gradient on the way, ends at dL/dX_0.
+The backward function of layer k computes its term of the sum. Walking the list from its end to its
+beginning, adding each loss's gradient on the way, ends at dL/dX_0. The derivative with respect to a
+layer's weights follows from the gradient at its output and from its input.
 
 The paper's "conv4_2" means the activations after the ReLU. Here that is the output of `relu4_2`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from npstyle.maths.array import Array
-from npstyle.maths.conv import conv2d, conv2d_backward
-from npstyle.maths.padding import replicate_pad, replicate_pad_backward
-from npstyle.maths.pooling import (
-    avg_pool2d,
-    avg_pool2d_backward,
-    l2_pool2d,
-    l2_pool2d_backward,
-    max_pool2d,
-    max_pool2d_backward,
+from npstyle.maths.layers import (
+    Add,
+    Layer,
+    run_layer,
+    run_layer_backward,
+    run_layer_backward_weights,
 )
-from npstyle.maths.relu import relu, relu_backward
-
-Pooling = Literal["avg", "max", "l2"]
-PaddingMode = Literal["zero", "replicate"]
-
-
-@dataclass(frozen=True)
-class Conv:
-    """A convolution.
-
-    Attributes
-    ----------
-    name : str
-    kernel : array (kernel height, kernel width, channels in, channels out)
-    bias : array (channels out,)
-    stride, padding : int
-    padding_mode : "zero" or "replicate"
-        What the convolution sees beyond the edge of its input.
-    """
-
-    name: str
-    kernel: Array
-    bias: Array
-    stride: int = 1
-    padding: int = 0
-    padding_mode: PaddingMode = "zero"
-
-
-@dataclass(frozen=True)
-class Relu:
-    """A rectified linear unit."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Pool:
-    """A pooling layer with windows of `size` x `size`, `stride` apart."""
-
-    name: str
-    size: int
-    stride: int
-    mode: Pooling = "avg"
-
-
-Layer = Conv | Relu | Pool
 
 
 def forward(layers: Sequence[Layer], image: Array) -> dict[str, Array]:
@@ -97,7 +47,8 @@ def forward(layers: Sequence[Layer], image: Array) -> dict[str, Array]:
     outputs = {"image": image}
     X = image
     for layer in layers:
-        X = outputs[layer.name] = run_layer(layer, X)
+        skip = outputs[layer.skip] if isinstance(layer, Add) else None
+        X = outputs[layer.name] = run_layer(layer, X, skip)
     return outputs
 
 
@@ -124,51 +75,50 @@ def backward(
     ValueError
         If `gradients` names no layer of the network.
     """
-    upstream: Array | None = None
-    names = ["image", *(layer.name for layer in layers)]
-    for layer, name_before in zip(reversed(layers), reversed(names[:-1]), strict=True):
-        if layer.name in gradients:
-            own = gradients[layer.name]
-            upstream = own if upstream is None else upstream + own
-        if upstream is not None:
-            upstream = run_layer_backward(
-                layer, upstream, outputs[name_before], outputs[layer.name]
-            )
-    if upstream is None:
+    return backward_everywhere(layers, outputs, gradients)["image"]
+
+
+def backward_everywhere(
+    layers: Sequence[Layer], outputs: Mapping[str, Array], gradients: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return dL/dX_l of every layer that a loss depends on; parameters and errors as `backward`."""
+    arriving = {layer.name: gradients[layer.name] for layer in layers if layer.name in gradients}
+    if not arriving:
         raise ValueError(f"no layer of the network is called {' or '.join(gradients) or '...'}")
-    return upstream
+    names = ["image", *(layer.name for layer in layers)]
+    for layer, before in zip(reversed(layers), reversed(names[:-1]), strict=True):
+        if layer.name in arriving:
+            upstream = arriving[layer.name]
+            at_X = run_layer_backward(layer, upstream, outputs[before], outputs[layer.name])
+            arriving[before] = arriving.get(before, 0) + at_X
+            if isinstance(layer, Add):
+                arriving[layer.skip] = arriving.get(layer.skip, 0) + upstream
+    return arriving
 
 
-def run_layer(layer: Layer, X: Array) -> Array:
-    """Run one layer on an array (height, width, channels)."""
-    match layer:
-        case Conv(padding_mode="replicate"):
-            padded = replicate_pad(X, layer.padding)
-            return conv2d(padded, layer.kernel, layer.bias, layer.stride)
-        case Conv():
-            return conv2d(X, layer.kernel, layer.bias, layer.stride, layer.padding)
-        case Relu():
-            return relu(X)
-        case Pool():
-            pool = {"avg": avg_pool2d, "max": max_pool2d, "l2": l2_pool2d}[layer.mode]
-            return pool(X, layer.size, layer.stride)
+def backward_weights(
+    layers: Sequence[Layer], outputs: Mapping[str, Array], arriving: Mapping[str, Array]
+) -> dict[str, dict[str, Array]]:
+    """Derivative with respect to all weights of a network.
 
+    Parameters
+    ----------
+    layers : sequence of Layer
+    outputs : dict of arrays
+        From `forward`.
+    arriving : dict of arrays
+        From `backward_everywhere`.
 
-def run_layer_backward(layer: Layer, upstream: Array, X: Array, Y: Array) -> Array:
-    """Derivative of `run_layer` with respect to X; Y is the result of `run_layer`."""
-    match layer:
-        case Conv(padding_mode="replicate"):
-            p = layer.padding
-            shape = (X.shape[0] + 2 * p, X.shape[1] + 2 * p, X.shape[2])
-            gradient = conv2d_backward(upstream, layer.kernel, shape, layer.stride)
-            return replicate_pad_backward(gradient, p)
-        case Conv():
-            return conv2d_backward(upstream, layer.kernel, X.shape, layer.stride, layer.padding)
-        case Relu():
-            return relu_backward(upstream, Y)
-        case Pool(mode="avg"):
-            return avg_pool2d_backward(upstream, X.shape, layer.size, layer.stride)
-        case Pool(mode="max"):
-            return max_pool2d_backward(upstream, X, layer.size, layer.stride)
-        case Pool():
-            return l2_pool2d_backward(upstream, X, layer.size, layer.stride)
+    Returns
+    -------
+    dict of dict of arrays
+        By the layer's name and that of its array: "kernel", "bias", "scale" or "shift".
+    """
+    found: dict[str, dict[str, Array]] = {}
+    before = "image"
+    for layer in layers:
+        if layer.name in arriving:
+            of_layer = run_layer_backward_weights(layer, arriving[layer.name], outputs[before])
+            found |= {layer.name: of_layer} if of_layer else {}
+        before = layer.name
+    return found

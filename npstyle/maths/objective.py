@@ -22,7 +22,8 @@ import numpy as np
 
 from npstyle.maths.array import Array
 from npstyle.maths.content import content_loss, content_loss_backward
-from npstyle.maths.network import Layer, backward, forward
+from npstyle.maths.layers import Layer
+from npstyle.maths.network import backward, forward
 from npstyle.maths.preprocessing import preprocess, preprocess_backward
 from npstyle.maths.style import style_loss, style_loss_backward
 from npstyle.maths.variation import total_variation, total_variation_backward

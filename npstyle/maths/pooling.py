@@ -27,6 +27,9 @@ Root mean square pooling (l2)
 Where a whole window is 0 the function has a kink, like |x| at 0, and the derivative is taken as 0.
 
 In each case a position of X may lie in several windows; its gradient is the sum over them.
+
+Global average pooling is average pooling with one window, the whole image of M positions. Every
+position receives dL/dY / M.
 """
 
 import numpy as np
@@ -150,3 +153,14 @@ def l2_pool2d_backward(
     Y = l2_pool2d(image, size, stride)
     slope = np.divide(upstream, Y, out=np.zeros_like(upstream), where=Y != 0)
     return image * avg_pool2d_backward(slope, image.shape, size, stride)
+
+
+def global_avg_pool(image: Array) -> Array:
+    """Average each channel over all positions: Y, an array (1, 1, channels)."""
+    return np.mean(image, axis=(0, 1), keepdims=True, dtype=image.dtype)
+
+
+def global_avg_pool_backward(upstream: Array, image_shape: tuple[int, ...]) -> Array:
+    """Derivative of `global_avg_pool`: dL/dX, of shape (height, width, channels), from dL/dY."""
+    share = upstream / upstream.dtype.type(image_shape[0] * image_shape[1])
+    return np.broadcast_to(share, image_shape).copy()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from npstyle.maths.array import Array
-from npstyle.maths.network import run_layer
+from npstyle.maths.layers import run_layer
 from npstyle.maths.preprocessing import preprocess
 from npstyle.networks.network import Network, shapes
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npstyle.errors import InputError
-from npstyle.maths.network import Conv, Layer, PaddingMode, Pool, Pooling, Relu
+from npstyle.maths.layers import Conv, PaddingMode, Pool, Pooling, Relu, VggLayer
 from npstyle.maths.windows import output_size
 from npstyle.networks.architecture import ConvSpec, PoolSpec
 from npstyle.networks.weights import Weights, default_weights, find_weights, load_weights
@@ -31,7 +31,7 @@ class Network:
     Attributes
     ----------
     name : str
-    layers : tuple of Layer
+    layers : tuple of VggLayer
     channel_order : "RGB" or "BGR"
     mean, scale : three floats each, in that order
     normalized : bool
@@ -41,7 +41,7 @@ class Network:
     """
 
     name: str
-    layers: tuple[Layer, ...]
+    layers: tuple[VggLayer, ...]
     channel_order: str
     mean: tuple[float, ...]
     scale: tuple[float, ...]
@@ -97,7 +97,7 @@ def network_from_weights(weights: Weights) -> Network:
     Network
         In float32, with average pooling and zero padding; see `configure`.
     """
-    layers: list[Layer] = []
+    layers: list[VggLayer] = []
     for spec in weights.layers:
         if isinstance(spec, ConvSpec):
             kernel = weights.tensors[f"{spec.name}.weight"].transpose(2, 3, 1, 0)
@@ -144,7 +144,7 @@ def configure(
     padding : "zero" or "replicate"
         What the first convolution sees beyond the edge of the picture.
     """
-    layers: list[Layer] = []
+    layers: list[VggLayer] = []
     for index, layer in enumerate(network.layers):
         match layer:
             case Conv():
@@ -188,7 +188,7 @@ def load_network(name: str | Path | None = None) -> Network:
 
 def shapes(
     network: Network, wanted: Iterable[str], height: int, width: int
-) -> list[tuple[Layer, tuple[int, int, int]]]:
+) -> list[tuple[VggLayer, tuple[int, int, int]]]:
     """List the layers down to the deepest wanted activation, with the shapes of their outputs.
 
     Parameters
@@ -203,7 +203,7 @@ def shapes(
     InputError
         If the picture is too small for the deepest wanted activation.
     """
-    result: list[tuple[Layer, tuple[int, int, int]]] = []
+    result: list[tuple[VggLayer, tuple[int, int, int]]] = []
     shape = (height, width, 3)
     for layer in network.layers[: max(map(network.depth, wanted), default=-1) + 1]:
         try:

@@ -20,33 +20,28 @@ Nothing is ever unpickled, and the declared sizes are checked before any data is
 
 import dataclasses
 import hashlib
-import json
-import math
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
 from npstyle.errors import InputError
-from npstyle.files import check_destination, written_whole
+from npstyle.files import check_destination
 from npstyle.maths.array import Array
 from npstyle.networks.architecture import ConvSpec, LayerSpec, parse_layer
+from npstyle.networks.archive import (
+    Headers,
+    check_finite,
+    check_origin_and_input,
+    is_number,
+    read_archive,
+    write_archive,
+)
 
 FORMAT = 1
 SUFFIXES = (".npz",)
-MAX_BYTES = 2 << 30
-"""Bytes of tensors beyond which a file is refused. VGG-19 with its dense layers has 575 MB."""
-
-MAX_RATIO = 20
-"""Ratio of tensors to file size beyond which a file is refused: weights compress less."""
-
-MAX_META_BYTES = 1 << 20
-"""Bytes of `meta` in memory beyond which a file is refused."""
-
 FETCH_HINT = (
     "`npstyle weights fetch vgg19` downloads VGG-19, and `npstyle weights convert` reads a file "
     "that you have"
@@ -162,31 +157,14 @@ def load_weights(path: str | Path) -> Weights:
         If the file is missing, truncated, or not a valid weights file.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; check the name")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            headers = _headers(path, archive)
-            meta = _read_meta(path, archive, headers)
-            weights = _parse_meta(path, meta)
-            _check_headers(path, weights.layers, headers)
-            tensors = {name: _read(path, archive, name) for name in headers if name != "meta"}
-    except InputError:
-        raise
-    except zipfile.BadZipFile as error:
-        raise InputError(
-            f"{path}: is not an .npz weights file, or is truncated; for another format run "
-            "`npstyle weights convert`"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:
-        # A hostile file can make zipfile, its decompressors and NumPy's header parser raise
-        # almost any exception. The cause is always the file.
-        raise InputError(
-            f"{path}: is damaged ({type(error).__name__}: {error}); fetch or convert it again"
-        ) from error
-    _check_finite(path, tensors)
+
+    def parse(meta: Any, headers: Headers) -> Weights:
+        weights = _parse_meta(path, meta)
+        _check_headers(path, weights.layers, headers)
+        return weights
+
+    weights, tensors = read_archive(path, parse)
+    check_finite(path, tensors)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return replace(weights, tensors=tensors, sha256=sha256)
@@ -219,117 +197,33 @@ def save_weights(path: str | Path, weights: Weights) -> None:
         "check": dict(weights.check),
     }
     _parse_meta(path, meta)
-    arrays = {"meta": np.array(json.dumps(meta)), **weights.tensors}
-    with written_whole(path) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            # A fixed date, so that the same weights give the same bytes.
-            member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            if array.dtype == np.float16:  # stored in half precision to be small
-                member.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(member, "w", force_zip64=True) as stream:
-                npy.write_array(stream, np.ascontiguousarray(array).reshape(array.shape))
+    write_archive(path, meta, weights.tensors)
 
 
 def check_tensors(path: Path, layers: Sequence[LayerSpec], tensors: Mapping[str, Array]) -> None:
     """Raise InputError, naming `path`, unless the tensors are finite and fit the layers."""
     headers = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
     _check_headers(path, layers, headers)
-    _check_finite(path, tensors)
-
-
-Headers = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
-
-
-def _headers(path: Path, archive: zipfile.ZipFile) -> Headers:
-    """Return shape and dtype of every array from its header; refuse arrays of another size."""
-    headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
-    total = 0
-    for member in archive.infolist():
-        name = member.filename.removesuffix(".npy")
-        if name == member.filename or name in headers:
-            raise InputError(
-                f"{path}: contains {member.filename!r}, which is not part of a weights file"
-            )
-        try:
-            with archive.open(member) as stream:
-                shape, dtype = _read_header(stream)
-                data_bytes = member.file_size - stream.tell()
-        except Exception as error:  # see load_weights
-            raise InputError(f"{path}: the array {name} is damaged ({error})") from error
-        if dtype.hasobject:
-            raise InputError(
-                f"{path}: the array {name} contains pickled Python objects, which could run any "
-                "code; use a file without them"
-            )
-        if math.prod(shape) * dtype.itemsize != data_bytes:
-            raise InputError(
-                f"{path}: the array {name} declares {shape} of {dtype} but has {data_bytes} "
-                "bytes; the file is damaged, fetch or convert it again"
-            )
-        total += data_bytes
-        headers[name] = (shape, dtype)
-    largest = min(MAX_BYTES, MAX_RATIO * path.stat().st_size)
-    if total > largest:
-        raise InputError(
-            f"{path}: declares {total / 1e9:.1f} GB of weights, but a file of its size has less "
-            f"than {largest / 1e9:.1f} GB; use another file"
-        )
-    return headers
-
-
-def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = npy.read_magic(stream)
-    if version != (1, 0):  # later versions are for headers of more than 64 KiB
-        raise ValueError(f".npy version {version}")
-    shape, _, dtype = npy.read_array_header_1_0(stream)
-    return shape, dtype
-
-
-def _read(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
-    try:
-        with archive.open(f"{name}.npy") as stream:
-            array: Array = npy.read_array(stream, allow_pickle=False)
-            stream.read(1)  # reaching the end makes zipfile compare the checksum
-    except Exception as error:  # see load_weights
-        raise InputError(f"{path}: the array {name} is damaged ({error})") from error
-    return array
-
-
-def _read_meta(path: Path, archive: zipfile.ZipFile, headers: Headers) -> Any:
-    if "meta" not in headers:
-        raise InputError(
-            f"{path}: has no `meta`, so it is not a weights file of npstyle; "
-            "make one with `npstyle weights convert`"
-        )
-    shape, dtype = headers["meta"]
-    if shape != () or dtype.kind != "U" or dtype.itemsize > MAX_META_BYTES:
-        raise InputError(f"{path}: `meta` must be one short JSON text, but is {shape} of {dtype}")
-    try:
-        return json.loads(str(_read(path, archive, "meta")))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: `meta` is not valid JSON ({error})") from error
+    check_finite(path, tensors)
 
 
 def _parse_meta(path: Path, meta: Any) -> Weights:
     """Return weights without tensors from the decoded `meta`, after checking every field."""
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         found = meta.get("format") if isinstance(meta, dict) else meta
+        if isinstance(found, str) and found.startswith("style network"):
+            raise InputError(
+                f"{path}: is a style network, which paints in one pass; use it with `npstyle "
+                "stylize`, and a VGG here"
+            )
         raise InputError(
             f"{path}: `meta` gives format {found!r}, but this version reads format {FORMAT}"
         )
-    for field in ("name", "source", "license", "source_sha256"):
-        if not isinstance(meta.get(field), str):
-            raise InputError(f"{path}: `meta` must give a string for {field}")
-    if meta.get("channel_order") not in ("RGB", "BGR"):
-        raise InputError(f'{path}: `meta` must give "RGB" or "BGR" for channel_order')
-    for field in ("mean", "scale"):
-        values = meta.get(field)
-        if not (isinstance(values, list) and len(values) == 3 and all(map(_is_number, values))):
-            raise InputError(f"{path}: `meta` must give three finite numbers for {field}")
+    check_origin_and_input(path, meta)
     if not isinstance(meta.get("normalized", False), bool):
         raise InputError(f"{path}: `meta` must give true or false for normalized")
     check = meta.get("check", {})
-    if not (isinstance(check, dict) and all(map(_is_number, check.values()))):
+    if not (isinstance(check, dict) and all(map(is_number, check.values()))):
         raise InputError(f"{path}: `meta` must give finite numbers by layer for check")
     architecture = meta.get("architecture")
     if not isinstance(architecture, list) or not architecture:
@@ -352,10 +246,6 @@ def _parse_meta(path: Path, meta: Any) -> Weights:
         normalized=meta.get("normalized", False),
         check=check,
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_headers(path: Path, layers: Sequence[LayerSpec], headers: Headers) -> None:
@@ -391,9 +281,3 @@ def _check_headers(path: Path, layers: Sequence[LayerSpec], headers: Headers) ->
             raise InputError(f"{path}: the array {name} belongs to no layer of the architecture")
     if expected == {"meta"}:
         raise InputError(f"{path}: the architecture has no convolution")
-
-
-def _check_finite(path: Path, tensors: Mapping[str, Array]) -> None:
-    for name, tensor in tensors.items():
-        if not np.all(np.isfinite(tensor)):
-            raise InputError(f"{path}: the array {name} contains NaN or infinity; convert it again")

@@ -44,7 +44,7 @@ from typing import Any, Literal
 from npstyle.engine.losses import Losses, Scaling
 from npstyle.errors import InputError
 from npstyle.images.color import Color
-from npstyle.maths.network import PaddingMode, Pooling
+from npstyle.maths.layers import PaddingMode, Pooling
 from npstyle.run.table import (
     LOSSES,
     MACHINE,

@@ -66,7 +66,7 @@ from itertools import product
 
 from npstyle.engine.strips import pieces
 from npstyle.errors import InputError
-from npstyle.maths.network import Conv, Pool
+from npstyle.maths.layers import Conv, Pool
 from npstyle.networks.network import Network, shapes
 
 Size = tuple[int, int]

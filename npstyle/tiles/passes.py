@@ -36,7 +36,7 @@ from npstyle.engine.layers import FastConv
 from npstyle.engine.passes import Cache, backward, forward, prepare
 from npstyle.engine.sizes import WINDOW, tile_count
 from npstyle.maths.array import Array
-from npstyle.maths.network import Conv
+from npstyle.maths.layers import Conv
 from npstyle.networks.network import shapes
 from npstyle.tiles.cut import Size, Tile, cut
 

@@ -7,7 +7,7 @@ from npstyle.engine.cpu.losses import content_loss, gram_loss, mean_gram, total_
 from npstyle.engine.cpu.preprocessing import preprocess
 from npstyle.engine.losses import term
 from npstyle.errors import InputError
-from npstyle.maths.network import Pool
+from npstyle.maths.layers import Pool
 from npstyle.networks.network import configure
 from tests.numeric import central_difference, make_objective, run_forward
 

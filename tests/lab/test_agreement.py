@@ -9,13 +9,23 @@ from npstyle.engine import cpu, cuda
 from npstyle.lab.agreement import TABLE, agreement, agreement_outcomes, relative_error
 from npstyle.lab.battery import CHAPTERS
 from npstyle.lab.whole import cases, objective_outcome, whole_agreements
+from npstyle.lab.whole_painter import painter_outcome
 from npstyle.networks.network import load_network
 from tests.engine.cuda.gpus import needed
 
 MEMORY = {"LOSS_ARRAYS", "ON_GPU", "strip_bytes", "workspace_bytes"}
 """Where arrays lie and how much memory they take: nothing that the textbook has."""
 
-CPU_ONLY = {"conv2d_backward_weights"}
+PAINTING = {
+    *("add", "depthwise_conv2d", "depthwise_conv2d_backward", "depthwise_conv2d_backward_weights"),
+    *("global_avg_pool", "global_avg_pool_backward", "instance_norm", "instance_norm_backward"),
+    *("instance_statistics", "reflect_conv2d", "reflect_conv2d_backward", "reflect_pad"),
+    *("reflect_pad_backward", "relu6", "relu6_backward", "sigmoid", "sigmoid_backward"),
+    *("upsample", "upsample_backward", "zero_pad", "zero_pad_backward"),
+}
+"""Functions of networks that paint in one pass, which run on the CPU."""
+
+CPU_ONLY = {"conv2d_backward_weights", *PAINTING}
 TENSOR_CORES = {"pack_filters", "tensor_conv2d", "tensor_conv2d_backward"}
 
 
@@ -104,3 +114,10 @@ def test_an_array_of_another_shape_or_with_nan_never_agrees():
     assert relative_error(np.zeros((2, 3)), np.zeros((3, 2))) == np.inf
     assert not relative_error(np.array([np.nan]), np.ones(1)) <= 1
     assert relative_error(np.ones(3), np.ones(3)) == 0
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_passes_over_a_network_that_paints_agree_with_the_textbook(seed):
+    outcome = painter_outcome(seed)
+    assert outcome.passed, outcome.note
+    assert outcome.checked == 4

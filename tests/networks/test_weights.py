@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from npstyle.errors import InputError
+from npstyle.networks import archive as archives
 from npstyle.networks import weights as module
 from npstyle.networks.architecture import ConvSpec, PoolSpec, ReluSpec, vgg_architecture
 from npstyle.networks.network import load_network
@@ -203,7 +204,7 @@ def test_every_flipped_byte_is_refused_or_harmless(saved, rng):
 
 
 def test_a_zip_bomb_is_refused_before_it_is_decompressed(saved, monkeypatch):
-    monkeypatch.setattr(module, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "MAX_BYTES", 1 << 20)
     bomb = npy(np.zeros((1 << 18, 4, 1, 1)))
     contents = members(saved) | {"conv2_1.weight.npy": bomb}
     with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED) as archive:

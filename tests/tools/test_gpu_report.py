@@ -103,7 +103,7 @@ def test_npstyle_reads_the_network_with_random_filters(tmp_path):
         from gpu_inputs import WIDTHS, describe, random_vgg19
     finally:
         sys.path.remove(str(TOOLS))
-    from npstyle.maths.network import Conv
+    from npstyle.maths.layers import Conv
     from npstyle.networks.network import load_network
 
     random_vgg19(tmp_path / "network.npz", dict.fromkeys(WIDTHS, 3))

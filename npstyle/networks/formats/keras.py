@@ -13,8 +13,8 @@ import numpy as np
 
 from npstyle.errors import InputError
 from npstyle.maths.array import Array
+from npstyle.networks.archive import MAX_RATIO
 from npstyle.networks.formats.found import CAFFE, OXFORD_LICENSE, Found
-from npstyle.networks.weights import MAX_RATIO
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 

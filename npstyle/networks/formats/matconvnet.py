@@ -21,8 +21,8 @@ import numpy as np
 
 from npstyle.errors import InputError
 from npstyle.maths.array import Array
+from npstyle.networks.archive import MAX_RATIO
 from npstyle.networks.formats.found import OXFORD_LICENSE, Found, Preprocessing
-from npstyle.networks.weights import MAX_RATIO
 
 MAT_SIGNATURE = b"MATLAB 5.0 MAT-file"
 MAT_HDF5_SIGNATURE = b"MATLAB 7.3 MAT-file"

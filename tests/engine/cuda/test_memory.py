@@ -11,7 +11,7 @@ from npstyle.engine.losses import Evaluation, Losses
 from npstyle.engine.memory import evaluation_bytes
 from npstyle.engine.objective import StyleObjective
 from npstyle.errors import InputError
-from npstyle.maths.network import Conv, Pool, Relu
+from npstyle.maths.layers import Conv, Pool, Relu
 from npstyle.networks.network import Network, configure
 from npstyle.run import plan as planning
 from npstyle.run import transfer as style_transfer

@@ -8,7 +8,7 @@ import pytest
 from npstyle.engine import cpu, cuda
 from npstyle.engine.bind import bind
 from npstyle.engine.objective import StyleObjective
-from npstyle.maths.network import Pool
+from npstyle.maths.layers import Pool
 from npstyle.networks.network import configure
 from npstyle.run.settings import PRESETS, Settings
 from tests.engine.cuda.gpus import back, needed, to

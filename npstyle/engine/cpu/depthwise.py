@@ -1,0 +1,96 @@
+"""Depthwise convolution in strips of rows; the formulas are in `npstyle.maths.depthwise`."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from npstyle.engine.arena import empty
+from npstyle.engine.strips import Range, strips
+from npstyle.engine.threads import parallel_for, workspace
+from npstyle.maths.array import Array
+from npstyle.maths.depthwise import depthwise_conv2d_backward_weights
+from npstyle.maths.padding import zero_pad, zero_pad_backward
+from npstyle.maths.windows import output_size, windows
+
+__all__ = [
+    "depthwise_conv2d",
+    "depthwise_conv2d_backward",
+    "depthwise_conv2d_backward_weights",
+]
+
+STRIP_BYTES = 1 << 18
+"""Memory of a strip of the output, in bytes; it stays in a core's cache for all taps."""
+
+
+def depthwise_conv2d(
+    image: Array, kernel: Array, bias: Array, stride: int = 1, padding: int = 0
+) -> Array:
+    """Convolve each channel with a filter of its own.
+
+    Parameters
+    ----------
+    image : array (height, width, channels)
+        X, any float dtype.
+    kernel : array (kernel height, kernel width, channels)
+        K, in the image's dtype.
+    bias : array (channels,)
+        b.
+    stride, padding : int
+        s and p.
+
+    Returns
+    -------
+    array (out height, out width, channels)
+        Z.
+    """
+    padded = zero_pad(image, padding)
+    height, width = output_size(padded.shape, kernel.shape, stride)
+    out = empty((height, width, image.shape[2]), image.dtype)
+    taps = [(kernel[at], window) for at, window in windows(padded, kernel.shape[:2], stride)]
+
+    def work(queue: Iterator[Range]) -> None:
+        for first, end in queue:
+            strip = out[first:end]
+            product = workspace(strip.size, strip.dtype).reshape(strip.shape)
+            strip[:] = bias
+            for factors, window in taps:
+                np.multiply(window[first:end], factors, out=product)
+                strip += product
+
+    parallel_for(work, _strips(out))
+    return out
+
+
+def depthwise_conv2d_backward(
+    upstream: Array,
+    kernel: Array,
+    image_shape: tuple[int, ...],
+    stride: int = 1,
+    padding: int = 0,
+) -> Array:
+    """Derivative of `depthwise_conv2d` with respect to the image.
+
+    Parameters
+    ----------
+    upstream : array (out height, out width, channels)
+        g = dL/dZ.
+    image_shape : (height, width, channels)
+        Shape of X.
+    kernel, stride, padding
+        As in `depthwise_conv2d`.
+
+    Returns
+    -------
+    array (height, width, channels)
+        dL/dX.
+    """
+    height, width, channels = image_shape
+    padded_shape = (height + 2 * padding, width + 2 * padding, channels)
+    gradient = np.zeros(padded_shape, upstream.dtype)
+    for at, window in windows(gradient, kernel.shape[:2], stride):
+        window += upstream * kernel[at]
+    return zero_pad_backward(gradient, padding)
+
+
+def _strips(out: Array) -> list[Range]:
+    return strips(len(out), max(1, STRIP_BYTES // max(1, out[0].nbytes)))

@@ -1,0 +1,1 @@
+"""Feed-forward style networks: one pass paints a photo."""

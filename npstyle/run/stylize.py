@@ -1,0 +1,285 @@
+"""Paint photos in one pass: pictures in, pictures out.
+
+A `Stylizer` is made once, for a style, and paints any number of photos. `npstyle.onepass.stylize`
+has the same for arrays and a bound network.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from npstyle import __version__
+from npstyle.engine.feedforward.memory import paint_bytes
+from npstyle.engine.machine import available_memory, held_memory, thread_count
+from npstyle.engine.threads import use_threads
+from npstyle.errors import InputError
+from npstyle.images.color import put_back_chroma
+from npstyle.images.read import load_image
+from npstyle.images.resize import fit_size, resize
+from npstyle.maths.array import Array
+from npstyle.onepass.styles import ANY_STYLE, load_named, parse_style
+from npstyle.onepass.stylize import (
+    BoundStyleNetwork,
+    bind_style_network,
+    blended_code,
+    check_photo,
+    paint,
+    read_code,
+)
+from npstyle.run.machine import parse_memory
+from npstyle.run.pictures import Picture, picture_size
+from npstyle.run.table import MACHINE, PAINTINGS, PICTURE, parse_numbers, setting
+
+SHARE = 0.8
+"""Share of the free memory that a photo may use by default."""
+
+PIXEL_BYTES = 3 * 3 * 8
+"""Bytes for each pixel of the photo besides the network: as it was read, as the network's input on
+the way, and as the picture, each three channels in float64."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleSettings:
+    """How photos are painted in one pass.
+
+    The fields are documented where they are declared; `npstyle stylize --help` prints the same
+    texts.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used; names the option.
+    """
+
+    style: str | None = setting(
+        None,
+        "A learned style in place of a painting: 0 to 25, or a mixture such as 3:0.5,12:0.5, or "
+        "another network FILE.npz, with :NUMBER if it has several styles.",
+        PICTURE,
+        metavar="N|N:SHARE,...|FILE.npz",
+    )
+    blend: tuple[float, ...] = setting(
+        (),
+        "Relative weight of each of several paintings, such as --blend 3 7.",
+        PAINTINGS,
+        metavar="NUMBER...",
+        parse=parse_numbers,
+        many=True,
+        shown="equal weights",
+    )
+    strength: float = setting(
+        1.0, "From 0, the photo's own style, to 1, the painting's.", PAINTINGS
+    )
+    color: Literal["painting", "luminance"] = setting(
+        "painting",
+        "Colours of the result. luminance: the photo's, because only the brightness is painted.",
+        PAINTINGS,
+    )
+    size: int | None = setting(
+        None, "Longest side of the result, in pixels.", PICTURE, shown="that of the photo"
+    )
+    threads: int | None = setting(
+        None, "Number of worker threads.", MACHINE, metavar="N", shown="one per physical core"
+    )
+    memory: int | None = setting(
+        None,
+        "Memory that the program may use, such as 4GB.",
+        MACHINE,
+        metavar="SIZE",
+        parse=parse_memory,
+        shown="80 % of the free memory",
+    )
+
+    def __post_init__(self) -> None:
+        """Raise InputError for values that no photo could be painted with."""
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"--strength {self.strength:g}: give a number from 0 to 1")
+        if self.size is not None and self.size < 1:
+            raise InputError(f"--size {self.size}: give a number of 1 or more")
+        if any(not 0 <= share < np.inf for share in self.blend) or (
+            self.blend and not sum(self.blend) > 0
+        ):
+            raise InputError("--blend: give numbers of 0 or more, and at least one above 0")
+
+
+@dataclass(frozen=True)
+class Stylized:
+    """A painted photo.
+
+    Attributes
+    ----------
+    image : array (height, width, 3), RGB, 0..255
+    record : dict
+        The pictures, the settings, and the network's name and hash, in the form that
+        `npstyle.images.write.save_image` takes.
+    """
+
+    image: Array
+    record: dict[str, Any]
+
+
+def stylize(
+    photo: Picture,
+    painting: Picture | Sequence[Picture] | None = None,
+    settings: StyleSettings | None = None,
+) -> Stylized:
+    """Paint a photo in one pass, in the style of one or more paintings or in a learned style.
+
+    Parameters
+    ----------
+    photo : path, or array (height, width, 3), RGB, 0..255
+    painting : the same, or a sequence of them, optional
+        Needed unless the settings name a learned style.
+    settings : StyleSettings, optional
+
+    Returns
+    -------
+    Stylized
+
+    Raises
+    ------
+    InputError
+        If a picture or the style cannot be used, or memory does not suffice.
+    """
+    if painting is None:
+        paintings: tuple[Picture, ...] = ()
+    elif isinstance(painting, str | Path | np.ndarray):
+        paintings = (painting,)
+    else:
+        paintings = tuple(painting)
+    return Stylizer(paintings, settings or StyleSettings())(photo)
+
+
+class Stylizer:
+    """Paints photos in a style that has been prepared once.
+
+    Parameters
+    ----------
+    paintings : sequence of pictures
+        Empty if the settings name a learned style.
+    settings : StyleSettings
+
+    Raises
+    ------
+    InputError
+        If neither or both are given, or one of them cannot be used.
+    """
+
+    def __init__(self, paintings: Sequence[Picture], settings: StyleSettings) -> None:
+        self.settings, self._paintings = settings, tuple(paintings)
+        self._threads = thread_count(settings.threads)
+        _check_choice(self._paintings, settings)
+        if settings.style is not None:
+            network, self.code = parse_style(settings.style)
+            self.bound = bind_style_network(network)
+        else:
+            self.bound = bind_style_network(load_named(ANY_STYLE))
+            with use_threads(self._threads):
+                codes = [read_code(self.bound, _pixels(picture)) for picture in self._paintings]
+            self.code = blended_code(codes, settings.blend)
+
+    def __call__(self, photo: Picture) -> Stylized:
+        """Paint one photo; raises InputError if it cannot be used, or memory does not suffice."""
+        size = self.check(photo)
+        pixels = resize(_pixels(photo), size)
+        with use_threads(self._threads):
+            code, strength = self.code, self.settings.strength
+            if strength != 1:
+                code = blended_code([read_code(self.bound, pixels), code], (1 - strength, strength))
+            image = paint(self.bound, pixels, code)
+        if self.settings.color == "luminance":
+            image = put_back_chroma(image, pixels)
+        return Stylized(np.clip(image, 0, 255), self._record(photo, size))
+
+    def check(self, photo: Picture) -> tuple[int, int]:
+        """Return the (height, width) of the result; raises the same errors as painting would."""
+        size = own = picture_size(photo)
+        if self.settings.size is not None:
+            size = fit_size(*own, self.settings.size)
+        check_photo(size)
+        needed, free = photo_bytes(self.bound, own, size), _allowed(self.settings)
+        if needed > free:
+            raise InputError(
+                f"a photo of {size[1]}x{size[0]} pixels needs {needed / 1e9:.2f} GB and "
+                f"{max(0, free) / 1e9:.2f} GB are free; use --size "
+                f"{_size_that_fits(self.bound, own, free)} or less"
+            )
+        return size
+
+    def memory(self, photo: Picture) -> int:
+        """Return the memory that painting this photo takes beyond what is held, in bytes."""
+        return photo_bytes(self.bound, picture_size(photo), self.check(photo))
+
+    def _record(self, photo: Picture, size: tuple[int, int]) -> dict[str, Any]:
+        def name(picture: Picture) -> str:
+            return str(picture) if isinstance(picture, str | Path) else "array"
+
+        names = [name(picture) for picture in self._paintings]
+        network = self.bound.network
+        return {
+            "npstyle": __version__,
+            "photo": name(photo),
+            "painting": names[0] if len(names) == 1 else names or None,
+            "network": network.name,
+            "network_sha256": network.sha256,
+            **asdict(self.settings),
+            "threads": self._threads,
+            "height": size[0],
+            "width": size[1],
+        }
+
+
+def photo_bytes(bound: BoundStyleNetwork, own: tuple[int, int], size: tuple[int, int]) -> int:
+    """Count the bytes for painting a photo of size `own` at another size."""
+    read = own[0] * own[1] * PIXEL_BYTES // 3
+    painted = size[0] * size[1] * PIXEL_BYTES + paint_bytes(bound.transformer, *size)
+    return read + painted
+
+
+def _size_that_fits(bound: BoundStyleNetwork, own: tuple[int, int], free: int) -> int:
+    """The longest side that this memory suffices for."""
+    size = max(own)
+    while size > 1 and photo_bytes(bound, own, fit_size(*own, size)) > free:
+        size = size * 31 // 32
+    return size
+
+
+def _allowed(settings: StyleSettings) -> int:
+    """The bytes that may be used in addition to what the process holds."""
+    if settings.memory is not None:
+        return settings.memory - held_memory()
+    return int(SHARE * available_memory())
+
+
+def _check_choice(paintings: Sequence[Picture], settings: StyleSettings) -> None:
+    """Raise InputError unless there is one kind of style, and its options."""
+    if settings.style is None and not paintings:
+        raise InputError(
+            "no style: give a painting by --painting, or a learned style by --style 0 to 25; "
+            "--sheet shows them"
+        )
+    if settings.style is None:
+        if len(settings.blend) not in (0, len(paintings)):
+            raise InputError(
+                f"--blend: {len(settings.blend)} given for {len(paintings)} "
+                f"painting{'s' * (len(paintings) != 1)}; give one for each"
+            )
+        return
+    for option, given in (
+        ("--painting", bool(paintings)),
+        ("--blend", bool(settings.blend)),
+        ("--strength", settings.strength != 1),
+    ):
+        if given:
+            raise InputError(
+                f"{option}: a learned style has no painting to blend with; leave out --style or "
+                f"{option}"
+            )
+
+
+def _pixels(picture: Picture) -> Array:
+    picture_size(picture)  # raises for arrays that are no pictures
+    return load_image(picture) if isinstance(picture, str | Path) else np.asarray(picture)

@@ -1,0 +1,117 @@
+"""`npstyle stylize` as users run it: in a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from npstyle.images.formula import draw_painting, draw_photo
+from npstyle.images.read import load_image, read_settings
+from npstyle.images.write import save_image
+
+
+def stylize(*arguments, cwd=None, stdin=None):
+    return subprocess.run(
+        [sys.executable, "-m", "npstyle.cli", "stylize", *map(str, arguments)],
+        capture_output=True,
+        cwd=cwd,
+        input=stdin,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "photos").mkdir()
+    for k in range(2):
+        save_image(folder / "photos" / f"photo{k}.png", draw_photo(48, 64 + k))
+    save_image(folder / "painting.jpg", draw_painting(48, 64))
+    return folder
+
+
+def test_a_photo_is_painted_and_the_picture_records_how(pictures, tmp_path):
+    photo, output = pictures / "photos" / "photo0.png", tmp_path / "out.png"
+    run = stylize(photo, "--painting", pictures / "painting.jpg", "-o", output, "--strength", "0.7")
+    assert run.returncode == 0, run.stderr
+    text = run.stdout.decode()
+    for word in ("any_style", "64x48", "GB", f"wrote {output}"):
+        assert word in text
+    assert load_image(output).shape == (48, 64, 3)
+    assert read_settings(output)["strength"] == 0.7
+
+
+def test_a_folder_is_painted_into_a_folder(pictures, tmp_path):
+    run = stylize(pictures / "photos", "--style", "3:0.5,12:0.5", "-o", tmp_path / "new")
+    assert run.returncode == 0, run.stderr
+    names = [path.name for path in sorted((tmp_path / "new").iterdir())]
+    assert names == [f"photo{k}-style3_0.5_12_0.5.png" for k in range(2)]
+    assert "2/2" in run.stdout.decode()
+
+
+def test_a_photo_that_fails_does_not_stop_the_others(pictures, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"no picture")
+    save_image(folder / "b.png", draw_photo(20, 20))
+    run = stylize(folder, "--style", "7", "-o", tmp_path / "new")
+    assert run.returncode == 1
+    assert "1/2  FAILED" in run.stderr.decode()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["b-style7.png"]
+
+
+def test_streams_take_the_place_of_files(pictures, tmp_path):
+    photo = (pictures / "photos" / "photo0.png").read_bytes()
+    run = stylize("-", "--style", "7", "-o", "-", stdin=photo)
+    assert run.returncode == 0, run.stderr
+    (tmp_path / "out.png").write_bytes(run.stdout)
+    assert load_image(tmp_path / "out.png").shape == (48, 64, 3)
+
+
+def test_json_has_a_line_for_each_picture(pictures, tmp_path):
+    run = stylize(pictures / "photos", "--style", "7", "-o", tmp_path, "--json")
+    assert run.returncode == 0, run.stderr
+    lines = [json.loads(line) for line in run.stdout.decode().splitlines()]
+    assert [line["width"] for line in lines] == [64, 65]
+    assert all(line["seconds"] > 0 and line["style"] == "7" for line in lines)
+
+
+def test_the_sheet_shows_all_learned_styles(pictures, tmp_path):
+    photo = pictures / "photos" / "photo0.png"
+    run = stylize(photo, "--sheet", "--size", "24", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    height, width, _ = load_image(tmp_path / "photo0-styles.png").shape
+    assert width > 6 * 24
+    assert height > 5 * 18
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ((), "no style"),
+        (("--style", "99"), "there is no style 99"),
+        (("--style", "builtin"), "is not a style network"),
+        (("--painting", "missing.jpg"), "no such picture"),
+        (("--style", "7", "-o", "out.gif"), "cannot be written"),
+        (("--style", "7", "--size", "10"), "too small"),
+        (("--style", "7", "--strength", "2"), "--strength 2"),
+        (("--sheet", "--painting", "x.jpg"), "--sheet"),
+    ],
+)
+def test_bad_input_ends_with_one_sentence_and_exit_code_2(pictures, tmp_path, options, says):
+    run = stylize(pictures / "photos" / "photo0.png", *options, cwd=tmp_path)
+    text = run.stderr.decode()
+    assert run.returncode == 2, text
+    assert says in text
+    assert len(text.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_scipy_is_not_waited_for(pictures):
+    code = (
+        "import sys, npstyle.run.stylize, npstyle.cli.stylize\n"
+        "print(*[name for name in ('scipy', 'onnx', 'h5py') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""

@@ -1,0 +1,31 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from npstyle.engine.feedforward.memory import layer_shapes, paint_bytes
+from npstyle.engine.feedforward.passes import paint
+from npstyle.onepass.styles import load_named
+from npstyle.onepass.stylize import bind_style_network
+
+
+@pytest.mark.parametrize("name", ["any_style", "multistyle26"])
+def test_the_predicted_peak_is_the_measured_one(rng, name):
+    bound = bind_style_network(load_named(name))
+    x = rng.uniform(0, 1, (161, 202, 3)).astype(np.float32)
+    norms = bound.norms(np.full(bound.network.code, 1 / bound.network.code))
+    paint(bound.transformer, x, norms)  # the workspace of the thread is not counted
+    tracemalloc.start()
+    paint(bound.transformer, x, norms)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak == pytest.approx(paint_bytes(bound.transformer, 161, 202), rel=0.05)
+
+
+def test_shapes_are_those_of_the_outputs(rng):
+    bound = bind_style_network(load_named("any_style"))
+    x = rng.uniform(0, 1, (34, 41, 3)).astype(np.float32)
+    picture = paint(bound.transformer, x, bound.norms(np.zeros(100)))
+    assert layer_shapes(bound.transformer, 34, 41)[-1] == picture.shape == (36, 44, 3)
+    code = paint(bound.predictor, x)
+    assert layer_shapes(bound.predictor, 34, 41)[-1] == code.shape == (1, 1, 100)
