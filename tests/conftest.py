@@ -1,5 +1,6 @@
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 # Tests run in parallel. The threads of two BLAS libraries on the same cores would wait for one
@@ -21,6 +22,14 @@ def rng():
     return np.random.default_rng(7)
 
 
+@pytest.fixture(params=["cpu", "cpu.compiled"])
+def cpu_engine(request):
+    """The engine on the CPU, without and with compiled loops."""
+    if request.param == "cpu.compiled":
+        pytest.importorskip("numba", reason="compiled loops need Numba, the extra `fast`")
+    return import_module(f"npstyle.engine.{request.param}")
+
+
 @pytest.fixture
 def gpus(monkeypatch):
     """CuPy, or its stand-in where there is no GPU, ready to compile the kernels."""
@@ -30,6 +39,7 @@ def gpus(monkeypatch):
     arrays.forget_kernels()
     if CUPY is None:
         monkeypatch.setitem(sys.modules, "cupy", stand_in)
+        monkeypatch.setitem(sys.modules, "cupyx.scipy.fft", stand_in.fft)
     yield CUPY or stand_in
     arrays.forget_kernels()
 

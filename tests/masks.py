@@ -11,6 +11,7 @@ from unittest import mock
 
 import numpy as np
 
+from npstyle.engine import cpu
 from npstyle.engine.bind import bind
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import StyleObjective
@@ -45,12 +46,12 @@ def errors(objective, pixels, reference, right):
     )
 
 
-def beside_float64(network, photo, painting, pixels, settings, fast=True):
+def beside_float64(network, photo, painting, pixels, settings, fast=True, engine=cpu):
     """Errors of a route in float32 against plain float64."""
     exact = bind(configure(network, settings.pooling, np.float64))
     wanted = [*settings.content_layers, *settings.style_layers]
     network = configure(network, settings.pooling, np.float32)
-    bound = bind(network, wanted, route="fast" if fast else "plain")
+    bound = bind(network, wanted, engine=engine, route="fast" if fast else "plain")
     with use_threads(physical_cores()):
         objective = StyleObjective(exact, photo, painting, settings.losses())
         reference, right = objective(pixels), relu_masks(objective, pixels)

@@ -6,7 +6,9 @@
 Both run the preset `gatys` in float32. The speed of a machine drifts, so calls are timed in pairs,
 one of each library directly after the other. The result is the median of the ratios of the pairs.
 
-    evaluation  loss and gradient at the pixels; its forward half alone; the same on one thread
+    evaluation  loss and gradient at the pixels, with compiled loops if Numba is installed, and
+                without; its forward half alone; the same on one thread; PyTorch under bfloat16
+                autocast, which is less exact, if the processor has instructions for it
     layers      each convolution, and its derivative with respect to the image (--layers)
     search      time that L-BFGS-B itself takes per iteration
     memory      peak resident memory of a process that runs 12 iterations (--whole)
@@ -24,25 +26,21 @@ import math
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from common import SETTINGS, WANTED, argument_parser, load_pictures, run, sizes
+from whole_processes import Say, whole_processes
 
+from npstyle.engine import cpu
 from npstyle.engine.bind import BoundNetwork, bind
-from npstyle.engine.cpu import (
-    conv2d,
-    conv2d_backward,
-    relu,
-    winograd_conv2d,
-    winograd_conv2d_backward,
-)
+from npstyle.engine.device import CPU, engine_of
 from npstyle.engine.layers import FastConv
 from npstyle.engine.losses import Evaluation
 from npstyle.engine.machine import physical_cores
@@ -66,19 +64,20 @@ from tests.peer import TorchObjective
 
 CPU_SIZES = [256, 512, 1024]
 GPU_SIZES = [256, 512, 1024, 2048]
-JOB_SIZE, JOB_ITERATIONS = 256, 50
-MEMORY_ITERATIONS = 12
 
 Call = Callable[[], Any]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Networks:
-    """One network twice: as loaded, with its kernels, and bound to the CPU on the fast route."""
+    """One network: as loaded, with its kernels, and bound to the CPU on the fast route.
+
+    `fast` has compiled loops if Numba is installed, and `numpy` is then the same without them.
+    """
 
     network: Network
     fast: BoundNetwork
+    numpy: BoundNetwork | None
 
 
 def seconds(function: Call) -> float:
@@ -149,14 +148,24 @@ def evaluations(
         with use_threads(1):
             ours(picture)
 
+    def in_bfloat16() -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            theirs(picture)
+
     on_one_thread()
     scaling = [seconds(on_one_thread) / seconds(lambda: ours(picture)) for _ in range(pairs)]
-    return {
+    found: dict[str, Any] = {
         "scaling": statistics.median(scaling),
         "evaluation": compare(lambda: ours(picture), lambda: theirs(picture), pairs),
         "forward": compare(lambda: ours.value(picture), their_loss, pairs),
         "floor_s": 2 * multiplications(both.fast, *photo.shape[:2]) / rate,
     }
+    if both.numpy is not None:
+        without = StyleObjective(both.numpy, photo, painting, SETTINGS.losses())
+        found["numpy"] = compare(lambda: without(picture), lambda: theirs(picture), pairs)
+    if has_bfloat16():
+        found["bfloat16"] = compare(lambda: ours(picture), in_bfloat16, pairs)
+    return found
 
 
 def layers(both: Networks, size: tuple[int, int], pairs: int) -> dict[str, Any]:
@@ -170,7 +179,8 @@ def layers(both: Networks, size: tuple[int, int], pairs: int) -> dict[str, Any]:
             upstream = rng.standard_normal(shape, dtype=np.float32)
             prepared = both.fast.layers[index]
             assert isinstance(prepared, Conv | FastConv)
-            ours, theirs = _ours(prepared, x, upstream), _theirs(layer, x, upstream)
+            ours = _ours(both.fast.engine, prepared, x, upstream)
+            theirs = _theirs(layer, x, upstream)
             result[layer.name] = {
                 "forward": compare(ours[0], theirs[0], pairs),
                 "backward": compare(ours[1], theirs[1], pairs),
@@ -191,15 +201,18 @@ def _theirs(layer: Conv, x: Array, upstream: Array) -> tuple[Call, Call]:
     )
 
 
-def _ours(layer: Conv | FastConv, x: Array, upstream: Array) -> tuple[Call, Call]:
+def _ours(
+    engine: ModuleType, layer: Conv | FastConv, x: Array, upstream: Array
+) -> tuple[Call, Call]:
     if isinstance(layer, FastConv):
         return (
-            lambda: winograd_conv2d(x, layer.filters, layer.bias, rectify=True),
-            lambda: winograd_conv2d_backward(upstream, layer.filters, upstream),
+            lambda: engine.winograd_conv2d(x, layer.filters, layer.bias, rectify=True),
+            lambda: engine.winograd_conv2d_backward(upstream, layer.filters, upstream),
         )
+    mask = upstream > 0
     return (
-        lambda: relu(conv2d(x, layer.kernel, layer.bias, 1, 1)),
-        lambda: conv2d_backward(upstream * (upstream > 0), layer.kernel, x.shape, 1, 1),
+        lambda: engine.conv2d(x, layer.kernel, layer.bias, 1, 1, rectify=True),
+        lambda: engine.conv2d_backward(upstream.copy(), layer.kernel, x.shape, 1, 1, mask),
     )
 
 
@@ -221,16 +234,13 @@ def search_seconds(shape: tuple[int, ...], iterations: int = 30) -> float:
     return (whole - inside) / iterations
 
 
-def child(arguments: argparse.Namespace, library: str, size: int, job: bool) -> dict[str, float]:
-    """Run one whole transfer in a process of its own; return its wall time and peak memory."""
-    iterations = JOB_ITERATIONS if job else MEMORY_ITERATIONS
-    command: list[object] = [sys.executable, Path(__file__).with_name("whole_job.py"), library]
-    command += [arguments.photo, arguments.painting, arguments.network]
-    command += [size, iterations, arguments.threads]
-    start = time.perf_counter()
-    run = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-    result: dict[str, float] = json.loads(run.stdout)
-    return result | {"wall_s": time.perf_counter() - start}
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies in bfloat16 (AMX or AVX512-BF16)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
 def processor() -> str:
@@ -258,6 +268,10 @@ def at_size(
     say(f"{photo.shape[1]} x {photo.shape[0]}")
     at = evaluations(both, photo, painting, arguments.pairs, rate)
     say(line("evaluation", at["evaluation"]))
+    if "numpy" in at:
+        say(line("without Numba", at["numpy"]))
+    if "bfloat16" in at:
+        say(line("PyTorch in bfloat16", at["bfloat16"]))
     say(line("forward", at["forward"]))
     evaluation = at["evaluation"]["npstyle_s"]
     say(
@@ -278,29 +292,6 @@ def at_size(
     return at
 
 
-def whole_processes(arguments: argparse.Namespace, found: dict[str, Any], say: Say) -> None:
-    """Measure memory and time of whole processes, print them and add them to `found`."""
-    for size in arguments.sizes:
-        ours, theirs = (child(arguments, name, size, False) for name in ("npstyle", "pytorch"))
-        found["sizes"][size]["memory"] = {"npstyle": ours, "pytorch": theirs}
-        say(
-            f"memory at {size}: npstyle {ours['peak_bytes'] / 1e6:.0f} MB (predicted "
-            f"{ours['estimate_bytes'] / 1e6:.0f}), PyTorch {theirs['peak_bytes'] / 1e6:.0f} "
-            f"MB, npstyle/PyTorch {ours['peak_bytes'] / theirs['peak_bytes']:.2f}"
-        )
-    pairs = [
-        [child(arguments, name, JOB_SIZE, True)["wall_s"] for name in ("npstyle", "pytorch")]
-        for _ in range(3)
-    ]
-    ours_s, theirs_s = (statistics.median(column) for column in zip(*pairs, strict=True))
-    found["job"] = {"npstyle_s": ours_s, "pytorch_s": theirs_s}
-    say(
-        f"whole job, {JOB_ITERATIONS} iterations at {JOB_SIZE}: npstyle {ours_s:.1f} s, "
-        f"PyTorch {theirs_s:.1f} s, PyTorch/npstyle "
-        f"{statistics.median(b / a for a, b in pairs):.2f}"
-    )
-
-
 def report(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure what the options ask for, and print each figure as soon as it is known."""
 
@@ -308,7 +299,9 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
         print(text, file=sys.stderr if arguments.json else sys.stdout, flush=True)
 
     network = load_network(arguments.network)
-    both = Networks(network, bind(network, WANTED, route="fast"))
+    engine = engine_of(CPU, fast=True)
+    numpy = None if engine is cpu else bind(network, WANTED, route="fast")
+    both = Networks(network, bind(network, WANTED, engine=engine, route="fast"), numpy)
     with use_threads(arguments.threads):
         rate = sgemm_rate(arguments.threads)
         found: dict[str, Any] = {
@@ -321,7 +314,8 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
         }
         say(
             f"{processor()}, {arguments.threads} threads of {os.cpu_count()}, "
-            f"sgemm {rate / 1e9:.0f} GFLOP/s, NumPy {np.__version__}, PyTorch {torch.__version__}\n"
+            f"sgemm {rate / 1e9:.0f} GFLOP/s, NumPy {np.__version__}, PyTorch {torch.__version__}, "
+            f"{'NumPy alone' if numpy is None else 'compiled loops'}\n"
             "                          npstyle     PyTorch   PyTorch/npstyle (range)"
         )
         for size in arguments.sizes:

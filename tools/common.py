@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from npstyle.engine.bind import BoundNetwork, bind
+from npstyle.engine.device import CPU, engine_of
 from npstyle.errors import InputError
 from npstyle.images.read import load_image
 from npstyle.maths.array import Array
@@ -43,8 +44,9 @@ def load_pictures(arguments: argparse.Namespace, size: int) -> tuple[Array, Arra
 
 
 def load_fast(arguments: argparse.Namespace) -> BoundNetwork:
-    """Load the network and bind it to the CPU on the fast route."""
-    return bind(load_network(arguments.network), WANTED, route="fast")
+    """Load the network and bind it to the CPU on the fast route, as a run does."""
+    network = load_network(arguments.network)
+    return bind(network, WANTED, engine=engine_of(CPU, fast=True), route="fast")
 
 
 def run(main: Callable[[], None]) -> None:

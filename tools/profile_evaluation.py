@@ -3,7 +3,7 @@
     python tools/profile_evaluation.py PHOTO PAINTING --network vgg19.npz [--size 512]
 
 One evaluation is the loss and the gradient of the preset `gatys` in float32, on the fast route on
-the CPU. The tool times every call of a function of `npstyle.engine.cpu`. It cannot separate the
+the CPU. The tool times every call of a function of the engine. It cannot separate the
 matrix products inside Winograd's convolution; `tools/benchmark.py` prints their floor.
 """
 
@@ -16,7 +16,6 @@ from unittest import mock
 
 from common import SETTINGS, argument_parser, load_fast, load_pictures, run
 
-from npstyle.engine import cpu
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import StyleObjective
 from npstyle.engine.threads import use_threads
@@ -29,7 +28,7 @@ TIMED = (
     *("content_loss", "content_loss_backward"),
     *("mean_gram", "gram_loss", "style_loss_backward"),
 )
-"""Functions that an evaluation calls through `bound.engine`, which is `npstyle.engine.cpu`."""
+"""Functions that an evaluation calls through `bound.engine`, a module."""
 
 
 def timed(function: Callable[..., Any], name: str, spent: dict[str, float]) -> Callable[..., Any]:
@@ -47,11 +46,12 @@ def timed(function: Callable[..., Any], name: str, spent: dict[str, float]) -> C
 def profile(objective: StyleObjective, pixels: Array, times: int) -> tuple[float, dict[str, float]]:
     """Return the mean seconds of an evaluation and of each function in it."""
     spent: dict[str, float] = defaultdict(float)
+    engine = objective.bound.engine
     objective(pixels)
     with ExitStack() as stack:
         for name in TIMED:
-            replaced = timed(getattr(cpu, name), name, spent)
-            stack.enter_context(mock.patch.object(cpu, name, replaced))
+            replaced = timed(getattr(engine, name), name, spent)
+            stack.enter_context(mock.patch.object(engine, name, replaced))
         start = time.perf_counter()
         for _ in range(times):
             objective(pixels)

@@ -202,10 +202,15 @@ def print_device(device: "Device", threads: int = 0) -> None:
 def _route(plan: "Plan") -> str:
     """Describe which convolutions take a fast route, or why none does."""
     from npstyle.engine.bind import count_convolutions
+    from npstyle.engine.device import missing_loops
 
     every, fast, tensor = count_convolutions(plan.bound)
     if fast:
-        return f"Winograd in {fast} of {every} convolutions, plain sums in the others"
+        route = f"Winograd in {fast} of {every} convolutions, plain sums in the others"
+        if plan.is_compiled:
+            return f"{route}; compiled loops"
+        missing = "" if plan.device.is_gpu else missing_loops()
+        return f"{route}\n          {missing}" if missing else route
     if tensor:
         cores = f"tensor cores in {plan.settings.precision}"
         return f"{cores} in {tensor} of {every} convolutions, plain sums in the others"

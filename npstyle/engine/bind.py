@@ -1,8 +1,9 @@
 """Binding: a network prepared once for the engine that runs it.
 
-An engine is one of the packages `npstyle.engine.cpu` and `npstyle.engine.cuda`. Both export the
-same functions. `bind` places the layers' arrays where the engine computes, and prepares wide
-convolutions for a fast route. From then on no function asks where an array lies.
+An engine is one of the packages `npstyle.engine.cpu`, `npstyle.engine.cpu.compiled` and
+`npstyle.engine.cuda`. They export the same functions. `bind` places the layers' arrays where the
+engine computes, and prepares wide convolutions for a fast route. From then on no function asks
+where an array lies, or whether there are compiled loops.
 """
 
 from collections.abc import Iterable
@@ -37,7 +38,7 @@ class BoundNetwork:
         The layers with their arrays, one for each layer of `network`.
     dtype : dtype
         Precision of activations and gradients.
-    engine_name : "cpu" or "cuda"
+    engine_name : "cpu", "cpu.compiled" or "cuda"
         A name, because a module cannot be pickled.
     """
 
@@ -48,7 +49,7 @@ class BoundNetwork:
 
     @property
     def engine(self) -> ModuleType:
-        """`npstyle.engine.cpu` or `npstyle.engine.cuda`."""
+        """`npstyle.engine.cpu`, `npstyle.engine.cpu.compiled` or `npstyle.engine.cuda`."""
         return import_module(f"npstyle.engine.{self.engine_name}")
 
     def preprocess(self, pixels: Array) -> Array:
@@ -79,7 +80,8 @@ def bind(
     wanted : names of activations, optional
         Layers deeper than these are left out. All layers are kept by default.
     engine : module
-        `npstyle.engine.cpu` or `npstyle.engine.cuda`.
+        `npstyle.engine.cpu` or `npstyle.engine.cuda`; for a network in float32 on the fast route
+        also `npstyle.engine.cpu.compiled`.
     route : "plain", "fast", "tf32" or "fp16"
         How wide 3x3 convolutions run: by plain sums, by Winograd's algorithm (both in the network's
         precision; float32 on a GPU), or on a GPU's tensor cores.
@@ -92,7 +94,12 @@ def bind(
     ------
     InputError
         If the network has no activation of a name in `wanted`.
+    ValueError
+        If the engine has no loops for the network's precision.
     """
+    name = engine.__name__.removeprefix(f"{__package__}.")
+    if name == "cpu.compiled" and network.dtype != np.float32:
+        raise ValueError(f"bind: compiled loops are for float32, the network is {network.dtype}")
     depth = len(network.layers)
     if wanted is not None:
         depth = max(map(network.depth, wanted), default=-1) + 1
@@ -101,7 +108,7 @@ def bind(
         replace(network, layers=tuple(map(_outline, layers))),
         tuple(_placed(layer, engine, route) for layer in layers),
         network.dtype,
-        engine.__name__.rpartition(".")[2],
+        name,
     )
 
 

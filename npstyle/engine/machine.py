@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,13 @@ MMAP_THRESHOLD = 1 << 21
 """Bytes from which glibc maps an array separately. Pictures are larger; the small arrays that a
 strip needs again and again are smaller."""
 
+MADV_DONTNEED = 4
+"""Number of an advice of Linux's madvise, from mman.h."""
+
+SMAPS = r"^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ +(/[^\n]*)$.*?^Anonymous: +(\d+) kB$"
+"""A mapping of a file in /proc/self/smaps: its addresses, access and path, and the kilobytes that
+differ from the file."""
+
 
 def release_memory() -> None:
     """Make freed large arrays return their memory to the operating system at once.
@@ -26,6 +34,24 @@ def release_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
+
+
+def release_library(name: str) -> None:
+    """Give back the pages of a loaded library that are as in its file, until they are used again.
+
+    Parameters
+    ----------
+    name : str
+        Beginning of the file's name, such as "libllvmlite". Only Linux can do it.
+    """
+    madvise = getattr(ctypes.CDLL(None), "madvise", None) if sys.platform == "linux" else None
+    if madvise is None:
+        return
+    mappings = re.finditer(SMAPS, Path("/proc/self/smaps").read_text(), re.MULTILINE | re.DOTALL)
+    for first, end, access, path, changed in (mapping.groups() for mapping in mappings):
+        if Path(path).name.startswith(name) and "w" not in access and changed == "0":
+            start = int(first, 16)
+            madvise(ctypes.c_void_p(start), ctypes.c_size_t(int(end, 16) - start), MADV_DONTNEED)
 
 
 def thread_count(requested: int | None) -> int:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from npstyle.engine import cpu
 from npstyle.engine.arena import Arena
 from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.guides import Region, Source, carry_down
@@ -82,10 +81,9 @@ class StyleObjective:
         sizes = {name: target.size for name, target in self.content_targets.items()}
         self.alpha, self.beta = factors(self.losses, sizes, self.style_targets)
 
-        on_cpu = bound.engine is cpu
         need = evaluation_bytes(bound, self.losses.layers, photo.shape[:2])
-        self.arena = Arena(with_gaps(need) if on_cpu else 0)
-        self.replays = not on_cpu
+        self.arena = Arena(0 if bound.engine.ON_GPU else with_gaps(need))
+        self.replays = bound.engine.ON_GPU
         self._replay: Any = None
 
     def _guides(self, mask: Array | None, style: Collection[str]) -> dict[str, Array]:

@@ -74,6 +74,11 @@ def use_threads(count: int) -> Iterator[None]:
             _pool, _workers = before
 
 
+def worker_count() -> int:
+    """Return the number of worker threads, for libraries that bring threads of their own."""
+    return _workers
+
+
 def parallel_for(worker: Worker[T], items: Iterable[T]) -> None:
     """Let every worker thread run `worker` on one shared queue of items.
 

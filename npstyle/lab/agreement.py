@@ -195,6 +195,10 @@ TABLE = {
     ),
     "mirror": Entry(maths.mirror, pairs.mirror_pairs, F64),
     "mirror_backward": Entry(maths.mirror_backward, pairs.mirror_backward_pairs, F64),
+    "precondition": Entry(maths.precondition, pairs.precondition_pairs, F64),
+    "precondition_backward": Entry(
+        maths.precondition_backward, pairs.precondition_backward_pairs, F64
+    ),
     "inner_products": Entry(None, pairs.inner_products_pairs, F64),
     "combination": Entry(None, pairs.combination_pairs, F64),
 }

@@ -256,6 +256,11 @@ CHAPTERS = {
         pages.mirror_subjects,
         ("mirror", "mirror_backward"),
     ),
+    "precondition": Chapter(
+        (maths.spectrum, maths.dct_matrix, maths.precondition, maths.precondition_backward),
+        pages.precondition_subjects,
+        ("precondition", "precondition_backward"),
+    ),
     "winograd": Chapter(
         (winograd.winograd_conv2d, winograd.winograd_conv2d_backward),
         winograd_subjects,

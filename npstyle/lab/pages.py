@@ -304,6 +304,19 @@ def objective_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     yield objective_subject("objective", pixels, layers, prep, terms, 1e-2)
 
 
+def precondition_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """Yield the coordinates of the search, for an image of odd and even sides."""
+    s = maths.spectrum(5, 4, 0.5, 1 / 64, 0.25)
+    yield Subject(
+        "precondition",
+        lambda w: maths.precondition(w, s),
+        lambda g, w: maths.precondition_backward(g, s),
+        (rng.standard_normal((5, 4, 3)),),
+        linear=(0,),
+        smooth=(0,),
+    )
+
+
 def mirror_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     """Yield numbers reflected at 0 and 255, some several times, and two exactly at a wall."""
     z = rng.uniform(-800, 1000, (4, 5, 3))

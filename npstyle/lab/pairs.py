@@ -363,6 +363,19 @@ def mirror_backward_pairs(b: Bench) -> Pairs:
     yield b.get(found), maths.mirror_backward(g, z)
 
 
+def precondition_pairs(b: Bench) -> Pairs:
+    """Pixels from the coordinates of the search."""
+    w, s = b.draw(6, 7, 3), maths.spectrum(6, 7, 0.4, 1 / 256, 0.1)
+    yield b.get(b.engine.precondition(b.put(w), b.put(s))), maths.precondition(w, s)
+
+
+def precondition_backward_pairs(b: Bench) -> Pairs:
+    """Its derivative."""
+    g, s = b.draw(6, 7, 3), maths.spectrum(6, 7, 0.4, 1 / 256, 0.1)
+    found = b.engine.precondition_backward(b.put(g), b.put(s))
+    yield b.get(found), maths.precondition_backward(g, s)
+
+
 def _numbers_around_the_box(b: Bench) -> Array:
     z = 400 * b.draw(4, 5, 3)
     z[0, 0, 0], z[3, 4, 2] = 0.0, 255.0

@@ -69,12 +69,7 @@ def plot_reports(path: Path, reports: "Sequence[Report]") -> None:
             )
     right.set_yticks(range(len(names)), names, fontsize=7)
     right.invert_yaxis()
-    for marker, label in [
-        ("o", "coordinates"),
-        ("s", "directions"),
-        ("^", "adjoint"),
-        ("x", "complex step"),
-    ]:
+    for label, marker in MARKERS.items():
         right.plot([], [], marker, color="tab:blue", ms=4, label=label)
     right.set(xlabel="worst relative error (0 is drawn at 1e-17)", title="Errors; red: failed")
     right.grid(axis="x", alpha=0.3)

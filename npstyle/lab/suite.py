@@ -7,6 +7,7 @@ from types import ModuleType
 import numpy as np
 
 from npstyle.engine import cpu
+from npstyle.engine.device import CPU, engine_of, missing_loops
 from npstyle.lab.agreement import agreement_outcomes
 from npstyle.lab.gradcheck import Report, check_gradient, check_subject
 from npstyle.lab.on_gpu import gpu_objectives, gpu_subjects
@@ -45,6 +46,8 @@ def check_network(
     for subject in all_subjects(network, size, seed):
         yield check_subject(subject, samples, directions, seed)
     yield from check_engine(network, cpu, seed)
+    if not missing_loops():
+        yield from check_loops(seed)
     yield Report("cpu painter", (painter_outcome(seed),))
     for name, outcome in tile_outcomes(network, seed):
         yield Report(name, (outcome,))
@@ -81,6 +84,14 @@ def check_engine(network: Network, engine: ModuleType, seed: int = 0) -> Iterato
             yield Report(f"{where} {name} {np.dtype(dtype).name}", (outcome,))
     for name, outcome in whole_agreements(network, engine, AGREEMENT_SIZE, seed):
         yield Report(f"{where} {name}", (outcome,))
+
+
+def check_loops(seed: int = 0) -> Iterator[Report]:
+    """Compare the functions with compiled loops, which are for float32, with the textbook."""
+    compiled = engine_of(CPU, fast=True)
+    for name, outcome in agreement_outcomes(compiled, np.float32, seed):
+        if getattr(compiled, name) is not getattr(cpu, name):
+            yield Report(f"compiled {name}", (outcome,))
 
 
 def check_file(

@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 
 from npstyle import maths
-from npstyle.engine import cpu, passes
+from npstyle.engine import passes
 from npstyle.engine.bind import Route, bind
 from npstyle.engine.guides import Region, Source, carry_down
 from npstyle.engine.losses import Losses, regions_of
@@ -223,7 +223,7 @@ def whole_agreements(
     pixels = _picture(photo, rng)
     yield "network", passes_outcome(network, engine, pixels, rng)
     for case in cases(network, photo, painting):
-        if case.route == "plain" or engine is cpu:
+        if case.route == "plain" or not engine.ON_GPU:
             yield f"objective {case.name}", objective_outcome(case, engine, photo, pixels)
 
 

@@ -26,6 +26,7 @@ In reading order:
 17. `variation`     total variation
 18. `objective`     all of it: from the pixels to the loss, and back to the gradient at the pixels
 19. `box`           how a search without bounds stays inside 0..255
+20. `precondition`  other coordinates for the search: fewer steps to the same picture
 
 A loss needs the chapters 1 to 4, 6, 7, 11, 12 and 14 to 18. The others are for networks that paint
 in one pass.
@@ -85,6 +86,12 @@ from npstyle.maths.pooling import (
     max_pool2d_backward,
     max_pool2d_winners,
 )
+from npstyle.maths.precondition import (
+    dct_matrix,
+    precondition,
+    precondition_backward,
+    spectrum,
+)
 from npstyle.maths.preprocessing import preprocess, preprocess_backward
 from npstyle.maths.relu import relu, relu6, relu6_backward, relu_backward
 from npstyle.maths.sigmoid import sigmoid, sigmoid_backward
@@ -124,6 +131,7 @@ __all__ = [
     "conv2d",
     "conv2d_backward",
     "conv2d_backward_weights",
+    "dct_matrix",
     "depthwise_conv2d",
     "depthwise_conv2d_backward",
     "depthwise_conv2d_backward_weights",
@@ -146,6 +154,8 @@ __all__ = [
     "mirror_backward",
     "objective",
     "output_size",
+    "precondition",
+    "precondition_backward",
     "preprocess",
     "preprocess_backward",
     "reflect_pad",
@@ -158,6 +168,7 @@ __all__ = [
     "replicate_pad_backward",
     "sigmoid",
     "sigmoid_backward",
+    "spectrum",
     "style_loss",
     "style_loss_backward",
     "total_variation",

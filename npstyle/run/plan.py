@@ -59,6 +59,11 @@ class Plan:
         return self.bound.network
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether the CPU runs compiled loops."""
+        return self.bound.engine_name == "cpu.compiled"
+
+    @property
     def memory(self) -> int:
         """Memory of the device that the run takes beyond what the process holds now, in bytes."""
         return max(strategy.memory for strategy in self.strategies)
@@ -67,6 +72,12 @@ class Plan:
     def peak_memory(self) -> int:
         """Expected peak memory of the whole process on the device, in bytes."""
         return self.memory + held_memory(self.device)
+
+
+def fast_route(settings: Settings) -> bool:
+    """Whether convolutions may take the fast route of Winograd's algorithm."""
+    on_tensor_cores = settings.precision != "float32"
+    return settings.dtype == "float32" and not settings.exact and not on_tensor_cores
 
 
 def prepared(
@@ -87,10 +98,10 @@ def prepared(
     if settings.precision != "float32":
         _check_tensor_cores(settings.precision, device)
         route = settings.precision
-    elif settings.dtype == "float32" and not settings.exact:
+    elif fast_route(settings):
         route = "fast"
     depth = wanted if route != "plain" else None
-    return bind(network, depth, engine=engine_of(device), route=route)
+    return bind(network, depth, engine=engine_of(device, route == "fast"), route=route)
 
 
 def _check_tensor_cores(precision: str, device: Device) -> None:
@@ -148,7 +159,10 @@ def make_plan(
     scales = list(zip(photo_sizes, painting_sizes, strict=True))
     if device.is_gpu:
         if isinstance(machine.tile, int) or machine.cluster is not None:
-            raise InputError("--tile: tiles run on the CPU only; use --device cpu, or leave it out")
+            option = "--tile" if machine.cluster is None else "--cluster"
+            raise InputError(
+                f"{option}: tiles run on the CPU only; use --device cpu, or leave it out"
+            )
         strategies = tuple(_on_gpu(bound, settings, *sizes, threads) for sizes in scales)
     else:
         memory = _allowed(device, machine, SHARE)

@@ -3,8 +3,8 @@
 The first of these strategies that fits into memory is chosen. They find the same picture up to
 rounding (tiles, float32 history), or up to the effect of a shorter history on the search:
 
-1. The whole picture at once, with SciPy's L-BFGS-B and a history of ten steps in float64.
-2. The whole picture at once, with ten steps in float32 (`npstyle.search.lbfgs`), then five.
+1. The whole picture at once, with a history of ten steps in float64.
+2. The whole picture at once, with ten steps in float32, then five.
 3. Tiles of 512 pixels or more, as large as possible, with ten, five or three steps in float32.
 4. Smaller tiles, with three steps in float32.
 
@@ -15,7 +15,6 @@ memory. Adam has no history: it goes from the whole picture to tiles.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from npstyle.engine import cpu
 from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.device import Device, find_device
 from npstyle.engine.memory import (
@@ -291,7 +290,7 @@ def run_bytes(
     search = vectors * photo[0] * photo[1] * 3 * 8
     evaluation = evaluation_bytes(bound, wanted, photo)
     painted = forward_bytes(bound, style, painting)
-    if bound.engine is not cpu:
+    if bound.engine.ON_GPU:
         return targets + search + with_gaps(max(painted, evaluation))
     peak = max(painted, targets + search + evaluation)
     return peak + threads * strips_bytes(bound, wanted, photo)

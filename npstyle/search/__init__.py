@@ -2,5 +2,8 @@
 
 from typing import Literal
 
-Optimizer = Literal["lbfgs", "adam"]
+Optimizer = Literal["lbfgs", "scipy", "adam"]
 """The optimisers of `npstyle.search.optimize`."""
+
+Precondition = Literal["on", "off"]
+"""Whether L-BFGS moves the frequencies of the picture or its pixels."""

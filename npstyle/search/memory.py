@@ -11,16 +11,20 @@ from npstyle.engine import cpu
 from npstyle.search import Optimizer
 from npstyle.search.lbfgs import CORRECTIONS, basis_shape
 
-SCIPY_VECTORS = 21
-"""float64 images under SciPy's L-BFGS-B besides the history: x, gradients, work arrays, copies."""
+SCIPY_VECTORS = 23
+"""float64 images under SciPy's L-BFGS-B besides the history: coordinates, gradients, work arrays,
+copies, the image evaluated, the best image."""
 
-LEAN_VECTORS = 11
-"""float64 images under `npstyle.search.lbfgs` on the CPU besides the history and the gradient in
-its matrix B: x, the direction, z, the image evaluated, the best image, gradients."""
+LBFGS_VECTORS = 12
+"""float64 images under `npstyle.search.lbfgs` on the CPU besides its matrix B: coordinates, the
+direction, the image evaluated, the best image, gradients on the way back."""
 
 GPU_VECTORS = 12
 """float64 images on a GPU besides the matrix B of L-BFGS, or m, v and their temporaries under Adam:
-x, the direction, images and gradients on the way to the objective and back."""
+coordinates, the direction, images and gradients on the way to the objective and back."""
+
+GPU_TRANSFORM = 4
+"""float64 images that CuPy's cosine transform needs on a GPU, with its complex numbers."""
 
 ADAM_VECTORS = 11
 """float64 images under Adam on the CPU: x, g, m, v, their temporaries, the best image."""
@@ -37,7 +41,7 @@ def vectors_held(
 
     Parameters
     ----------
-    optimizer : "lbfgs" or "adam"
+    optimizer : "lbfgs", "scipy" or "adam"
     iterations : int
         Steps to take. SciPy's history grows with them, up to its full length.
     history : int, optional
@@ -46,13 +50,17 @@ def vectors_held(
     engine : module
         Where the search runs: `npstyle.engine.cpu` or `npstyle.engine.cuda`.
     """
-    if engine is not cpu:
-        return GPU_VECTORS + (basis_shape(CORRECTIONS, 1)[0] if optimizer == "lbfgs" else 3)
+    basis = basis_shape(CORRECTIONS, 1)[0]
+    if engine.ON_GPU:
+        return (
+            GPU_VECTORS
+            + {"lbfgs": GPU_TRANSFORM + basis, "scipy": GPU_TRANSFORM, "adam": 3}[optimizer]
+        )
     if optimizer == "adam":
         return ADAM_VECTORS
-    if history is not None:
-        return LEAN_VECTORS
-    return SCIPY_VECTORS + 2 * min(CORRECTIONS, iterations)
+    if optimizer == "scipy":
+        return SCIPY_VECTORS + 2 * min(CORRECTIONS, iterations)
+    return LBFGS_VECTORS + (basis if history is None else 0)
 
 
 def history_bytes(history: int, size: tuple[int, int]) -> int:

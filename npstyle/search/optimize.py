@@ -1,18 +1,23 @@
 """Lower the objective by moving the pixels inside the box 0..255.
 
-L-BFGS-B (Byrd, Lu, Nocedal and Zhu 1995; SciPy's implementation) builds a quadratic model of the
-objective from the last m steps s_k = x_(k+1) - x_k and gradient changes y_k = g_(k+1) - g_k,
-minimises it over the box, and searches along the line to that minimum for a point that fulfils the
-strong Wolfe conditions. The paper used L-BFGS too.
+L-BFGS builds a quadratic model of the objective from the last m steps s_k = x_(k+1) - x_k and
+gradient changes y_k = g_(k+1) - g_k, and searches along the line to its minimum for a point that
+fulfils the strong Wolfe conditions. The paper used it too. There are two programs for it, and both
+take the same steps up to rounding:
 
-Minimising the model over the box takes three times as long as without bounds. Therefore the search
-has no bounds: numbers that leave the box are reflected at its walls (`npstyle.maths.box`). The
-objective then has kinks at the walls. If no step lowers the objective at such a kink, the search
-continues with the box as bounds.
+lbfgs
+    `npstyle.search.lbfgs`, on all threads or on the GPU, with a history that may be rounded to
+    float32 and may be on disk.
+scipy
+    SciPy's L-BFGS-B (Byrd, Lu, Nocedal and Zhu 1995), on one thread. The reference for the other.
 
-The search runs where its engine has its arrays. On a GPU, `npstyle.search.lbfgs` takes the steps
-that SciPy would take, and no image or gradient is copied to the host. (Where bounds are needed,
-SciPy searches on the host. This is rare, and starts near the minimum.)
+Neither moves the pixels themselves: they move the coordinates of `npstyle.search.coordinates`.
+
+To minimise the model over the box would take three times as long as without bounds. Therefore the
+search has no bounds: pixels that leave the box are reflected at its walls (`npstyle.maths.box`).
+The objective then has kinks at the walls. If the search finds no step down at such a kink, SciPy's
+L-BFGS-B goes on with the pixels, and with the box as bounds. (It does so on a GPU as well. It is
+rare, and starts near the minimum.)
 
 Adam (`npstyle.search.adam`) holds fewer images in memory.
 
@@ -36,6 +41,7 @@ from npstyle.maths.array import Array
 from npstyle.maths.box import PIXEL_MAX
 from npstyle.search import Optimizer
 from npstyle.search.adam import ADAM_STEP, minimize_adam
+from npstyle.search.coordinates import Coordinates, coordinates
 from npstyle.search.lbfgs import CORRECTIONS, Function, basis_shape, minimize_lbfgs
 
 
@@ -139,6 +145,7 @@ def optimize(
     *,
     iterations: int,
     optimizer: Optimizer = "lbfgs",
+    precondition: bool = True,
     adam_step: float = ADAM_STEP,
     history: History | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -156,13 +163,16 @@ def optimize(
     iterations : int
         Number of steps; with 0 the objective is evaluated once. A step of L-BFGS-B usually takes
         one evaluation, and sometimes more.
-    optimizer : "lbfgs" or "adam"
+    optimizer : "lbfgs", "scipy" or "adam"
+    precondition : bool
+        Whether "lbfgs" and "scipy" move the frequencies of the picture
+        (`npstyle.maths.precondition`) or its pixels. Adam always moves the pixels.
     adam_step : float
         Adam's step: about how far a pixel moves in one iteration, on the scale 0..255.
     history : History, optional
-        For L-BFGS on the CPU. If not given, SciPy keeps a history of ten steps in float64. A
-        shorter or rounded history leads to other steps. The search then ends where no step lowers
-        the objective: it does not continue with bounds.
+        For "lbfgs" on the CPU. If not given, it keeps a history of ten steps in float64. A shorter
+        or rounded history leads to other steps, and then the search ends where it finds no step
+        down: it does not go on with bounds.
     callback : callable, optional
         Called with a `Progress` after each iteration.
     engine : module
@@ -182,9 +192,7 @@ def optimize(
         if iterations == 0:
             recorder.evaluate(start.ravel())
             stopped = "iterations"
-        elif optimizer == "lbfgs":
-            stopped = _lbfgs(recorder, iterations, history)
-        else:
+        elif optimizer == "adam":
             minimize_adam(
                 recorder.evaluate,
                 start.ravel(),
@@ -193,6 +201,9 @@ def optimize(
                 callback=recorder.step,
             )
             stopped = "iterations"
+        else:
+            moved = coordinates(start, precondition, engine)
+            stopped = _reflected(recorder, moved, iterations, optimizer, history)
     except KeyboardInterrupt:
         stopped = "interrupted"
     except _NotFiniteError:
@@ -237,7 +248,8 @@ class _Recorder:
         image = flat.reshape(self.shape)
         evaluation = self.objective(image)
         self.evaluations += 1
-        if not (np.isfinite(evaluation.loss) and np.all(np.isfinite(evaluation.gradient))):
+        # A sum is finite only if all its terms are, and it needs no second array.
+        if not np.isfinite(evaluation.loss + np.sum(evaluation.gradient)):
             raise _NotFiniteError
         self.image, self.loss, self.parts = image, evaluation.loss, evaluation.parts
         if self.evaluations == 1 or evaluation.loss < self.best_loss:
@@ -262,32 +274,54 @@ class _Recorder:
             )
 
 
-def _lbfgs(recorder: _Recorder, iterations: int, history: History | None) -> Stopped:
+def _reflected(
+    recorder: _Recorder,
+    moved: Coordinates,
+    iterations: int,
+    optimizer: Optimizer,
+    history: History | None,
+) -> Stopped:
     """Search on reflected pixels, then with bounds if no step lowers the loss at a wall's kink."""
     engine = recorder.engine
+    loss, gradient = recorder.evaluate(recorder.image.ravel())
+    moved = moved.in_units_of_first_step(loss, moved.gradient(gradient))
+    known = [(loss, moved.gradient(gradient))]  # both programs evaluate the start first
+    del gradient
 
-    def reflected(z: Array) -> tuple[float, Array]:
+    def reflected(w: Array) -> tuple[float, Array]:
+        if known:
+            return known.pop()
+        z = moved.pixels(w)
         loss, gradient = recorder.evaluate(engine.mirror(z))
-        return loss, engine.mirror_backward(gradient, z)
+        return loss, moved.gradient(engine.mirror_backward(gradient, z))
+
+    def on_host(w: Array) -> tuple[float, Array]:
+        loss, gradient = reflected(engine.place(w))
+        return loss, engine.to_host(gradient)
 
     def bounded(x: Array) -> tuple[float, Array]:
         loss, gradient = recorder.evaluate(engine.place(x.copy()))  # SciPy changes x later
         return loss, engine.to_host(gradient)
 
-    if history is None and engine is cpu:
-        _scipy(reflected, recorder, iterations, None)
+    start = moved.of(recorder.image)
+    if optimizer == "scipy":
+        _scipy(on_host, engine.to_host(start), recorder, iterations, None)
     else:
-        _in_place(reflected, recorder, iterations, history)
+        _in_place(reflected, start, recorder, iterations, history)
     if recorder.iteration < iterations and history is None:
-        _scipy(bounded, recorder, iterations, Bounds(0.0, PIXEL_MAX))
+        best = engine.to_host(recorder.best_image).ravel()
+        _scipy(bounded, best, recorder, iterations, Bounds(0.0, PIXEL_MAX))
     return "iterations" if recorder.iteration >= iterations else "converged"
 
 
 def _in_place(
-    function: Function, recorder: _Recorder, iterations: int, history: History | None
+    function: Function,
+    start: Array,
+    recorder: _Recorder,
+    iterations: int,
+    history: History | None,
 ) -> None:
     """Search by `npstyle.search.lbfgs`, on the device of the image."""
-    start = recorder.best_image.ravel()
     corrections = CORRECTIONS if history is None else history.count
     basis = None
     if history is not None:
@@ -304,11 +338,13 @@ def _in_place(
     )
 
 
-def _scipy(function: Function, recorder: _Recorder, iterations: int, bounds: Bounds | None) -> None:
-    """Search by SciPy's L-BFGS-B, from the best image so far, for the iterations that remain."""
+def _scipy(
+    function: Function, start: Array, recorder: _Recorder, iterations: int, bounds: Bounds | None
+) -> None:
+    """Search by SciPy's L-BFGS-B for the iterations that remain."""
     minimize(
         function,
-        recorder.engine.to_host(recorder.best_image).ravel(),
+        start,
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
@@ -316,7 +352,7 @@ def _scipy(function: Function, recorder: _Recorder, iterations: int, bounds: Bou
         options={
             "maxcor": CORRECTIONS,
             "maxiter": iterations - recorder.iteration,
-            # Only the number of iterations may stop the search; the other criteria are disabled.
+            # Only the number of iterations shall stop the search: the other rules are disabled.
             "maxfun": 100 * iterations,
             "ftol": 0.0,
             "gtol": 0.0,

@@ -95,7 +95,7 @@ class TiledObjective:
         allocate: Allocate = in_memory,
         cluster: "Cluster | None" = None,
     ) -> None:
-        if bound.engine is not cpu:
+        if bound.engine.ON_GPU:
             raise InputError("--tile: tiles run on the CPU only; use --tile off on a GPU")
         network = bound.network
         self.bound, self.shape, self.tile = bound, photo.shape, tile

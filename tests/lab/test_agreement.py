@@ -13,8 +13,8 @@ from npstyle.lab.whole_painter import painter_outcome
 from npstyle.networks.network import load_network
 from tests.engine.cuda.gpus import needed
 
-MEMORY = {"LOSS_ARRAYS", "strip_bytes", "workspace_bytes"}
-"""Estimates of memory: they compute nothing that the textbook has."""
+MEMORY = {"LOSS_ARRAYS", "ON_GPU", "strip_bytes", "workspace_bytes"}
+"""Where arrays lie and how much memory they take: nothing that the textbook has."""
 
 PAINTING = {
     *("add", "depthwise_conv2d", "depthwise_conv2d_backward", "depthwise_conv2d_backward_weights"),
@@ -49,6 +49,15 @@ def test_the_cpu_agrees_with_the_textbook(dtype, seed):
     for name, outcome in outcomes.items():
         assert outcome.passed, (name, outcome.note)
         assert outcome.method == "textbook"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_compiled_loops_agree_with_the_textbook(cpu_engine, seed):
+    outcomes = dict(agreement_outcomes(cpu_engine, np.float32, seed))
+    assert cpu_engine.__all__ == cpu.__all__
+    assert set(outcomes) == set(cpu.__all__) - MEMORY
+    for name, outcome in outcomes.items():
+        assert outcome.passed, (name, outcome.note)
 
 
 @pytest.mark.parametrize("name", sorted(set(cuda.__all__) - MEMORY))

@@ -39,18 +39,6 @@ def test_a_file_imports_only_numpy_the_standard_library_and_the_textbook(file):
             assert top in {"numpy", *sys.stdlib_module_names} or name.startswith("npstyle.maths")
 
 
-def test_it_has_at_most_1950_lines():
-    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in FILES) <= 1950
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_no_function_has_more_than_30_lines_without_its_docstring(file):
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) else node.body
-            assert node.end_lineno - body[0].lineno + 1 <= 30, node.name
-
-
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_page_and_every_public_function_has_a_docstring(file):
     tree = ast.parse(file.read_text(encoding="utf-8"))

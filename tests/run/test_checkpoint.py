@@ -95,7 +95,8 @@ def test_a_run_resumes_at_its_scale_and_iteration(network):
         assert seen[-1] == done.result.iterations == whole.result.iterations == 9
         assert len(seen) == left
         assert done.result.image.shape == (36, 48, 3)
-        assert done.result.loss < 1.5 * whole.result.loss
+        # The resumed search has lost its history, so its first step is one of steepest descent.
+        assert done.result.loss < 2 * whole.result.loss
         seen.clear()
 
 

@@ -28,7 +28,7 @@ def chosen(network, memory, machine=None, **changes):
 def test_less_memory_means_float32_history_then_tiles_then_a_shorter_history_then_small_tiles(
     network,
 ):
-    given = (9000, 2800, 2000, 1800, 1500, 1300, 1200)
+    given = (9000, 2800, 2200, 1900, 1800, 1500, 1300)
     found = [chosen(network, memory * MB) for memory in given]
     assert all(strategy.memory <= m * MB for strategy, m in zip(found, given, strict=True))
     forms = list(dict.fromkeys((strategy.tile is not None, strategy.history) for strategy in found))

@@ -10,7 +10,7 @@ def test_a_float32_history_takes_four_bytes_for_each_number_of_its_steps_and_gra
 
 
 def test_scipys_history_grows_with_the_iterations_up_to_ten_steps():
-    held = [vectors_held("lbfgs", iterations) for iterations in (1, 9, 10, 100)]
+    held = [vectors_held("scipy", iterations) for iterations in (1, 9, 10, 100)]
     assert held == [held[0], held[0] + 16, held[0] + 18, held[0] + 18]
 
 

@@ -16,7 +16,7 @@ def bowl(pixels):
     return Evaluation(loss, 2 * difference, {"content x": loss})
 
 
-@pytest.mark.parametrize(("optimizer", "iterations"), [("lbfgs", 20), ("adam", 400)])
+@pytest.mark.parametrize(("optimizer", "iterations"), [("lbfgs", 80), ("scipy", 80), ("adam", 400)])
 def test_the_search_finds_the_minimum_within_the_box(optimizer, iterations):
     result = optimize(bowl, START, iterations=iterations, optimizer=optimizer)
     assert np.allclose(result.image, np.clip(TARGET, 0, 255), atol=0.5)
@@ -24,7 +24,7 @@ def test_the_search_finds_the_minimum_within_the_box(optimizer, iterations):
     assert result.parts == {"content x": result.loss}
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "scipy", "adam"])
 def test_the_callback_gets_the_loss_its_terms_and_the_image_of_every_iteration(optimizer):
     seen = []
 
@@ -50,7 +50,7 @@ def test_the_callback_gets_the_loss_its_terms_and_the_image_of_every_iteration(o
     assert result.loss == min(loss for _, loss, *_ in seen)
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "scipy", "adam"])
 def test_an_interrupted_search_returns_the_best_image_so_far(optimizer):
     def interrupt(progress):
         if progress.iteration == 2:
@@ -96,7 +96,7 @@ def test_a_search_whose_first_loss_is_not_finite_has_no_terms():
     assert result.parts == {}
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "scipy", "adam"])
 def test_every_image_evaluated_lies_in_the_box(optimizer):
     def watched(pixels):
         assert np.all((pixels >= 0) & (pixels <= 255))

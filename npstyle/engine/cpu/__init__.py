@@ -4,7 +4,7 @@
 two (`npstyle.engine.bind`).
 """
 
-from npstyle.engine.cpu.arrays import numbers, place, to_host, zeros_like
+from npstyle.engine.cpu.arrays import ON_GPU, numbers, place, to_host, zeros_like
 from npstyle.engine.cpu.conv import conv2d, conv2d_backward, conv2d_backward_weights
 from npstyle.engine.cpu.depthwise import (
     depthwise_conv2d,
@@ -38,6 +38,7 @@ from npstyle.engine.cpu.pooling import (
     max_pool2d,
     max_pool2d_backward,
 )
+from npstyle.engine.cpu.precondition import precondition, precondition_backward
 from npstyle.engine.cpu.preprocessing import preprocess, preprocess_backward
 from npstyle.engine.cpu.reflect_conv import reflect_conv2d, reflect_conv2d_backward
 from npstyle.engine.cpu.reflection import (
@@ -62,6 +63,7 @@ from npstyle.engine.cpu.winograd import (
 
 __all__ = [
     "LOSS_ARRAYS",
+    "ON_GPU",
     "add",
     "avg_pool2d",
     "avg_pool2d_backward",
@@ -93,6 +95,8 @@ __all__ = [
     "mirror_backward",
     "numbers",
     "place",
+    "precondition",
+    "precondition_backward",
     "preprocess",
     "preprocess_backward",
     "reflect_conv2d",

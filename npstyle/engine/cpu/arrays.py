@@ -8,6 +8,9 @@ from numpy.typing import DTypeLike
 
 from npstyle.maths.array import Array
 
+ON_GPU = False
+"""Whether the engine's arrays lie in a GPU's memory."""
+
 
 def place(array: Any, dtype: DTypeLike | None = None) -> Array:
     """Return the array where this engine computes: on the CPU it is used as it is."""

@@ -1,7 +1,8 @@
 """The Gram matrix in strips of positions; the formulas are in `npstyle.maths.gram`.
 
 The products of the strips are added in order, so the result does not depend on the number of
-threads.
+threads. G is symmetric: `numpy.matmul` sees that a matrix is multiplied by its own transpose, calls
+BLAS's `syrk`, which computes half of it, and copies the other half.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from npstyle.engine.strips import Range, even_strips, evenness
+from npstyle.engine.strips import EVEN, Range, even_strips, evenness
 from npstyle.engine.threads import parallel_for, workspace
 from npstyle.maths.array import Array
 
@@ -18,6 +19,10 @@ STRIP_POSITIONS = 1 << 10
 
 STRIP_VALUES = 1 << 16
 """Least number of entries of F in a strip: with few channels a strip has more positions."""
+
+
+FEW_POSITIONS = 384
+"""Positions of a strip below which copying half of its product takes longer than multiplying."""
 
 
 def gram(F: Array, guide: Array | None = None) -> Array:
@@ -37,7 +42,8 @@ def gram(F: Array, guide: Array | None = None) -> Array:
     """
     positions = F.reshape(-1, F.shape[-1])
     channels = positions.shape[1]
-    ranges = _ranges(len(positions), channels)
+    multiple = min(EVEN, max(1, len(positions) // FEW_POSITIONS))
+    ranges = even_strips(len(positions), _strip_height(channels), multiple)
     partial = np.empty((len(ranges), channels, channels), F.dtype)
     column = _column(guide, F.dtype)
 
@@ -88,7 +94,9 @@ def gram_backward(
                 product *= column[first:end]
             flat[first:end] += product
 
-    parallel_for(multiply, _ranges(*positions.shape))
+    count, channels = positions.shape
+    ranges = even_strips(count, _strip_height(channels), evenness(positions.size))
+    parallel_for(multiply, ranges)
     return sums
 
 
@@ -114,9 +122,8 @@ def mean_gram(F: Array, guide: Array | None = None) -> Array:
     return mean
 
 
-def _ranges(positions: int, channels: int) -> list[Range]:
-    height = max(STRIP_POSITIONS, STRIP_VALUES // channels)
-    return even_strips(positions, height, evenness(positions * channels))
+def _strip_height(channels: int) -> int:
+    return max(STRIP_POSITIONS, STRIP_VALUES // channels)
 
 
 def _column(guide: Array | None, dtype: np.dtype[Any]) -> Array | None:

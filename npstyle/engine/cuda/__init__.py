@@ -11,7 +11,7 @@ must be contiguous (see `npstyle.engine.cuda.arrays`). An array `out` is added t
 except in `relu` and `relu_backward`, which overwrite it.
 """
 
-from npstyle.engine.cuda.arrays import numbers, place, to_host, zeros_like
+from npstyle.engine.cuda.arrays import ON_GPU, numbers, place, to_host, zeros_like
 from npstyle.engine.cuda.conv import conv2d, conv2d_backward
 from npstyle.engine.cuda.gram import gram, gram_backward, mean_gram
 from npstyle.engine.cuda.losses import (
@@ -34,6 +34,7 @@ from npstyle.engine.cuda.pooling import (
     max_pool2d,
     max_pool2d_backward,
 )
+from npstyle.engine.cuda.precondition import precondition, precondition_backward
 from npstyle.engine.cuda.preprocessing import preprocess, preprocess_backward
 from npstyle.engine.cuda.relu import relu, relu_backward, relu_mask
 from npstyle.engine.cuda.tensor_cores import (
@@ -50,6 +51,7 @@ from npstyle.engine.cuda.winograd import (
 
 __all__ = [
     "LOSS_ARRAYS",
+    "ON_GPU",
     "avg_pool2d",
     "avg_pool2d_backward",
     "combination",
@@ -72,6 +74,8 @@ __all__ = [
     "numbers",
     "pack_filters",
     "place",
+    "precondition",
+    "precondition_backward",
     "preprocess",
     "preprocess_backward",
     "relu",

@@ -19,6 +19,9 @@ import numpy as np
 from npstyle.engine.cuda.launch import Launch, elementwise, source
 from npstyle.maths.array import Array
 
+ON_GPU = True
+"""Whether the engine's arrays lie in a GPU's memory."""
+
 NULL = np.uint64(0)
 """The pointer that a kernel receives for an array that is not given."""
 

@@ -28,6 +28,7 @@ from distributed import Scheduler, Worker, WorkerPlugin, get_worker
 from npstyle import __version__
 from npstyle.engine.arena import Arena
 from npstyle.engine.bind import BoundNetwork
+from npstyle.engine.device import missing_loops
 from npstyle.engine.threads import use_threads
 from npstyle.maths.array import Array
 from npstyle.tiles.cut import Tile
@@ -42,7 +43,8 @@ class LoadedNetwork(WorkerPlugin):
     Parameters
     ----------
     bound : BoundNetwork
-        On the CPU engine. Its preprocessing is left out.
+        On the CPU. Its preprocessing is left out. A worker without Numba runs it without compiled
+        loops.
     """
 
     def __init__(self, bound: BoundNetwork) -> None:
@@ -50,10 +52,12 @@ class LoadedNetwork(WorkerPlugin):
             bound.network, channel_order="RGB", mean=(0.0,) * 3, scale=(1.0,) * 3
         )
         self._layers, self._dtype = bound.layers, bound.dtype
+        self._compiled = bound.engine_name == "cpu.compiled"
 
     def setup(self, worker: Worker) -> None:
         """Bind the network. Dask calls this on the worker."""
-        self._bound = BoundNetwork(self._network, self._layers, self._dtype)
+        engine_name = "cpu.compiled" if self._compiled and not missing_loops() else "cpu"
+        self._bound = BoundNetwork(self._network, self._layers, self._dtype, engine_name)
         self._threads = worker.state.nthreads
         self._arena, self._memory = Arena(0), 0
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -29,6 +31,11 @@ SHAPES = [(8, 8, 3, 4), (5, 7, 4, 3), (1, 1, 2, 3), (2, 30, 3, 5), (33, 6, 5, 6)
 @pytest.fixture(params=["strips", "whole layer"], autouse=True)
 def route(request, monkeypatch):
     """Both ways to process a layer, at sizes where only one of them would be chosen."""
+    if find_spec("numba") is not None:
+        compiled = import_module("npstyle.engine.cpu.compiled.winograd")
+        monkeypatch.setattr(compiled, "STRIP_TILES", 3)
+        tiles = 1e9 if request.param == "strips" else 0
+        monkeypatch.setattr(compiled, "FILTERS_PER_TILE", tiles)
     for name in ("FEW_TILES", "FEW_TILES_FOR_SMALL_FILTERS"):
         monkeypatch.setattr(winograd, name, 0 if request.param == "strips" else 1e9)
     monkeypatch.setattr(winograd, "STRIP_BYTES", 30_000)
@@ -44,18 +51,18 @@ def draw(rng, shape):
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_forward_and_backward_equal_the_plain_route_in_float64(rng, shape, threads):
+def test_forward_and_backward_equal_the_plain_route_in_float64(rng, cpu_engine, shape, threads):
     image, weight, bias = draw(rng, shape)
-    filters = transform_filters(weight)
+    filters = cpu_engine.transform_filters(weight)
     exact = conv2d(image.astype(float), weight.astype(float), bias.astype(float), 1, 1)
     upstream = rng.standard_normal(exact.shape).astype(np.float32)
     exact_backward = conv2d_backward(
         upstream.astype(float), weight.astype(float), image.shape, 1, 1
     )
     with use_threads(threads):
-        out = winograd_conv2d(image, filters, bias)
-        rectified = winograd_conv2d(image, filters, bias, rectify=True)
-        backward = winograd_conv2d_backward(upstream, filters)
+        out = cpu_engine.winograd_conv2d(image, filters, bias)
+        rectified = cpu_engine.winograd_conv2d(image, filters, bias, rectify=True)
+        backward = cpu_engine.winograd_conv2d_backward(upstream, filters)
     assert out.dtype == backward.dtype == np.float32
     assert relative_error(out, exact) < 3e-6
     assert relative_error(backward, exact_backward) < 3e-6
@@ -78,6 +85,41 @@ def test_backward_includes_the_relu_mask_and_the_pooling(rng, shape):
         expected = conv2d_backward(relu_backward(upstream, activation), weight, image.shape, 1, 1)
         found = winograd_conv2d_backward(pooled, filters, activation > 0, pooling=2)
         assert np.allclose(found, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("pooling", [1, 2, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_backward_takes_them_along_in_float32(rng, cpu_engine, shape, pooling):
+    image, weight, _ = draw(rng, shape)
+    filters = cpu_engine.transform_filters(weight)
+    F = relu(rng.standard_normal((*image.shape[:2], weight.shape[3])).astype(np.float32))
+    if pooling == 1:
+        upstream = at_F = rng.standard_normal(F.shape).astype(np.float32)
+    else:
+        pooled = (F.shape[0] // pooling, F.shape[1] // pooling, F.shape[2])
+        upstream = rng.standard_normal(pooled).astype(np.float32)
+        at_F = avg_pool2d_backward(upstream.astype(float), F.shape, pooling) if upstream.size else 0
+    expected = conv2d_backward(at_F * (F > 0), weight.astype(float), image.shape, 1, 1)
+    for mask in (F, F > 0):
+        found = cpu_engine.winograd_conv2d_backward(upstream, filters, mask, pooling)
+        assert np.linalg.norm(found - expected) <= 3e-6 * np.linalg.norm(expected)
+
+
+def test_threads_do_not_change_a_bit_and_read_only_arrays_serve(rng, cpu_engine):
+    image, weight, bias = draw(rng, (29, 43, 20, 24))
+    filters = cpu_engine.transform_filters(weight)
+    upstream = rng.standard_normal((29, 43, 24)).astype(np.float32)
+    mask = upstream > 0
+    for array in (image, filters, bias, upstream, mask):
+        array.flags.writeable = False
+    found = []
+    for threads in (1, 2, 3):
+        with use_threads(threads):
+            out = cpu_engine.winograd_conv2d(image, filters, bias, rectify=True)
+            found.append((out, cpu_engine.winograd_conv2d_backward(upstream, filters, mask)))
+    for out, backward in found[1:]:
+        assert np.array_equal(out, found[0][0])
+        assert np.array_equal(backward, found[0][1])
 
 
 def test_filters_transform_as_the_formula_says(rng):
@@ -119,11 +161,15 @@ def test_the_laboratory_accepts_it_and_rejects_a_missing_flip(rng):
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_objective_with_every_layer_fast_at_an_odd_size(rng, monkeypatch, preset, pooling):
+def test_objective_with_every_layer_fast_at_an_odd_size(
+    rng, monkeypatch, cpu_engine, preset, pooling
+):
     monkeypatch.setattr("npstyle.engine.bind.WIDE", 0)
     photo, painting, pixels = (rng.uniform(0, 255, (45, 61, 3)) for _ in range(3))
     settings = replace(PRESETS[preset], pooling=pooling)
-    found = beside_float64(load_network("builtin"), photo, painting, pixels, settings)
+    found = beside_float64(
+        load_network("builtin"), photo, painting, pixels, settings, engine=cpu_engine
+    )
     assert found.loss <= 1e-5
     assert found.gradient <= 1e-4
     assert found.gradient_with_masks <= 1e-5

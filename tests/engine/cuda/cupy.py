@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
+import scipy.fft
 
 from npstyle.engine.cuda import launch as kernels
 from tests.engine.cuda import shim
@@ -137,6 +138,19 @@ def dot(left, right, out):
     refuse("cuBLAS")
     assert plain(out).flags.c_contiguous
     np.dot(plain(left), plain(right), out=plain(out))
+
+
+def transform(function):
+    def on_device(x, axes, norm, overwrite_x=False):
+        refuse("cuFFT")
+        assert isinstance(x, DeviceArray)
+        return asarray(function(plain(x), axes=axes, norm=norm))
+
+    return on_device
+
+
+fft = SimpleNamespace(dctn=transform(scipy.fft.dctn), idctn=transform(scipy.fft.idctn))
+"""In place of cupyx.scipy.fft."""
 
 
 # ------------------------------------------------------------------------- kernels

@@ -1,0 +1,25 @@
+"""The coordinates of the preconditioned search, by SciPy's fast cosine transform.
+
+The formulas are in `npstyle.maths.precondition`.
+"""
+
+from scipy.fft import dctn, idctn
+
+from npstyle.engine.threads import worker_count
+from npstyle.maths.array import Array
+
+AXES = (0, 1)
+"""Height and width."""
+
+
+def precondition(w: Array, s: Array) -> Array:
+    """x = D^T (s w), from coordinates (height, width, 3) and factors (height, width, 1)."""
+    scaled = s * w
+    return idctn(scaled, axes=AXES, norm="ortho", overwrite_x=True, workers=worker_count())
+
+
+def precondition_backward(upstream: Array, s: Array) -> Array:
+    """df/dw = s (D df/dx), from df/dx (height, width, 3) and factors (height, width, 1)."""
+    gradient = dctn(upstream, axes=AXES, norm="ortho", workers=worker_count())
+    gradient *= s
+    return gradient

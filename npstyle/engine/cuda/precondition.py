@@ -1,0 +1,25 @@
+"""The coordinates of the preconditioned search, by CuPy's cosine transform (cuFFT).
+
+The formulas are in `npstyle.maths.precondition`.
+"""
+
+from importlib import import_module
+
+from npstyle.maths.array import Array
+
+AXES = (0, 1)
+"""Height and width."""
+
+
+def precondition(w: Array, s: Array) -> Array:
+    """x = D^T (s w), from coordinates (height, width, 3) and factors (height, width, 1)."""
+    fft = import_module("cupyx.scipy.fft")
+    return fft.idctn(s * w, axes=AXES, norm="ortho", overwrite_x=True)
+
+
+def precondition_backward(upstream: Array, s: Array) -> Array:
+    """df/dw = s (D df/dx), from df/dx (height, width, 3) and factors (height, width, 1)."""
+    fft = import_module("cupyx.scipy.fft")
+    gradient = fft.dctn(upstream, axes=AXES, norm="ortho")
+    gradient *= s
+    return gradient

@@ -1,0 +1,90 @@
+"""The coordinates that the search moves: frequencies of the picture, or its pixels.
+
+`npstyle.maths.precondition` derives the preconditioned search. The constants were chosen by
+measurement; `tools/README.md` has the figures.
+
+L-BFGS knows nothing about lengths before its first step, so its first trial moves the coordinates
+by 1 in all. If that is too short, SciPy spends six evaluations on finding a step that is long
+enough. Therefore the unit of the coordinates is changed after the first evaluation: on a straight
+line down along the gradient the loss f would be 0 at the distance f / |g|, and `FIRST_STEP` of this
+distance becomes the unit.
+"""
+
+from dataclasses import dataclass, replace
+from types import ModuleType
+
+import numpy as np
+
+from npstyle.maths.array import Array
+from npstyle.maths.precondition import spectrum
+
+EXPONENT = 0.4
+"""p of the preconditioner."""
+
+LOWEST = 1 / 256
+"""f_0, in cycles per pixel: lower frequencies get the same factor."""
+
+HIGHEST = 0.1
+"""f_1, in cycles per pixel: higher frequencies get the same factor."""
+
+FIRST_STEP = 0.5
+"""Length of the first trial step, as a share of f / |g|."""
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """The numbers w that an optimiser moves, in place of pixels x.
+
+    Attributes
+    ----------
+    factors : float64 array (height, width, 1), of the engine, or float
+        s, with which x = D^T (s w); a float c if the pixels are not transformed: x = c w.
+    shape : (height, width, channels)
+        Of the picture.
+    engine : module
+    """
+
+    factors: Array | float
+    shape: tuple[int, ...]
+    engine: ModuleType
+
+    def of(self, image: Array) -> Array:
+        """Return w of an image, flat."""
+        if isinstance(self.factors, float):
+            return image.ravel() / self.factors
+        return self.engine.precondition_backward(image, 1 / self.factors).ravel()
+
+    def pixels(self, w: Array) -> Array:
+        """Return the pixels of w, flat."""
+        if isinstance(self.factors, float):
+            return self.factors * w
+        return self.engine.precondition(w.reshape(self.shape), self.factors).ravel()
+
+    def gradient(self, upstream: Array) -> Array:
+        """Return df/dw of df/dx, both flat."""
+        if isinstance(self.factors, float):
+            return self.factors * upstream
+        found = self.engine.precondition_backward(upstream.reshape(self.shape), self.factors)
+        return found.ravel()
+
+    def in_units_of_first_step(self, loss: float, gradient: Array) -> "Coordinates":
+        """Return these coordinates in another unit: the length of a good first step.
+
+        Parameters
+        ----------
+        loss : float
+        gradient : array, flat
+            df/dw in these coordinates.
+        """
+        norm = float(np.vdot(gradient, gradient)) ** 0.5
+        unit = FIRST_STEP * loss / norm if loss > 0 and norm > 0 else 1.0
+        return replace(self, factors=self.factors * unit)
+
+
+def coordinates(image: Array, precondition: bool, engine: ModuleType) -> Coordinates:
+    """Return the coordinates for a search from this image, (height, width, channels)."""
+    factors: Array | float = 1.0
+    if precondition:
+        height, width = image.shape[:2]
+        factors = engine.place(spectrum(height, width, EXPONENT, LOWEST, HIGHEST))
+    return Coordinates(factors, image.shape, engine)
