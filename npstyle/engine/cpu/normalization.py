@@ -20,7 +20,7 @@ from npstyle.engine.strips import Range, strips
 from npstyle.engine.threads import parallel_for, workspace
 from npstyle.maths.array import Array
 
-STRIP_BYTES = 1 << 18
+STRIP_BYTES = 1 << 19
 """Memory of a strip, in bytes; it stays in a core's cache."""
 
 Statistics = tuple[Array, Array]
@@ -47,11 +47,10 @@ def instance_statistics(image: Array, epsilon: float = 1e-5) -> Statistics:
     def work(queue: Iterator[tuple[int, Range]]) -> None:
         for k, (first, end) in queue:
             strip = image[first:end]
+            means[k] = _sums(strip) / counts[k]
             values = workspace(strip.size, strip.dtype).reshape(strip.shape)
-            values[:] = strip
-            means[k] = _sums(values) / counts[k]
             rows = as_rows(values)
-            rows -= for_a_row(means[k], image)
+            np.subtract(as_rows(strip), for_a_row(means[k], image), out=rows)
             np.multiply(rows, rows, out=rows)
             squares[k] = _sums(values)
 
