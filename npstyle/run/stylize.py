@@ -36,9 +36,20 @@ from npstyle.run.table import MACHINE, PAINTINGS, PICTURE, parse_numbers, settin
 SHARE = 0.8
 """Share of the free memory that a photo may use by default."""
 
-PIXEL_BYTES = 3 * 3 * 8
-"""Bytes for each pixel of the photo besides the network: as it was read, as the network's input on
-the way, and as the picture, each three channels in float64."""
+READ_BYTES = 44
+"""Bytes for each pixel of a file while it is read: in 8 bits, upright, in float64, and one channel
+that is resized; measured."""
+
+PAINT_BYTES = 36
+"""Bytes for each pixel besides the network's arrays: the photo in float64, and the network's input
+in float32."""
+
+WRITE_BYTES = 110
+"""Bytes for each pixel while the picture is written: the photo, the picture, and its copies that
+are clipped, in float64, rounded, and compressed."""
+
+THREAD_BYTES = 16 << 20
+"""Bytes of a thread's workspace: a strip of the widest layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,18 +211,18 @@ class Stylizer:
         if self.settings.size is not None:
             size = fit_size(*own, self.settings.size)
         check_photo(size)
-        needed, free = photo_bytes(self.bound, own, size), _allowed(self.settings)
+        needed, free = photo_bytes(self.bound, own, size, self._threads), _allowed(self.settings)
         if needed > free:
             raise InputError(
                 f"a photo of {size[1]}x{size[0]} pixels needs {needed / 1e9:.2f} GB and "
                 f"{max(0, free) / 1e9:.2f} GB are free; use --size "
-                f"{_size_that_fits(self.bound, own, free)} or less"
+                f"{_size_that_fits(self.bound, own, free, self._threads)} or less"
             )
         return size
 
     def memory(self, photo: Picture) -> int:
         """Return the memory that painting this photo takes beyond what is held, in bytes."""
-        return photo_bytes(self.bound, picture_size(photo), self.check(photo))
+        return photo_bytes(self.bound, picture_size(photo), self.check(photo), self._threads)
 
     def _record(self, photo: Picture, size: tuple[int, int]) -> dict[str, Any]:
         def name(picture: Picture) -> str:
@@ -232,17 +243,22 @@ class Stylizer:
         }
 
 
-def photo_bytes(bound: BoundStyleNetwork, own: tuple[int, int], size: tuple[int, int]) -> int:
-    """Count the bytes for painting a photo of size `own` at another size."""
-    read = own[0] * own[1] * PIXEL_BYTES // 3
-    painted = size[0] * size[1] * PIXEL_BYTES + paint_bytes(bound.transformer, *size)
-    return read + painted
+def photo_bytes(
+    bound: BoundStyleNetwork, own: tuple[int, int], size: tuple[int, int], threads: int
+) -> int:
+    """Count the bytes for reading a photo of size `own`, painting it at another, and writing it."""
+    pixels = size[0] * size[1]
+    return max(
+        own[0] * own[1] * READ_BYTES + pixels * 24,
+        pixels * PAINT_BYTES + paint_bytes(bound.transformer, *size) + threads * THREAD_BYTES,
+        pixels * WRITE_BYTES,
+    )
 
 
-def _size_that_fits(bound: BoundStyleNetwork, own: tuple[int, int], free: int) -> int:
+def _size_that_fits(bound: BoundStyleNetwork, own: tuple[int, int], free: int, threads: int) -> int:
     """The longest side that this memory suffices for."""
     size = max(own)
-    while size > 1 and photo_bytes(bound, own, fit_size(*own, size)) > free:
+    while size > 1 and photo_bytes(bound, own, fit_size(*own, size), threads) > free:
         size = size * 31 // 32
     return size
 

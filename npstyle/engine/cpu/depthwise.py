@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npstyle.engine.arena import empty
+from npstyle.engine.cpu.rows import as_rows, for_a_row
 from npstyle.engine.strips import Range, strips
 from npstyle.engine.threads import parallel_for, workspace
 from npstyle.maths.array import Array
@@ -46,15 +47,21 @@ def depthwise_conv2d(
     padded = zero_pad(image, padding)
     height, width = output_size(padded.shape, kernel.shape, stride)
     out = empty((height, width, image.shape[2]), image.dtype)
-    taps = [(kernel[at], window) for at, window in windows(padded, kernel.shape[:2], stride)]
+    slices = windows(padded, kernel.shape[:2], stride)
+    taps = [(for_a_row(kernel[at], out), window) for at, window in slices]
+    biases = for_a_row(bias, out)
 
     def work(queue: Iterator[Range]) -> None:
         for first, end in queue:
-            strip = out[first:end]
+            strip = as_rows(out[first:end])
             product = workspace(strip.size, strip.dtype).reshape(strip.shape)
-            strip[:] = bias
+            strip[:] = biases
             for factors, window in taps:
-                np.multiply(window[first:end], factors, out=product)
+                if stride == 1:
+                    np.multiply(as_rows(window[first:end]), factors, out=product)
+                else:  # the pixels of a window are apart
+                    product.reshape(window[first:end].shape)[:] = window[first:end]
+                    product *= factors
                 strip += product
 
     parallel_for(work, _strips(out))

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npstyle.engine.arena import empty
+from npstyle.engine.cpu.rows import as_rows, for_a_row
 from npstyle.engine.strips import Range, strips
 from npstyle.engine.threads import parallel_for, workspace
 from npstyle.maths.array import Array
@@ -46,11 +47,12 @@ def instance_statistics(image: Array, epsilon: float = 1e-5) -> Statistics:
     def work(queue: Iterator[tuple[int, Range]]) -> None:
         for k, (first, end) in queue:
             strip = image[first:end]
-            values = workspace(strip.size, strip.dtype).reshape(-1, image.shape[2])
-            values.reshape(strip.shape)[:] = strip
+            values = workspace(strip.size, strip.dtype).reshape(strip.shape)
+            values[:] = strip
             means[k] = _sums(values) / counts[k]
-            values -= means[k].astype(values.dtype)
-            np.multiply(values, values, out=values)
+            rows = as_rows(values)
+            rows -= for_a_row(means[k], image)
+            np.multiply(rows, rows, out=rows)
             squares[k] = _sums(values)
 
     parallel_for(work, enumerate(ranges))
@@ -93,13 +95,13 @@ def instance_norm(
     """
     m, inverse = statistics or instance_statistics(image, epsilon)
     result = empty(image.shape, image.dtype) if out is None else out
-    factor = (scale * inverse).astype(image.dtype)
-    offset = (shift - scale * inverse * m).astype(image.dtype)
+    factor = for_a_row(scale * inverse, image)
+    offset = for_a_row(shift - scale * inverse * m, image)
 
     def work(queue: Iterator[Range]) -> None:
         for first, end in queue:
-            strip = result[first:end]
-            np.multiply(image[first:end], factor, out=strip)
+            strip = as_rows(result[first:end])
+            np.multiply(as_rows(image[first:end]), factor, out=strip)
             strip += offset
             if rectify:
                 np.maximum(strip, 0, out=strip)
@@ -135,19 +137,18 @@ def instance_norm_backward(
         dL/da and dL/db.
     """
     m, inverse = statistics or instance_statistics(image, epsilon)
-    channels = image.shape[2]
     ranges = _strips(image)
-    partial = np.empty((2, len(ranges), channels))
-    mean = m.astype(image.dtype)
+    partial = np.empty((2, len(ranges), image.shape[2]))
+    mean = for_a_row(m, image)
 
     def add_up(queue: Iterator[tuple[int, Range]]) -> None:
         for k, (first, end) in queue:
             g = upstream[first:end]
             product = workspace(g.size, g.dtype).reshape(g.shape)
-            np.subtract(image[first:end], mean, out=product)
-            product *= g
-            sums = _sums(g.reshape(-1, channels)), _sums(product.reshape(-1, channels))
-            partial[0, k], partial[1, k] = sums
+            rows = as_rows(product)
+            np.subtract(as_rows(image[first:end]), mean, out=rows)
+            rows *= as_rows(g)
+            partial[0, k], partial[1, k] = _sums(g), _sums(product)
 
     parallel_for(add_up, enumerate(ranges))
     A, B = partial.sum(axis=1)
@@ -156,16 +157,16 @@ def instance_norm_backward(
     of_g = scale * inverse
     of_x = -of_g * inverse * B / M
     constant = -of_g * A / M - of_x * m
-    c_1, c_2, c_3 = (c.astype(upstream.dtype) for c in (of_g, of_x, constant))
+    c_1, c_2, c_3 = (for_a_row(c, upstream) for c in (of_g, of_x, constant))
     result = empty(upstream.shape, upstream.dtype) if out is None else out
 
     def combine(queue: Iterator[Range]) -> None:
         for first, end in queue:
-            strip = result[first:end]
+            strip = as_rows(result[first:end])
             product = workspace(strip.size, strip.dtype).reshape(strip.shape)
-            np.multiply(image[first:end], c_2, out=product)
+            np.multiply(as_rows(image[first:end]), c_2, out=product)
             product += c_3
-            np.multiply(upstream[first:end], c_1, out=strip)
+            np.multiply(as_rows(upstream[first:end]), c_1, out=strip)
             strip += product
 
     parallel_for(combine, ranges)
@@ -173,8 +174,9 @@ def instance_norm_backward(
 
 
 def _sums(values: Array) -> Array:
-    """Sum of each column of a matrix, as a product with ones, which BLAS computes."""
-    return np.ones(len(values), values.dtype) @ values
+    """Sum of each channel, as a product with ones, which BLAS computes."""
+    positions = values.reshape(-1, values.shape[2])
+    return np.ones(len(positions), values.dtype) @ positions
 
 
 def _strips(image: Array) -> list[Range]:

@@ -19,6 +19,7 @@ import numpy as np
 from npstyle.engine.arena import empty
 from npstyle.engine.cpu.conv import conv2d_backward
 from npstyle.engine.cpu.reflection import mirrored, reflect_pad_backward
+from npstyle.engine.cpu.rows import as_rows, for_a_row
 from npstyle.engine.strips import Range, even_strips
 from npstyle.engine.threads import parallel_for, workspace
 from npstyle.maths.array import Array
@@ -77,12 +78,13 @@ def reflect_conv2d(
     out = empty((*size, kernel.shape[3]), image.dtype)
     few = kernel.shape[3] <= FEW_FILTERS and stride == 1
     strip = (_by_rows if few else _by_taps)(source, kernel, stride, size[1])
+    biases = for_a_row(bias, out)
 
     def work(queue: Iterator[Range]) -> None:
         for first, end in queue:
-            rows = out[first:end]
-            strip(rows, first, end)
-            rows += bias
+            strip(out[first:end], first, end)
+            rows = as_rows(out[first:end])
+            rows += biases
             if rectify:
                 np.maximum(rows, 0, out=rows)
 

@@ -58,7 +58,7 @@ class BoundLayers:
         Names of the outputs that residual sums add.
     dtype : dtype
         Precision of activations and gradients.
-    engine_name : "cpu" or "cuda"
+    engine_name : "cpu", "cpu.compiled" or "cuda"
     """
 
     layers: tuple[BoundLayer, ...]
@@ -68,7 +68,7 @@ class BoundLayers:
 
     @property
     def engine(self) -> ModuleType:
-        """`npstyle.engine.cpu` or `npstyle.engine.cuda`."""
+        """`npstyle.engine.cpu`, `npstyle.engine.cpu.compiled` or `npstyle.engine.cuda`."""
         return import_module(f"npstyle.engine.{self.engine_name}")
 
 
@@ -85,7 +85,8 @@ def bind_layers(
     ----------
     layers : sequence of StyleLayer
     engine : module
-        `npstyle.engine.cpu` or `npstyle.engine.cuda`.
+        `npstyle.engine.cpu`, or in float32 `npstyle.engine.cpu.compiled`. The engine on a GPU lacks
+        the functions of these networks.
     dtype : float dtype
         Precision of the arrays.
     fast : bool
@@ -94,6 +95,11 @@ def bind_layers(
     Returns
     -------
     BoundLayers
+
+    Raises
+    ------
+    ValueError
+        If the engine has no loops for the precision.
     """
     skips = frozenset(layer.skip for layer in layers if isinstance(layer, Add))
     bound: list[BoundLayer] = []
@@ -105,7 +111,9 @@ def bind_layers(
             bound.append(_framed(layer, PHASES if enlarged else 1, engine, dtype))
         else:
             bound.append(_placed(layer, engine, dtype))
-    name = engine.__name__.rpartition(".")[2]
+    name = engine.__name__.removeprefix("npstyle.engine.")
+    if name == "cpu.compiled" and np.dtype(dtype) != np.float32:
+        raise ValueError(f"bind_layers: compiled loops are for float32, not {np.dtype(dtype)}")
     return BoundLayers(tuple(bound), skips, np.dtype(dtype), name)
 
 

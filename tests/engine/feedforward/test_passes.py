@@ -150,3 +150,20 @@ def test_a_cache_can_be_used_once(rng):
     backward(bound, cache, Y)
     with pytest.raises(ValueError, match="used once"):
         backward(bound, cache, Y)
+
+
+def test_both_engines_on_the_cpu_agree_in_float32(rng, cpu_engine):
+    layers, x = wide_painter(rng), rng.standard_normal((14, 18, 3))
+    bound = bind_layers(layers, engine=cpu_engine)
+    Y, cache = forward(bound, x.astype(np.float32))
+    g = rng.standard_normal(Y.shape)
+    right, at_image, _ = expected(layers, x, g)
+    gradient, _ = backward(bound, cache, g.astype(np.float32))
+    assert relative_error(Y, right) <= 1e-5
+    assert relative_error(gradient, at_image) <= 1e-4
+
+
+def test_compiled_loops_are_for_float32(rng):
+    compiled = pytest.importorskip("npstyle.engine.cpu.compiled")
+    with pytest.raises(ValueError, match="are for float32"):
+        bind_layers(wide_painter(rng), engine=compiled, dtype=np.float64)
