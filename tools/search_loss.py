@@ -25,6 +25,7 @@ from common import load_pictures, run, sizes
 from scipy.optimize import minimize
 
 from npstyle.engine.bind import bind
+from npstyle.engine.device import CPU, engine_of
 from npstyle.engine.losses import Evaluation
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import StyleObjective
@@ -130,7 +131,8 @@ def main() -> None:
     marks = arguments.marks
     settings = with_preset({"preset": arguments.preset})
     network = configure(load_network(arguments.network), settings.pooling, padding=settings.padding)
-    bound = bind(network, [*settings.content_layers, *settings.style_layers], route="fast")
+    layers = [*settings.content_layers, *settings.style_layers]
+    bound = bind(network, layers, engine=engine_of(CPU, fast=True), route="fast")
     row("", [f"after {mark}" for mark in marks])
     ratios, shares = [], []
     pairs = zip(arguments.pictures[::2], arguments.pictures[1::2], strict=True)

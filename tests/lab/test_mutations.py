@@ -28,16 +28,22 @@ from npstyle.maths import (
     mean_gram,
     mean_gram_backward,
     output_size,
+    precondition,
+    precondition_backward,
     preprocess_backward,
     relu,
     relu_backward,
     replicate_pad_backward,
+    spectrum,
     style_loss,
     style_loss_backward,
     total_variation_backward,
 )
 
 MUTATIONS = {}
+
+FACTORS = spectrum(5, 4, 0.5, 1 / 64, 0.25)
+"""Those of the subject of the chapter `precondition`."""
 
 
 def mutation(function):
@@ -187,6 +193,15 @@ MUTATIONS |= {
         lambda g, x: (
             g * sum(2 * (2 * x - np.roll(x, 1, axis) - np.roll(x, -1, axis)) for axis in (0, 1))
         ),
+    ),
+    "precondition_factors_forgotten": wrong(
+        "precondition", lambda g, w: precondition_backward(g, np.ones_like(FACTORS))
+    ),
+    "precondition_factors_before_the_transform": wrong(
+        "precondition", lambda g, w: precondition_backward(FACTORS * g, np.ones_like(FACTORS))
+    ),
+    "precondition_transform_not_transposed": wrong(
+        "precondition", lambda g, w: FACTORS * precondition(g, np.ones_like(FACTORS))
     ),
     "preprocess_channels_not_swapped_back": wrong(
         "preprocess", lambda g, x: preprocess_backward(g, "RGB", (1.0, 0.5, 2.0))
@@ -438,8 +453,8 @@ def network_middle_layer_added_twice(rng, network):
     return through_network(rng, network, spoil)
 
 
-def test_there_are_61_mutations():
-    assert len(MUTATIONS) == 61
+def test_there_are_64_mutations():
+    assert len(MUTATIONS) == 64
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from npstyle.engine import cpu
+from npstyle.engine.bind import bind
+from npstyle.engine.losses import Evaluation
+from npstyle.engine.objective import StyleObjective
+from npstyle.images.formula import draw_painting, draw_photo
+from npstyle.maths.precondition import precondition, precondition_backward, spectrum
+from npstyle.networks.network import load_network
+from npstyle.run.settings import Settings
+from npstyle.search.coordinates import EXPONENT, FIRST_STEP, HIGHEST, LOWEST, coordinates
+from npstyle.search.optimize import optimize
+
+SHAPE = (6, 5, 3)
+
+
+@pytest.fixture(params=[True, False], ids=["frequencies", "pixels"])
+def moved(request, rng):
+    return coordinates(rng.uniform(0, 255, SHAPE), request.param, cpu)
+
+
+@pytest.fixture(scope="module")
+def objective():
+    settings = Settings()
+    layers = [*settings.content_layers, *settings.style_layers]
+    photo, painting = draw_photo(96, 64), draw_painting(96, 64)
+    bound = bind(load_network("builtin"), layers, route="fast")
+    return StyleObjective(bound, photo, painting, settings.losses()), photo
+
+
+def test_the_pixels_of_an_images_coordinates_are_the_image(moved, rng):
+    image = rng.uniform(0, 255, SHAPE)
+    assert np.allclose(moved.pixels(moved.of(image)), image.ravel(), rtol=0, atol=1e-11)
+
+
+def test_the_gradient_is_the_adjoint_of_the_pixels(moved, rng):
+    w, upstream = rng.standard_normal((2, np.prod(SHAPE)))
+    assert moved.pixels(w) @ upstream == pytest.approx(w @ moved.gradient(upstream), rel=1e-12)
+
+
+def test_a_step_of_length_1_lowers_the_linear_model_by_the_share_of_the_first_step(moved, rng):
+    loss, upstream = 7.0, rng.standard_normal(np.prod(SHAPE))
+    scaled = moved.in_units_of_first_step(loss, moved.gradient(upstream))
+    gradient = scaled.gradient(upstream)
+    assert np.linalg.norm(gradient) == pytest.approx(FIRST_STEP * loss)
+
+
+@pytest.mark.parametrize(("loss", "gradient"), [(0.0, 1.0), (3.0, 0.0)])
+def test_without_a_loss_or_a_gradient_the_unit_stays(moved, loss, gradient):
+    scaled = moved.in_units_of_first_step(loss, np.full(np.prod(SHAPE), gradient))
+    assert np.array_equal(scaled.factors, moved.factors)
+
+
+@pytest.mark.parametrize("precondition", [True, False])
+def test_the_first_step_costs_one_evaluation_besides_that_of_the_start(objective, precondition):
+    function, photo = objective
+    for optimizer in ("lbfgs", "scipy"):
+        result = optimize(
+            function, photo, iterations=1, optimizer=optimizer, precondition=precondition
+        )
+        assert result.evaluations == 2
+
+
+@pytest.mark.parametrize("precondition", [True, False])
+def test_both_programs_take_the_same_steps(objective, precondition):
+    function, photo = objective
+    found = [
+        optimize(function, photo, iterations=6, optimizer=optimizer, precondition=precondition)
+        for optimizer in ("lbfgs", "scipy")
+    ]
+    assert found[0].evaluations == found[1].evaluations
+    assert np.allclose(found[0].image, found[1].image, rtol=0, atol=1e-2)
+
+
+def test_a_loss_that_curves_as_the_preconditioner_expects_needs_few_steps(rng):
+    goal, start = rng.uniform(60, 190, (2, 24, 30, 3))
+    s = spectrum(24, 30, EXPONENT, LOWEST, HIGHEST)
+
+    def bowl(pixels):
+        coefficients = precondition_backward(pixels - goal, 1 / s)
+        gradient = precondition(coefficients, 1 / s)
+        loss = 0.5 * float(np.sum(coefficients**2))
+        return Evaluation(loss, gradient, {"content x": loss})
+
+    frequencies = optimize(bowl, start, iterations=6)
+    pixels = optimize(bowl, start, iterations=6, precondition=False)
+    assert np.allclose(frequencies.image, goal, rtol=0, atol=1e-6)
+    assert not np.allclose(pixels.image, goal, rtol=0, atol=0.1)
