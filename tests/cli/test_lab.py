@@ -9,6 +9,7 @@ import pytest
 
 from npstyle.lab.battery import CHAPTERS
 from tests.cli.test_main import npstyle
+from tests.lab.test_feedforward_mutations import MUTATIONS as FEEDFORWARD
 from tests.lab.test_mutations import MUTATIONS
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -55,7 +56,8 @@ def test_the_example_in_the_readme_finds_the_missing_factor_and_the_correction_p
 
 
 def test_the_readme_states_how_many_mutations_there_are():
-    assert f"{len(MUTATIONS)} deliberately wrong derivatives" in README.read_text()
+    count = len(MUTATIONS) + len(FEEDFORWARD)
+    assert f"{count} deliberately wrong derivatives" in README.read_text()
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
