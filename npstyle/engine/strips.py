@@ -30,6 +30,11 @@ def strips(rows: int, height: int) -> list[Range]:
     return pieces(rows, -(-rows // max(1, height)))
 
 
+def strips_of(array: Array, size: int) -> list[Range]:
+    """Divide an array's rows into strips of at most `size` bytes, or into single rows."""
+    return strips(len(array), size // max(1, array[0].nbytes))
+
+
 def even_strips(rows: int, height: int, multiple: int = EVEN) -> list[Range]:
     """Divide as `strips` does, but into a multiple of `multiple` ranges."""
     count = -(-rows // max(1, height))

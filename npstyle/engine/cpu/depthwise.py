@@ -6,7 +6,7 @@ import numpy as np
 
 from npstyle.engine.arena import empty
 from npstyle.engine.cpu.rows import as_rows, for_a_row
-from npstyle.engine.strips import Range, strips
+from npstyle.engine.strips import Range, strips_of
 from npstyle.engine.threads import parallel_for, workspace
 from npstyle.maths.array import Array
 from npstyle.maths.depthwise import depthwise_conv2d_backward_weights
@@ -64,7 +64,7 @@ def depthwise_conv2d(
                     product *= factors
                 strip += product
 
-    parallel_for(work, _strips(out))
+    parallel_for(work, strips_of(out, STRIP_BYTES))
     return out
 
 
@@ -97,7 +97,3 @@ def depthwise_conv2d_backward(
     for at, window in windows(gradient, kernel.shape[:2], stride):
         window += upstream * kernel[at]
     return zero_pad_backward(gradient, padding)
-
-
-def _strips(out: Array) -> list[Range]:
-    return strips(len(out), max(1, STRIP_BYTES // max(1, out[0].nbytes)))

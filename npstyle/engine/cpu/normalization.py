@@ -16,7 +16,7 @@ import numpy as np
 
 from npstyle.engine.arena import empty
 from npstyle.engine.cpu.rows import as_rows, for_a_row
-from npstyle.engine.strips import Range, strips
+from npstyle.engine.strips import Range, strips_of
 from npstyle.engine.threads import parallel_for, workspace
 from npstyle.maths.array import Array
 
@@ -40,7 +40,7 @@ def instance_statistics(image: Array, epsilon: float = 1e-5) -> Statistics:
     -------
     m, inverse : float64 arrays (channels,)
     """
-    ranges = _strips(image)
+    ranges = strips_of(image, STRIP_BYTES)
     means, squares = np.empty((2, len(ranges), image.shape[2]))
     counts = np.array([end - first for first, end in ranges], np.float64) * image.shape[1]
 
@@ -105,7 +105,7 @@ def instance_norm(
             if rectify:
                 np.maximum(strip, 0, out=strip)
 
-    parallel_for(work, _strips(image))
+    parallel_for(work, strips_of(image, STRIP_BYTES))
     return result
 
 
@@ -136,7 +136,7 @@ def instance_norm_backward(
         dL/da and dL/db.
     """
     m, inverse = statistics or instance_statistics(image, epsilon)
-    ranges = _strips(image)
+    ranges = strips_of(image, STRIP_BYTES)
     partial = np.empty((2, len(ranges), image.shape[2]))
     mean = for_a_row(m, image)
 
@@ -176,7 +176,3 @@ def _sums(values: Array) -> Array:
     """Sum of each channel, as a product with ones, which BLAS computes."""
     positions = values.reshape(-1, values.shape[2])
     return np.ones(len(positions), values.dtype) @ positions
-
-
-def _strips(image: Array) -> list[Range]:
-    return strips(len(image), max(1, STRIP_BYTES // max(1, image[0].nbytes)))

@@ -4,11 +4,8 @@ import math
 
 from npstyle.engine.cpu.compiled import winograd
 from npstyle.engine.cpu.conv import STRIP_BYTES
-from npstyle.engine.cpu.memory import LOSS_ARRAYS
 from npstyle.engine.layers import EngineLayer, FastConv
 from npstyle.engine.sizes import WINDOW, tile_count
-
-__all__ = ["LOSS_ARRAYS", "strip_bytes", "workspace_bytes"]
 
 
 def workspace_bytes(layer: EngineLayer, shape: tuple[int, int, int], channels: int) -> int:
