@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 from npstyle.engine.disk import on_disk
 from npstyle.errors import InputError
-from npstyle.run.table import MACHINE, setting
+from npstyle.run.table import MACHINE, setting, threads_setting
 
 TileChoice = int | Literal["auto", "off"]
+
+SHARE = 0.8
+"""Share of the free memory that a run may use by default."""
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 """Bytes per unit of a memory size."""
@@ -51,9 +54,7 @@ class Machine:
     texts. `memory` is a number of bytes.
     """
 
-    threads: int | None = setting(
-        None, "Number of worker threads.", MACHINE, metavar="N", shown="one per physical core"
-    )
+    threads: int | None = threads_setting()
     device: str = setting(
         "auto",
         "Where to compute. auto: on the first NVIDIA GPU if it works, else on the CPU. A GPU needs "

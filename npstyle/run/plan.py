@@ -17,10 +17,10 @@ from npstyle.engine.machine import thread_count
 from npstyle.errors import InputError
 from npstyle.images.resize import fit_size
 from npstyle.networks.network import Network, configure, load_network, shapes
-from npstyle.run.machine import Machine
+from npstyle.run.machine import SHARE, Machine
 from npstyle.run.pictures import Size, painting_size
 from npstyle.run.settings import Settings
-from npstyle.run.strategy import SHARE, Strategy, choose_strategy, whole_bytes
+from npstyle.run.strategy import Strategy, choose_strategy, whole_bytes
 from npstyle.search.memory import vectors_held
 
 

@@ -51,8 +51,8 @@ from npstyle.run.table import (
     PAINTINGS,
     PICTURE,
     SEARCH,
+    blend_setting,
     parse_layers,
-    parse_numbers,
     parse_scales,
     setting,
     weighted,
@@ -126,15 +126,7 @@ class Settings:
         metavar="content|noise|style|style-stats|FILE",
         shown=_OF_PRESET,
     )
-    blend: tuple[float, ...] = setting(
-        (),
-        "Relative weight of each of several paintings, such as --blend 3 7.",
-        PAINTINGS,
-        metavar="NUMBER...",
-        parse=parse_numbers,
-        many=True,
-        shown="equal weights",
-    )
+    blend: tuple[float, ...] = blend_setting()
     color: Color = setting(
         "painting",
         "Colours of the result. painting: the painting's. luminance: the photo's, because only "

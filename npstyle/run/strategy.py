@@ -36,9 +36,6 @@ from npstyle.tiles.passes import tile_cost
 
 Size = tuple[int, int]
 
-SHARE = 0.8
-"""Share of the free memory that a run may use by default."""
-
 GOOD_TILE = 512
 """Longest side of a tile in pixels below which more than half of the work is on halos. A shorter
 history costs less time than smaller tiles."""

@@ -29,12 +29,16 @@ from npstyle.onepass.stylize import (
     paint,
     read_code,
 )
-from npstyle.run.machine import parse_memory
+from npstyle.run.machine import SHARE, parse_memory
 from npstyle.run.pictures import Picture, picture_size
-from npstyle.run.table import MACHINE, PAINTINGS, PICTURE, parse_numbers, setting
-
-SHARE = 0.8
-"""Share of the free memory that a photo may use by default."""
+from npstyle.run.table import (
+    MACHINE,
+    PAINTINGS,
+    PICTURE,
+    blend_setting,
+    setting,
+    threads_setting,
+)
 
 READ_BYTES = 44
 """Bytes for each pixel of a file while it is read: in 8 bits, upright, in float64, and one channel
@@ -72,15 +76,7 @@ class StyleSettings:
         PICTURE,
         metavar="N|N:SHARE,...|FILE.npz",
     )
-    blend: tuple[float, ...] = setting(
-        (),
-        "Relative weight of each of several paintings, such as --blend 3 7.",
-        PAINTINGS,
-        metavar="NUMBER...",
-        parse=parse_numbers,
-        many=True,
-        shown="equal weights",
-    )
+    blend: tuple[float, ...] = blend_setting()
     strength: float = setting(
         1.0, "From 0, the photo's own style, to 1, the painting's.", PAINTINGS
     )
@@ -92,9 +88,7 @@ class StyleSettings:
     size: int | None = setting(
         None, "Longest side of the result, in pixels.", PICTURE, shown="that of the photo"
     )
-    threads: int | None = setting(
-        None, "Number of worker threads.", MACHINE, metavar="N", shown="one per physical core"
-    )
+    threads: int | None = threads_setting()
     memory: int | None = setting(
         None,
         "Memory that the program may use, such as 4GB.",

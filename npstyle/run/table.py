@@ -121,6 +121,26 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
+def blend_setting() -> Any:
+    """Declare `blend`, for the search and for painting in one pass alike."""
+    return setting(
+        (),
+        "Relative weight of each of several paintings, such as --blend 3 7.",
+        PAINTINGS,
+        metavar="NUMBER...",
+        parse=parse_numbers,
+        many=True,
+        shown="equal weights",
+    )
+
+
+def threads_setting() -> Any:
+    """Declare `threads`, for the search and for painting in one pass alike."""
+    return setting(
+        None, "Number of worker threads.", MACHINE, metavar="N", shown="one per physical core"
+    )
+
+
 def settings_of(table: type) -> dict[str, Setting]:
     """Return the settings of a table by field name, in the order of their declaration."""
     hints = get_type_hints(table)
