@@ -157,6 +157,8 @@ def print_plan(plan: "Plan", asked_for: str | None, output: Path) -> None:
     print(f"route     {_route(plan)}")
     print_device(plan.device, plan.threads)
     print(f"picture   {sizes} from {settings.init}, painting {paintings or 'none'}")
+    if plan.start.note:
+        print(f"          {plan.start.note}")
     print(f"preset    {settings.preset}")
     steps = " + ".join(map(str, settings.scale_steps()))
     print(f"search    {steps} iterations of {settings.optimizer}{_history(plan)}")

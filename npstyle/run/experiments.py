@@ -30,7 +30,12 @@ def reconstruction(photo: Picture, layer: str, settings: Settings) -> tuple[Pict
     layer : str
         Such as "conv4_2".
     settings : Settings
-        All other settings. White noise replaces the start "content".
+        All other settings. White noise replaces the starts "auto" and "content".
+
+    Raises
+    ------
+    InputError
+        If the start is "one-pass".
     """
     init = _start(settings)
     settings = replace(settings, content_layers={layer: 1.0}, style_layers={}, init=init)
@@ -49,7 +54,12 @@ def texture(
     size : (height, width)
         The texture's size in pixels.
     settings : Settings
-        All other settings. White noise replaces the start "content".
+        All other settings. White noise replaces the starts "auto" and "content".
+
+    Raises
+    ------
+    InputError
+        If the start is "one-pass".
     """
     init = _start(settings)
     settings = replace(settings, content_layers={}, style_layers=layers, init=init, size=max(size))
@@ -57,7 +67,12 @@ def texture(
 
 
 def _start(settings: Settings) -> str:
-    return "noise" if settings.init == "content" else settings.init
+    if settings.init == "one-pass":
+        raise InputError(
+            "--init one-pass: needs a photo and a painting, and this experiment has only one of "
+            "them; give noise"
+        )
+    return "noise" if settings.init in ("auto", "content") else settings.init
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from npstyle.networks.network import Network, configure, load_network, shapes
 from npstyle.run.machine import SHARE, Machine
 from npstyle.run.pictures import Size, painting_size
 from npstyle.run.settings import Settings
+from npstyle.run.start import Start, choose_start
 from npstyle.run.strategy import Strategy, choose_strategy, whole_bytes
 from npstyle.search.memory import vectors_held
 
@@ -32,6 +33,7 @@ class Plan:
     ----------
     bound : BoundNetwork
     settings : Settings
+        `init` is that of `start`.
     photo_sizes : tuple of (height, width)
         At each scale; the last is the result's.
     painting_sizes : tuple of (height, width)
@@ -39,6 +41,8 @@ class Plan:
     threads : int
     strategies : tuple of Strategy
         How each scale is computed.
+    start : Start
+        What the search at the first scale starts from.
     device : Device
     machine : Machine
         As given by the user.
@@ -50,6 +54,7 @@ class Plan:
     painting_sizes: tuple[Size, ...]
     threads: int
     strategies: tuple[Strategy, ...]
+    start: Start
     device: Device = CPU
     machine: Machine = field(default_factory=Machine)
 
@@ -66,7 +71,9 @@ class Plan:
     @property
     def memory(self) -> int:
         """Memory of the device that the run takes beyond what the process holds now, in bytes."""
-        return max(strategy.memory for strategy in self.strategies)
+        needed = max(strategy.memory for strategy in self.strategies)
+        # One pass paints on the CPU.
+        return needed if self.device.is_gpu else max(needed, self.start.memory)
 
     @property
     def peak_memory(self) -> int:
@@ -143,7 +150,8 @@ def make_plan(
     Raises
     ------
     InputError
-        If a layer is unknown or a picture too small for it, or no tile fits.
+        If a layer is unknown or a picture too small for it, no tile fits, or the photo cannot be
+        painted in one pass as the settings require.
     """
     machine = machine or Machine()
     threads = thread_count(machine.threads)
@@ -163,14 +171,24 @@ def make_plan(
             raise InputError(
                 f"{option}: tiles run on the CPU only; use --device cpu, or leave it out"
             )
+        memory = _allowed(CPU, Machine(), SHARE)
         strategies = tuple(_on_gpu(bound, settings, *sizes, threads) for sizes in scales)
     else:
         memory = _allowed(device, machine, SHARE)
         strategies = tuple(
             choose_strategy(bound, settings, *sizes, threads, machine, memory) for sizes in scales
         )
+    start = choose_start(settings, photo_sizes[0], len(paintings), threads, memory)
     return Plan(
-        bound, settings, photo_sizes, painting_sizes[-1], threads, strategies, device, machine
+        bound,
+        replace(settings, init=start.init),
+        photo_sizes,
+        painting_sizes[-1],
+        threads,
+        strategies,
+        start,
+        device,
+        machine,
     )
 
 

@@ -72,6 +72,10 @@ SINGLE_SCALE = 512
 SMALLEST_SCALE = 256
 """Longest side in pixels of the coarsest scale that "auto" chooses."""
 
+ONE_PASS_ITERATIONS = 40
+"""Iterations up to which a search that starts from the photo painted in one pass ends with a lower
+loss than one that starts from the photo; measured, see tools/README.md."""
+
 PresetName = Literal["gatys", "paper", "neural-style"]
 Precision = Literal["float32", "tf32", "fp16"]
 Dtype = Literal["float32", "float64"]
@@ -119,11 +123,12 @@ class Settings:
         PICTURE,
     )
     init: str = setting(
-        "content",
-        "The picture to start from: the photo, noise, the painting, noise in the painting's "
-        "colours (their mean and covariance), or a file.",
+        "auto",
+        "The picture to start from: the photo (content), the photo painted in one pass, noise, the "
+        "painting, noise in the painting's colours (their mean and covariance), or a file. auto: "
+        f"one-pass for at most {ONE_PASS_ITERATIONS} iterations, else content.",
         PICTURE,
-        metavar="content|noise|style|style-stats|FILE",
+        metavar="auto|content|one-pass|noise|style|style-stats|FILE",
         shown=_OF_PRESET,
     )
     blend: tuple[float, ...] = blend_setting()

@@ -26,7 +26,7 @@ from npstyle.run.machine import Machine
 from npstyle.run.pictures import Picture, Pictures, check_pictures, load_scale
 from npstyle.run.plan import Plan, check_memory, make_plan, out_of_memory, prepared
 from npstyle.run.settings import NORMALIZED_STYLE_FACTOR, Settings
-from npstyle.run.start import starting_picture
+from npstyle.run.start import painted_picture, starting_picture
 from npstyle.run.strategy import choose_device
 from npstyle.search.optimize import History, Objective, Progress, Result, optimize
 from npstyle.tiles.objective import TiledObjective
@@ -247,8 +247,7 @@ class _Run:
         if start.current.size:
             image = resize(start.image, photo.shape[:2])
         else:
-            painting = regions[0].sources[0].pixels if regions else None
-            image = starting_picture(settings, photo, painting)
+            image = self._start(photo, regions)
         scratch = plan.machine.scratch
         allocate = in_memory if scratch is None else on_disk(scratch)
         history = plan.strategies[start.scale].history
@@ -272,6 +271,15 @@ class _Run:
             evaluations=counted[1] + found.evaluations,
         )
         return shown, found.image
+
+    def _start(self, photo: Array, regions: list[Region]) -> Array:
+        """Return the picture that the search at the first scale starts from."""
+        size = self.plan.start.painted
+        if size is None:
+            painting = regions[0].sources[0].pixels if regions else None
+            return starting_picture(self.plan.settings, photo, painting)
+        paintings = self.pictures.paintings
+        return painted_picture(photo, regions, paintings, self.plan.settings, size)
 
     def _objective(self, scale: int, photo: Array, regions: list[Region]) -> Objective:
         """Return the objective at one scale, of the whole picture or of tiles."""

@@ -140,7 +140,7 @@ def test_blending_moves_the_result_towards_the_painting_with_the_larger_weight(p
 
 def test_a_pixel_moves_about_one_adam_step(pictures):
     for step in (1.0, 8.0):
-        settings = replace(QUICK, optimizer="adam", adam_step=step, iterations=1)
+        settings = replace(QUICK, init="content", optimizer="adam", adam_step=step, iterations=1)
         states = []
         transfer(*pictures, "builtin", settings, keep=states.append)
         moved = np.abs(states[0].image - resize(pictures[0], (36, 48)))
