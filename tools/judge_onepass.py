@@ -1,0 +1,95 @@
+"""Rate the pictures of painting in one pass by the loss of the search, with the real VGG-19.
+
+    python tools/judge_onepass.py PHOTO PAINTING [PHOTO PAINTING ...] --network vgg19 --size 384
+
+For each pair of pictures the tool prints the loss of the preset `gatys` for the photo, for the
+picture that `npstyle stylize` paints, and for that of `npstyle transfer` from the photo after
+`--iterations` steps. The number behind the loss of a painted picture is the first iteration of this
+transfer whose loss is as low; the losses of the iteration before and of this one are in brackets.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import SETTINGS, load_fast, load_pictures, run
+
+from npstyle.engine.machine import physical_cores
+from npstyle.engine.objective import StyleObjective
+from npstyle.engine.threads import use_threads
+from npstyle.maths.array import Array
+from npstyle.run.stylize import StyleSettings, stylize
+from npstyle.search.optimize import optimize
+
+WAYS: dict[str, StyleSettings] = {"one pass": StyleSettings()}
+"""The ways of painting that are rated, by the name of their column."""
+
+
+def search_losses(objective: StyleObjective, start: Array, iterations: int) -> list[float]:
+    """Return the loss at the start of a search and after each iteration."""
+    losses = [objective(start).loss]
+    optimize(
+        objective, start, iterations=iterations, callback=lambda step: losses.append(step.loss)
+    )
+    return losses
+
+
+def first_as_low(losses: Sequence[float], target: float) -> int | None:
+    """Return the first iteration whose loss is at most `target`, or None."""
+    return next((k for k, loss in enumerate(losses) if loss <= target), None)
+
+
+def rated(losses: Sequence[float], loss: float) -> str:
+    """Return a cell of the table: a loss, and the iteration of the search that is as low."""
+    found = first_as_low(losses, loss)
+    if found is None:
+        return f"{loss:.2e}: more than {len(losses) - 1}"
+    near = ", ".join(f"{value:.2e}" for value in losses[max(0, found - 1) : found + 1])
+    return f"{loss:.2e}: {found} ({near})"
+
+
+def row(cells: Sequence[str]) -> None:
+    """Print one line of the table, in Markdown."""
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    """Read the options, measure, print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pictures", type=Path, nargs="+", help="photo and painting of each pair")
+    parser.add_argument(
+        "--network", default="vgg19", help="the network that rates (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--size", type=int, default=384, help="longest side in pixels (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--iterations", type=int, default=40, help="of the transfer (default: %(default)s)"
+    )
+    arguments = parser.parse_args()
+    bound = load_fast(arguments)
+    row(["pair", "photo", *WAYS, f"transfer, {arguments.iterations} iterations"])
+    row(["---"] * (3 + len(WAYS)))
+    pairs = zip(arguments.pictures[::2], arguments.pictures[1::2], strict=True)
+    with use_threads(physical_cores()):
+        for arguments.photo, arguments.painting in pairs:
+            photo, painting = load_pictures(arguments, arguments.size)
+            objective = StyleObjective(bound, photo, painting, SETTINGS.losses())
+            losses = search_losses(objective, photo, arguments.iterations)
+            painted = [
+                stylize(photo, arguments.painting, settings).image for settings in WAYS.values()
+            ]
+            row(
+                [
+                    f"{arguments.photo.stem}, {arguments.painting.stem}",
+                    f"{losses[0]:.2e}",
+                    *(rated(losses, objective(picture).loss) for picture in painted),
+                    f"{losses[-1]:.2e}",
+                ]
+            )
+
+
+if __name__ == "__main__":
+    run(main)
