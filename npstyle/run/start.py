@@ -6,6 +6,7 @@ After some 40 evaluations a search from the photo has caught up. `auto` is `one-
 that end before, else the photo.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,9 +41,12 @@ NOISE_DEVIATION = 10.0
 """Standard deviation of the white noise around middle grey, in pixel values 0..255. Stronger noise
 leaves grain that pooling hides from the network."""
 
-START_BYTES = 96
-"""Bytes for each pixel of the photo while it is painted: the photo, the picture, and the sums over
-regions, in float64."""
+PHOTO_BYTES = 56
+"""Bytes for each pixel of the photo while the start is made: the photo and the start in float64,
+and one channel that is resized."""
+
+SUM_BYTES = 32
+"""Bytes for each painted pixel besides those of one pass: the sums over regions, in float64."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +105,13 @@ def choose_start(
             f"--init one-pass: needs {LEAST_SIDE} pixels or more on each side, and the search "
             f"starts at {photo[1]}x{photo[0]}; use a larger size, or --init content"
         )
-    size, needed = photo, _start_bytes(photo, photo, threads)
-    while needed > memory and min(smaller := fit_size(*photo, max(size) * 31 // 32)) >= LEAST_SIDE:
-        size, needed = smaller, _start_bytes(photo, smaller, threads)
+    size = _painted_size(photo, threads, memory)
+    needed = _start_bytes(photo, size, threads)
     if is_auto and needed > memory:
         return Start("content", "--init auto: memory does not suffice for one pass")
     notes = [f"--init auto: one pass helps up to {ONE_PASS_ITERATIONS} iterations"] * is_auto
     if size != photo:
-        notes.append(f"one pass paints {size[1]}x{size[0]}, which is enlarged, to fit into memory")
+        notes.append(f"painted at {size[1]}x{size[0]} and enlarged, to fit into memory")
     return Start("one-pass", "; ".join(notes), size, needed)
 
 
@@ -125,13 +128,29 @@ def _reason_for_photo(settings: Settings, photo: Size, paintings: int) -> str:
     return ""
 
 
+def _painted_size(photo: Size, threads: int, memory: int) -> Size:
+    """Return the photo's size, or else the largest that fits into memory, or else the least."""
+    if _start_bytes(photo, photo, threads) <= memory:
+        return photo
+    longest = max(photo)
+    least = -(-LEAST_SIDE * longest // min(photo))
+    sides = range(least, longest)
+
+    def needed(side: int) -> int:
+        return _start_bytes(photo, fit_size(*photo, side), threads)
+
+    return fit_size(*photo, max(least, least - 1 + bisect_right(sides, memory, key=needed)))
+
+
 def _start_bytes(photo: Size, size: Size, threads: int) -> int:
     """Count the bytes for painting a photo at another size."""
     network = _any_style()
     assert network.predictor is not None
-    pixels = photo[0] * photo[1] * START_BYTES + threads * THREAD_BYTES
-    painted = size[0] * size[1] * PAINT_BYTES + paint_bytes(network.transformer, *size)
-    return pixels + max(painted, paint_bytes(network.predictor, READ_SIDE, LONGEST_READ))
+    held = photo[0] * photo[1] * PHOTO_BYTES + threads * THREAD_BYTES
+    painted = size[0] * size[1] * (PAINT_BYTES + SUM_BYTES) + paint_bytes(
+        network.transformer, *size
+    )
+    return held + max(painted, paint_bytes(network.predictor, READ_SIDE, LONGEST_READ))
 
 
 @lru_cache(maxsize=1)

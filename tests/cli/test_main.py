@@ -63,7 +63,8 @@ def test_transfer_writes_the_picture_with_its_settings_and_info_prints_them(pict
         "builtin",
         "Winograd in 12 of 13 convolutions",
         "CPU",
-        "48x36",
+        "48x36 from one-pass",
+        "--init auto: one pass helps up to",
         "GB",
         "3/3",
         "content",
@@ -386,6 +387,7 @@ def bad_inputs(folder):
     photo, painting = folder / "photo.png", folder / "painting.jpg"
     text, cut, damaged = (folder / name for name in ("text.jpg", "cut.png", "damaged.npz"))
     run = ("transfer", photo, painting, "--size", 48, "--iterations", 1, "-o", folder / "o.png")
+    shallow = ("--content-layers", "conv1_1", "--style-layers", "conv1_1")
     return {
         "missing photo": (("transfer", folder / "no.jpg", painting), "no.jpg"),
         "text as photo": (("transfer", text, painting), "text.jpg"),
@@ -401,6 +403,10 @@ def bad_inputs(folder):
         "negative weight": ((*run, "--content-weight", -1), "--content-weight"),
         "too small": ((*run, "--size", 8), "--size"),
         "too large": ((*run, "--size", 60000), "60000"),
+        "too small for one pass": (
+            (*run, *("--size", 20, "--init", "one-pass"), *shallow),
+            "needs 16 pixels",
+        ),
         "missing start": ((*run, "--init", folder / "no.png"), "no.png"),
         "no such device": ((*run, "--device", "gpu"), "--device gpu"),
         "tensor cores of a CPU": (

@@ -51,6 +51,14 @@ def test_both_experiments_start_from_noise_by_default():
     assert texture(draw_photo(8, 8), layers, (8, 8), stats)[1].init == "style-stats"
 
 
+def test_neither_experiment_starts_from_one_pass_which_needs_both_pictures():
+    settings = Settings(init="one-pass")
+    with pytest.raises(InputError, match="--init one-pass: needs a photo and a painting"):
+        reconstruction(draw_photo(8, 8), "conv1_1", settings)
+    with pytest.raises(InputError, match="--init one-pass: needs a photo and a painting"):
+        texture(draw_photo(8, 8), {"conv1_1": 1.0}, (8, 8), settings)
+
+
 @pytest.mark.parametrize(("text", "size"), [("256", (256, 256)), ("320x200", (200, 320))])
 def test_a_size_is_one_side_or_width_and_height(text, size):
     assert parse_size(text) == size

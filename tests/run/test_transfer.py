@@ -14,7 +14,8 @@ from npstyle.networks.network import load_network
 from npstyle.run import transfer as style_transfer
 from npstyle.run.machine import Machine
 from npstyle.run.pictures import Pictures
-from npstyle.run.settings import PRESETS, Settings
+from npstyle.run.settings import ONE_PASS_ITERATIONS, PRESETS, Settings
+from npstyle.run.stylize import stylize
 from npstyle.run.transfer import transfer, transfer_pictures
 
 QUICK = Settings(size=48, iterations=15)
@@ -26,7 +27,7 @@ def pictures():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("init", ["content", "noise", "style"])
+@pytest.mark.parametrize("init", ["content", "one-pass", "noise", "style"])
 def test_every_preset_and_start_lowers_its_loss(pictures, preset, init):
     settings = replace(PRESETS[preset], size=48, iterations=8, init=init)
     losses = []
@@ -37,6 +38,43 @@ def test_every_preset_and_start_lowers_its_loss(pictures, preset, init):
     assert done.result.image.shape == (36, 48, 3)
     assert done.result.image.min() >= 0
     assert done.result.image.max() <= 255
+
+
+def test_a_short_search_starts_from_the_photo_painted_in_one_pass_and_records_it(pictures):
+    plans, states = [], []
+    done = transfer_pictures(
+        Pictures(pictures[0], (pictures[1],)),
+        "builtin",
+        replace(QUICK, iterations=1, optimizer="adam", adam_step=0.01),
+        Machine(),
+        announce=plans.append,
+        keep=states.append,
+    )
+    assert plans[0].settings.init == done.record["init"] == "one-pass"
+    assert states[0].image == pytest.approx(stylize(*pictures).image, abs=0.05)
+    longer = replace(QUICK, iterations=ONE_PASS_ITERATIONS + 1, content_layers={"conv1_1": 1.0})
+    assert transfer(*pictures, "builtin", longer).record["init"] == "content"
+
+
+@pytest.mark.parametrize("color", ["luminance", "histogram"])
+def test_one_pass_is_a_start_for_regions_scales_and_the_photos_colors(pictures, color):
+    photo, painting = pictures
+    masks = np.zeros((2, 36, 48, 3))
+    masks[0, :, :24], masks[1, :, 24:] = 255, 255
+    settings = replace(QUICK, init="one-pass", color=color, scales=(32, 48), iterations=2)
+    losses = []
+    done = transfer(
+        photo,
+        [painting, painting[::-1]],
+        "builtin",
+        settings,
+        content_masks=masks,
+        style_masks=[np.full((40, 60, 3), 255.0)] * 2,
+        callback=lambda progress: losses.append(progress.loss),
+    )
+    assert losses[1] < losses[0]
+    assert done.result.image.shape == (36, 48, 3)
+    assert done.record["init"] == "one-pass"
 
 
 def test_paths_arrays_and_a_loaded_network_give_identical_pictures(pictures, tmp_path):
