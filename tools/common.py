@@ -13,8 +13,8 @@ from npstyle.maths.array import Array
 from npstyle.networks.network import load_network
 from npstyle.run.settings import Settings
 
-SETTINGS = Settings()
-"""The preset `gatys`."""
+SETTINGS = Settings(init="content")
+"""The preset `gatys`, always from the photo."""
 
 WANTED = [*SETTINGS.content_layers, *SETTINGS.style_layers]
 """Names of the activations that the preset needs."""

@@ -2,7 +2,7 @@
 
     python tools/search_loss.py PHOTO PAINTING [PHOTO PAINTING ...] --network vgg19.npz --size 256
 
-Two searches start from the photo, with the objective of a preset:
+Two searches start from the photo, or from noise, with the objective of a preset:
 
     pixels          SciPy's L-BFGS-B on reflected pixels; its first step has the length 1
     preconditioned  npstyle's default search
@@ -18,6 +18,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,8 @@ def main() -> None:
     arguments = parser.parse_args()
     marks = arguments.marks
     settings = with_preset({"preset": arguments.preset})
+    if settings.init == "auto":
+        settings = replace(settings, init="content")
     network = configure(load_network(arguments.network), settings.pooling, padding=settings.padding)
     layers = [*settings.content_layers, *settings.style_layers]
     bound = bind(network, layers, engine=engine_of(CPU, fast=True), route="fast")

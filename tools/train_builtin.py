@@ -262,7 +262,8 @@ def make_pictures(
     made = []
     for _ in range(MADE_AT_ONCE):
         photo, painting = (pictures[k] for k in rng.choice(len(pictures), 2, replace=False))
-        settings = Settings(size=MADE_SIZE, iterations=int(rng.integers(20, 150)))
+        iterations = int(rng.integers(20, 150))
+        settings = Settings(size=MADE_SIZE, init="content", iterations=iterations)
         done = transfer(photo, painting, network, settings).result
         if done.stopped == "interrupted":
             raise KeyboardInterrupt

@@ -118,7 +118,10 @@ def main() -> None:
             painting=given.painting,
             network=given.network,
             settings=Settings(
-                size=given.size, iterations=given.iterations, precision=given.precision
+                size=given.size,
+                init="content",
+                iterations=given.iterations,
+                precision=given.precision,
             ),
             machine=Machine(threads=given.threads, device=given.device),
             output=Path(folder) / "a.png",
