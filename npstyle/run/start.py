@@ -1,9 +1,9 @@
 """The picture that the search starts from.
 
-`one-pass` paints the photo with the network that takes any painting (`npstyle.onepass`). This
-takes less time than a few evaluations with VGG-19, and the search begins at a much lower loss.
-After some 40 evaluations a search from the photo has caught up. `auto` is `one-pass` for searches
-that end before, else the photo.
+`one-pass` paints the photo with the network that takes any painting (`npstyle.onepass`). The search
+then begins at a much lower loss. A search from the photo catches up slowly; after some 40
+evaluations little of the gain is left. `auto` is `one-pass` for searches that end before, else the
+photo.
 """
 
 from bisect import bisect_right
