@@ -16,16 +16,7 @@ from tests.engine.cuda.gpus import needed
 MEMORY = {"LOSS_ARRAYS", "ON_GPU", "strip_bytes", "workspace_bytes"}
 """Where arrays lie and how much memory they take: nothing that the textbook has."""
 
-PAINTING = {
-    *("add", "depthwise_conv2d", "depthwise_conv2d_backward", "depthwise_conv2d_backward_weights"),
-    *("global_avg_pool", "global_avg_pool_backward", "instance_norm", "instance_norm_backward"),
-    *("instance_statistics", "reflect_conv2d", "reflect_conv2d_backward", "reflect_pad"),
-    *("reflect_pad_backward", "relu6", "relu6_backward", "sigmoid", "sigmoid_backward"),
-    *("upsample", "upsample_backward", "zero_pad", "zero_pad_backward"),
-}
-"""Functions of networks that paint in one pass, which run on the CPU."""
-
-CPU_ONLY = {"conv2d_backward_weights", *PAINTING}
+CPU_ONLY = {"conv2d_backward_weights"}
 TENSOR_CORES = {"pack_filters", "tensor_conv2d", "tensor_conv2d_backward"}
 
 
