@@ -1,5 +1,6 @@
 """Every function of the engine agrees with its page of the textbook, on the CPU and on the GPU."""
 
+from inspect import isfunction, signature
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,6 +25,17 @@ def test_the_table_has_every_function_that_an_engine_exports():
     assert set(TABLE) == (set(cpu.__all__) | set(cuda.__all__)) - MEMORY
     assert set(cpu.__all__) - set(cuda.__all__) == CPU_ONLY
     assert set(cuda.__all__) - set(cpu.__all__) == TENSOR_CORES
+
+
+def test_the_engines_functions_take_the_same_arguments():
+    for name in set(cpu.__all__) & set(cuda.__all__):
+        of_cpu, of_gpu = getattr(cpu, name), getattr(cuda, name)
+        if isfunction(of_cpu):
+            taken = [
+                [(p.name, p.default, p.kind) for p in signature(function).parameters.values()]
+                for function in (of_cpu, of_gpu)
+            ]
+            assert taken[0] == taken[1], name
 
 
 def test_the_chapters_name_every_function_that_has_a_page():

@@ -60,9 +60,9 @@ def zeros_like(array: Array) -> Array:
     return cupy().zeros_like(array)
 
 
-def numbers(scalars: Sequence[Array]) -> list[float]:
+def numbers(values: Sequence[Array]) -> list[float]:
     """Fetch arrays of one value each, such as losses, from the GPU in one transfer."""
-    found: list[float] = to_host(cupy().concatenate(scalars)).tolist() if scalars else []
+    found: list[float] = to_host(cupy().concatenate(values)).tolist() if values else []
     return found
 
 
