@@ -44,6 +44,9 @@ from npstyle.search.adam import ADAM_STEP, minimize_adam
 from npstyle.search.coordinates import Coordinates, coordinates
 from npstyle.search.lbfgs import CORRECTIONS, Function, basis_shape, minimize_lbfgs
 
+BOUNDED_CORRECTIONS = 10
+"""Length of SciPy's history, in float64, for the last steps along the walls of the box."""
+
 
 class Objective(Protocol):
     """Pixels in, (loss, gradient, parts) out; see `npstyle.engine.objective.StyleObjective`."""
@@ -100,7 +103,7 @@ Stopped = Literal["iterations", "converged", "interrupted", "not finite"]
 
 @dataclass(frozen=True)
 class History:
-    """A float32 history for L-BFGS on the CPU, where memory is short.
+    """A history for L-BFGS on the CPU, where memory is short.
 
     Attributes
     ----------
@@ -170,9 +173,9 @@ def optimize(
     adam_step : float
         Adam's step: about how far a pixel moves in one iteration, on the scale 0..255.
     history : History, optional
-        For "lbfgs" on the CPU. If not given, it keeps a history of ten steps in float64. A shorter
-        or rounded history leads to other steps, and then the search ends where it finds no step
-        down: it does not go on with bounds.
+        For "lbfgs" on the CPU. If not given, it keeps a history of twenty steps in memory. With a
+        history the search ends where it finds no step down: it does not go on with bounds, for
+        which SciPy would need more memory.
     callback : callable, optional
         Called with a `Progress` after each iteration.
     engine : module
@@ -242,10 +245,13 @@ class _Recorder:
         self.best_loss = self.loss = float("nan")
         self.best_parts = self.parts = dict[str, float]()
 
-    def evaluate(self, flat: Array) -> tuple[float, Array]:
-        """Return loss and gradient, flat. The caller must not change the image afterwards."""
+    def evaluate(self, pixels: Array) -> tuple[float, Array]:
+        """Return loss and gradient, in the pixels' shape: the image's, or flat.
+
+        The caller must not change the pixels afterwards.
+        """
         raise_if_interrupted()
-        image = flat.reshape(self.shape)
+        image = pixels.reshape(self.shape)
         evaluation = self.objective(image)
         self.evaluations += 1
         # A sum is finite only if all its terms are, and it needs no second array.
@@ -255,7 +261,7 @@ class _Recorder:
         if self.evaluations == 1 or evaluation.loss < self.best_loss:
             self.best_image = image
             self.best_loss, self.best_parts = evaluation.loss, evaluation.parts
-        return evaluation.loss, evaluation.gradient.ravel()
+        return evaluation.loss, evaluation.gradient.reshape(pixels.shape)
 
     def step(self, _: Array) -> None:
         """Report a finished iteration. Its image is the one evaluated last."""
@@ -283,7 +289,7 @@ def _reflected(
 ) -> Stopped:
     """Search on reflected pixels, then with bounds if no step lowers the loss at a wall's kink."""
     engine = recorder.engine
-    loss, gradient = recorder.evaluate(recorder.image.ravel())
+    loss, gradient = recorder.evaluate(recorder.image)
     moved = moved.in_units_of_first_step(loss, moved.gradient(gradient))
     known = [(loss, moved.gradient(gradient))]  # both programs evaluate the start first
     del gradient
@@ -297,17 +303,17 @@ def _reflected(
 
     def on_host(w: Array) -> tuple[float, Array]:
         loss, gradient = reflected(engine.place(w))
-        return loss, engine.to_host(gradient)
+        return loss, engine.to_host(gradient).astype(np.float64)
 
     def bounded(x: Array) -> tuple[float, Array]:
         loss, gradient = recorder.evaluate(engine.place(x.copy()))  # SciPy changes x later
         return loss, engine.to_host(gradient)
 
-    start = moved.of(recorder.image)
     if optimizer == "scipy":
-        _scipy(on_host, engine.to_host(start), recorder, iterations, None)
+        start = engine.to_host(moved.zeros()).astype(np.float64)
+        _scipy(on_host, start, recorder, iterations, None)
     else:
-        _in_place(reflected, start, recorder, iterations, history)
+        _in_place(reflected, moved.zeros(), recorder, iterations, history)
     if recorder.iteration < iterations and history is None:
         best = engine.to_host(recorder.best_image).ravel()
         _scipy(bounded, best, recorder, iterations, Bounds(0.0, PIXEL_MAX))
@@ -326,7 +332,7 @@ def _in_place(
     basis = None
     if history is not None:
         shape = basis_shape(corrections, start.size)
-        basis = history.allocate(shape, np.float32, "the L-BFGS history")
+        basis = history.allocate(shape, start.dtype, "the L-BFGS history")
     minimize_lbfgs(
         function,
         start,
@@ -350,7 +356,7 @@ def _scipy(
         bounds=bounds,
         callback=recorder.step,
         options={
-            "maxcor": CORRECTIONS,
+            "maxcor": CORRECTIONS if bounds is None else BOUNDED_CORRECTIONS,
             "maxiter": iterations - recorder.iteration,
             # Only the number of iterations shall stop the search: the other rules are disabled.
             "maxfun": 100 * iterations,

@@ -57,6 +57,7 @@ _TYPED = {
     ),
     "preprocess": ("preprocess", "preprocess_backward"),
     "relu": ("relu", "relu_mask", "relu_backward"),
+    "search": ("inner_products",),
 }
 
 _UNTYPED = {
@@ -69,7 +70,7 @@ _UNTYPED = {
     ),
     "losses": ("total",),
     "scale": ("largest", "scale_up"),
-    "search": ("mirror", "mirror_backward", "inner_products", "inner_products_total"),
+    "search": ("mirror", "mirror_backward", "inner_products_total"),
     "winograd": (
         "winograd_to_tiles",
         "winograd_to_tiles_backward",
@@ -146,10 +147,10 @@ def channel_totals(channels: int) -> Launch:
     return Launch("channel_totals", (channels, 1, 1), (BLOCK, 1, 1))
 
 
-def inner_products(rows: int, count: int) -> Launch:
+def inner_products(dtype: str, rows: int, count: int) -> Launch:
     """Inner products of `rows` rows of `count` values with three of them."""
     blocks = min(PRODUCT_BLOCKS, _ceil(count, 8 * BLOCK))
-    return Launch("inner_products", (blocks, rows, 1), (BLOCK, 1, 1))
+    return Launch(f"inner_products_{dtype}", (blocks, rows, 1), (BLOCK, 1, 1))
 
 
 SCALE_UP = Launch("scale_up", (1, 1, 1), (BLOCK, 1, 1))
