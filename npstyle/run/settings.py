@@ -197,7 +197,7 @@ class Settings:
     seed: int = setting(0, "Seed of the noise.", SEARCH)
     dtype: Dtype = setting(
         "float32",
-        "Precision of the losses and gradients. The optimiser always works in float64.",
+        "Precision of the losses and gradients. The picture itself is always float64.",
         MACHINE,
     )
     exact: bool = setting(
