@@ -13,7 +13,7 @@ import numpy as np
 
 from npstyle import __version__
 from npstyle.engine.feedforward.memory import paint_bytes
-from npstyle.engine.machine import available_memory, held_memory, thread_count
+from npstyle.engine.machine import thread_count
 from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.images.color import put_back_chroma
@@ -29,13 +29,13 @@ from npstyle.onepass.stylize import (
     paint,
     read_code,
 )
-from npstyle.run.machine import SHARE, parse_memory
-from npstyle.run.pictures import Picture, picture_size
+from npstyle.run.machine import SHARE, allowed_memory, memory_setting
+from npstyle.run.pictures import Picture, check_one_each, picture_name, picture_size
 from npstyle.run.table import (
-    MACHINE,
     PAINTINGS,
     PICTURE,
     blend_setting,
+    check_blend,
     setting,
     threads_setting,
 )
@@ -89,14 +89,7 @@ class StyleSettings:
         None, "Longest side of the result, in pixels.", PICTURE, shown="that of the photo"
     )
     threads: int | None = threads_setting()
-    memory: int | None = setting(
-        None,
-        "Memory that the program may use, such as 4GB.",
-        MACHINE,
-        metavar="SIZE",
-        parse=parse_memory,
-        shown="80 % of the free memory",
-    )
+    memory: int | None = memory_setting()
 
     def __post_init__(self) -> None:
         """Raise InputError for values that no photo could be painted with."""
@@ -104,10 +97,7 @@ class StyleSettings:
             raise InputError(f"--strength {self.strength:g}: give a number from 0 to 1")
         if self.size is not None and self.size < 1:
             raise InputError(f"--size {self.size}: give a number of 1 or more")
-        if any(not 0 <= share < np.inf for share in self.blend) or (
-            self.blend and not sum(self.blend) > 0
-        ):
-            raise InputError("--blend: give numbers of 0 or more, and at least one above 0")
+        check_blend(self.blend)
 
 
 @dataclass(frozen=True)
@@ -205,7 +195,8 @@ class Stylizer:
         if self.settings.size is not None:
             size = fit_size(*own, self.settings.size)
         check_photo(size)
-        needed, free = photo_bytes(self.bound, own, size, self._threads), _allowed(self.settings)
+        needed = photo_bytes(self.bound, own, size, self._threads)
+        free = allowed_memory(self.settings.memory, share=SHARE)
         if needed > free:
             raise InputError(
                 f"a photo of {size[1]}x{size[0]} pixels needs {needed / 1e9:.2f} GB and "
@@ -219,14 +210,11 @@ class Stylizer:
         return photo_bytes(self.bound, picture_size(photo), self.check(photo), self._threads)
 
     def _record(self, photo: Picture, size: tuple[int, int]) -> dict[str, Any]:
-        def name(picture: Picture) -> str:
-            return str(picture) if isinstance(picture, str | Path) else "array"
-
-        names = [name(picture) for picture in self._paintings]
+        names = [picture_name(picture) for picture in self._paintings]
         network = self.bound.network
         return {
             "npstyle": __version__,
-            "photo": name(photo),
+            "photo": picture_name(photo),
             "painting": names[0] if len(names) == 1 else names or None,
             "network": network.name,
             "network_sha256": network.sha256,
@@ -257,13 +245,6 @@ def _size_that_fits(bound: BoundStyleNetwork, own: tuple[int, int], free: int, t
     return size
 
 
-def _allowed(settings: StyleSettings) -> int:
-    """The bytes that may be used in addition to what the process holds."""
-    if settings.memory is not None:
-        return settings.memory - held_memory()
-    return int(SHARE * available_memory())
-
-
 def _check_choice(paintings: Sequence[Picture], settings: StyleSettings) -> None:
     """Raise InputError unless there is one kind of style, and its options."""
     if settings.style is None and not paintings:
@@ -272,11 +253,7 @@ def _check_choice(paintings: Sequence[Picture], settings: StyleSettings) -> None
             "--sheet shows them"
         )
     if settings.style is None:
-        if len(settings.blend) not in (0, len(paintings)):
-            raise InputError(
-                f"--blend: {len(settings.blend)} given for {len(paintings)} "
-                f"painting{'s' * (len(paintings) != 1)}; give one for each"
-            )
+        check_one_each("--blend", len(settings.blend), len(paintings))
         return
     for option, given in (
         ("--painting", bool(paintings)),

@@ -23,7 +23,7 @@ from npstyle.images.resize import resize
 from npstyle.maths.array import Array
 from npstyle.networks.network import Network
 from npstyle.run.machine import Machine
-from npstyle.run.pictures import Picture, Pictures, check_pictures, load_scale
+from npstyle.run.pictures import Picture, Pictures, check_pictures, load_scale, picture_name
 from npstyle.run.plan import Plan, check_memory, make_plan, out_of_memory, prepared
 from npstyle.run.settings import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.run.start import starting_picture
@@ -316,19 +316,15 @@ def _losses(plan: Plan) -> Losses:
 
 def _record(pictures: Pictures, plan: Plan, result: Result) -> dict[str, Any]:
     """Return what is recorded in the picture."""
-
-    def name(picture: Picture) -> str:
-        return str(picture) if isinstance(picture, str | Path) else "array"
-
-    names = list(map(name, pictures.paintings))
+    names = list(map(picture_name, pictures.paintings))
     record: dict[str, Any] = {
         "npstyle": __version__,
-        "photo": name(pictures.photo),
+        "photo": picture_name(pictures.photo),
         "painting": names[0] if len(names) == 1 else names,
     }
     for kind in ("content_masks", "style_masks"):
         if getattr(pictures, kind):
-            record[kind] = list(map(name, getattr(pictures, kind)))
+            record[kind] = list(map(picture_name, getattr(pictures, kind)))
     return {
         **record,
         "network": plan.network.name,
