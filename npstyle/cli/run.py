@@ -127,10 +127,10 @@ def run_and_save(
     )
     state = None if outputs.resume is None else load_checkpoint(outputs.resume, own)
     run = _Run(network, output, settings, outputs, own, state)
-    with _sigterm_interrupts() as received:
+    with sigterm_interrupts() as received:
         try:
             with run.display:
-                _load_engine(settings, machine, outputs.quiet)
+                load_engine(settings, machine, outputs.quiet)
                 done = transfer_pictures(
                     pictures,
                     network,
@@ -161,7 +161,7 @@ def _announced_compilation(quiet: bool) -> Iterator[None]:
         notice.cancel()
 
 
-def _load_engine(settings: Settings, machine: Machine, quiet: bool) -> None:
+def load_engine(settings: Settings, machine: Machine, quiet: bool) -> None:
     """Load the loops that the run needs; the first time this compiles them."""
     if fast_route(settings):
         device = choose_device(machine)
@@ -184,7 +184,7 @@ def _finish(done: Transfer, output: Path, quiet: bool, received: int) -> None:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[list[int]]:
+def sigterm_interrupts() -> Iterator[list[int]]:
     """Let SIGTERM end the search as Ctrl-C does; yields a list whose last item is the signal."""
     received: list[int] = [signal.SIGINT]
 

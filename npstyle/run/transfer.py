@@ -277,12 +277,11 @@ class _Run:
         """Return the objective at one scale, of the whole picture or of tiles."""
         plan = self.plan
         tile, scratch = plan.strategies[scale].tile, plan.machine.scratch
+        losses = losses_for(plan.network, plan.settings)
         if tile is None:
-            return StyleObjective(plan.bound, photo, regions, _losses(plan))
+            return StyleObjective(plan.bound, photo, regions, losses)
         allocate = in_memory if scratch is None else on_disk(scratch)
-        return TiledObjective(
-            plan.bound, photo, regions, _losses(plan), tile, allocate, self.cluster
-        )
+        return TiledObjective(plan.bound, photo, regions, losses, tile, allocate, self.cluster)
 
     def _report(
         self, start: State, counted: tuple[int, int], finished: Callable[[Array], Array]
@@ -306,10 +305,10 @@ class _Run:
         return report
 
 
-def _losses(plan: Plan) -> Losses:
+def losses_for(network: Network, settings: Settings) -> Losses:
     """Return the losses, with the style weight adapted to a network of mean activation 1."""
-    losses = plan.settings.losses()
-    if plan.network.normalized and losses.scaling == "means":
+    losses = settings.losses()
+    if network.normalized and losses.scaling == "means":
         return replace(losses, style_weight=losses.style_weight * NORMALIZED_STYLE_FACTOR)
     return losses
 
