@@ -1,21 +1,22 @@
-"""Improve a picture that one pass painted: the search moves what the network knows of the style.
+"""Improve a picture that one pass painted, by a search in the numbers that stand for its style.
 
-A network paints y(v) from the photo, where v are numbers that stand for the style: its code, or the
-scales and shifts of all normalisations. The objective f of `npstyle.engine.objective` judges the
-picture, clipped to the box 0..255 as the one that is written:
+A network paints y(v) from the photo. The numbers v are the style code, or the scales and shifts of
+all conditional normalisations. The objective f of `npstyle.engine.objective` judges the picture
+that would be written, which is clipped to the box 0..255:
 
     F(v) = f(clip(y(v)))        dF/dv = (dy/dv)^T [0 <= y <= 255] df/dx
 
-`paint_backward_norms` applies (dy/dv)^T, and L-BFGS (`npstyle.search.lbfgs`) lowers F. The search
-of pixels reflects them at the walls of the box instead, because a pixel that were clipped would
-have no derivative that leads it back. Here the numbers v move all pixels, so those inside lead the
-others back, and a reflected picture would not be the one that the network paints. The networks of
-the package end with a sigmoid and never leave the box.
+`paint_backward_norms` multiplies by (dy/dv)^T, and L-BFGS (`npstyle.search.lbfgs`) lowers F.
 
-L-BFGS starts along the gradient, which depends on the units of v. Those of the scales and of the
-shifts of a layer are their root mean square, so that a step changes all layers by similar shares.
-Measured on three pairs at 256 pixels with the built-in network, this gave a loss after 20 steps
-that was 30 to 34 % lower than with equal units. The code has equal units.
+The search of `npstyle.search.optimize` moves pixels and reflects them at the walls of the box,
+since a clipped pixel has no derivative that leads it back. Here every number in v changes many
+pixels, and those inside the box lead back the others. Besides, a reflected picture is not the one
+that the network paints. The networks of the package end with a sigmoid and do not leave the box.
+
+The first step of L-BFGS goes along the gradient, which depends on the units of v. The unit of a
+layer's scales is their root mean square, and so is that of its shifts: then a step changes all
+layers by similar shares. Measured with the built-in network at 256 pixels, the loss after 20 steps
+was 30 to 34 % lower on three pairs than with equal units. The numbers of a code have equal units.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from npstyle.maths.conditional import ConditionalNorm, conditioned_backward
 from npstyle.maths.layers import InstanceNorm
 from npstyle.onepass.stylize import BoundStyleNetwork, paint_backward_norms
 from npstyle.search.coordinates import first_step
-from npstyle.search.lbfgs import minimize_lbfgs
+from npstyle.search.lbfgs import Function, minimize_lbfgs
 from npstyle.search.optimize import Objective, Progress, Recorder, Result, Stopped
 
 
@@ -59,7 +60,8 @@ def code_numbers(bound: BoundStyleNetwork, code: Array) -> StyleNumbers:
     start = np.asarray(code, np.float64)
 
     def gradient(found: Gradients) -> Array:
-        return conditioned_backward(bound.network.transformer, start, found)[0]
+        at_code, _ = conditioned_backward(bound.network.transformer, start, found)
+        return at_code
 
     return StyleNumbers(start, bound.norms, gradient)
 
@@ -109,6 +111,32 @@ class Refinement:
     loss_before: float
 
 
+def evaluate_style(
+    bound: BoundStyleNetwork, photo: Array, numbers: StyleNumbers, function: Function, v: Array
+) -> tuple[float, Array]:
+    """Return F(v) and dF/dv.
+
+    Parameters
+    ----------
+    bound : BoundStyleNetwork
+    photo : array (height, width, 3), RGB, 0..255
+    numbers : StyleNumbers
+    function : callable
+        Returns f and df/dx for the pixels x of the painted picture, float64 and flat.
+    v : float64 array (n,)
+    """
+    loss = float("nan")
+
+    def upstream(picture: Array) -> Array:
+        nonlocal loss
+        shown = np.clip(picture.astype(np.float64), 0, PIXEL_MAX)
+        loss, gradient = function(shown.ravel())
+        return gradient.reshape(shown.shape) * (shown == picture)
+
+    _, found = paint_backward_norms(bound, upstream, photo, numbers.norms(v))
+    return loss, numbers.gradient(found)
+
+
 def refine(
     bound: BoundStyleNetwork,
     photo: Array,
@@ -147,13 +175,7 @@ def refine(
     recorder = Recorder(objective, photo, callback, cpu)
 
     def evaluate(v: Array) -> tuple[float, Array]:
-        def upstream(picture: Array) -> Array:
-            shown = np.clip(picture.astype(np.float64), 0, PIXEL_MAX)
-            _, gradient = recorder.evaluate(shown.ravel())
-            return gradient.reshape(shown.shape) * (shown == picture)
-
-        _, _, found = paint_backward_norms(bound, upstream, photo, numbers.norms(v))
-        return recorder.loss, numbers.gradient(found)
+        return evaluate_style(bound, photo, numbers, recorder.evaluate, v)
 
     def search() -> Stopped:
         loss, gradient = evaluate(numbers.start)

@@ -16,7 +16,14 @@ from numpy.typing import DTypeLike
 
 from npstyle.engine import cpu
 from npstyle.engine.feedforward.bind import BoundLayers, bind_layers
-from npstyle.engine.feedforward.passes import Gradients, Norms, backward, forward
+from npstyle.engine.feedforward.passes import (
+    Cache,
+    Gradients,
+    Norms,
+    backward,
+    backward_norms,
+    forward,
+)
 from npstyle.engine.feedforward.passes import paint as run_layers
 from npstyle.errors import InputError
 from npstyle.images.resize import resize
@@ -222,15 +229,21 @@ def paint_backward(
     gradient : StyleGradient
         In the precision of the network.
     """
-    picture, at_photo, at_norms = paint_backward_norms(bound, upstream, photo, bound.norms(code))
+    engine, norms = bound.engine, bound.norms(code)
+    picture, cache, at_output = _painted(bound, upstream, photo, norms)
+    at_input, found = backward(bound.transformer, cache, at_output, norms)
+    at_photo = engine.to_host(
+        engine.preprocess_backward(at_input, bound.network.channel_order, bound.network.scale)
+    )
+    at_norms = _on_host(bound, found)
     at_code, _ = conditioned_backward(bound.network.transformer, np.asarray(code), at_norms)
     return picture, StyleGradient(at_photo, at_code, at_norms)
 
 
 def paint_backward_norms(
     bound: BoundStyleNetwork, upstream: Upstream, photo: Array, norms: Norms
-) -> tuple[Array, Array, Gradients]:
-    """Do as `paint_backward` for normalisations that need not come from a code.
+) -> tuple[Array, Gradients]:
+    """Do as `paint_backward` for the normalisations alone, which need not come from a code.
 
     Parameters
     ----------
@@ -242,26 +255,29 @@ def paint_backward_norms(
     Returns
     -------
     picture : array (height, width, 3), RGB, 0..255
-    at_photo : array (height, width, 3)
-        dL/dphoto.
     at_norms : dict of dict of arrays
         dL/dscale and dL/dshift, as in `StyleGradient.norms`.
     """
+    picture, cache, at_output = _painted(bound, upstream, photo, norms)
+    return picture, _on_host(bound, backward_norms(bound.transformer, cache, at_output, norms))
+
+
+def _painted(
+    bound: BoundStyleNetwork, upstream: Upstream, photo: Array, norms: Norms
+) -> tuple[Array, Cache, Array]:
+    """The picture, the cache of the pass, and the derivative at the network's output."""
     check_photo(photo.shape)
-    engine, network = bound.engine, bound.network
     output, cache = forward(bound.transformer, bound.preprocess(photo), norms)
     picture = _pixels(bound, output, photo.shape)
     at_picture = upstream(picture) if callable(upstream) else upstream
-    at_picture = at_picture[..., ::-1] if network.channel_order == "BGR" else at_picture
+    at_picture = at_picture[..., ::-1] if bound.network.channel_order == "BGR" else at_picture
     at_output = np.zeros(output.shape, bound.transformer.dtype)
-    at_output[: photo.shape[0], : photo.shape[1]] = at_picture * network.output_scale
-    del output, at_picture
-    at_input, found = backward(bound.transformer, cache, engine.place(at_output), norms)
-    at_photo = engine.to_host(
-        engine.preprocess_backward(at_input, network.channel_order, network.scale)
-    )
-    at_norms = {
-        layer: {name: engine.to_host(array) for name, array in arrays.items()}
-        for layer, arrays in found.items()
+    at_output[: photo.shape[0], : photo.shape[1]] = at_picture * bound.network.output_scale
+    return picture, cache, bound.engine.place(at_output)
+
+
+def _on_host(bound: BoundStyleNetwork, gradients: Gradients) -> Gradients:
+    return {
+        layer: {name: bound.engine.to_host(array) for name, array in arrays.items()}
+        for layer, arrays in gradients.items()
     }
-    return picture, at_photo, at_norms

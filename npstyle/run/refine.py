@@ -27,7 +27,7 @@ from npstyle.search.optimize import Objective, Progress
 if TYPE_CHECKING:
     from npstyle.run.stylize import StyleSettings
 
-VECTORS = 12
+VECTORS = 7
 """float64 pictures besides the arrays of the two networks: the photos, the painted picture, the
 best one, and gradients on the way back."""
 

@@ -99,8 +99,8 @@ class StyleSettings:
     refine: int = setting(
         0,
         "Improve the picture by N steps of L-BFGS: they change the style code, 100 numbers, so "
-        "that the loss of `npstyle transfer` falls. A step takes about as long as one of a "
-        "transfer.",
+        "that the loss of `npstyle transfer` falls. A transfer of as many steps comes closer to "
+        "the painting.",
         SEARCH,
         shown="0, no search",
     )
