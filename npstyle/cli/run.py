@@ -123,7 +123,7 @@ def run_and_save(
     )
     state = None if outputs.resume is None else load_checkpoint(outputs.resume, own)
     run = _Run(network, output, settings, outputs, own, state)
-    with _sigterm_interrupts() as received:
+    with sigterm_interrupts() as received:
         try:
             with run.display:
                 if fast_route(settings):
@@ -160,7 +160,7 @@ def _finish(done: Transfer, output: Path, quiet: bool, received: int) -> None:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[list[int]]:
+def sigterm_interrupts() -> Iterator[list[int]]:
     """Let SIGTERM end the search as Ctrl-C does; yields a list whose last item is the signal."""
     received: list[int] = [signal.SIGINT]
 

@@ -79,9 +79,13 @@ class Coordinates:
         gradient : array, flat
             df/dw in these coordinates.
         """
-        norm = float(np.vdot(gradient, gradient)) ** 0.5
-        unit = FIRST_STEP * loss / norm if loss > 0 and norm > 0 else 1.0
-        return replace(self, factors=self.factors * unit)
+        return replace(self, factors=self.factors * first_step(loss, gradient))
+
+
+def first_step(loss: float, gradient: Array) -> float:
+    """Return the length of a good first step from a loss and its gradient, flat; 1 if one is 0."""
+    norm = float(np.vdot(gradient, gradient)) ** 0.5
+    return FIRST_STEP * loss / norm if loss > 0 and norm > 0 else 1.0
 
 
 def coordinates(image: Array, precondition: bool, engine: ModuleType) -> Coordinates:

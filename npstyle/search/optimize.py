@@ -189,13 +189,13 @@ def optimize(
     start = engine.place(image, np.float64)
     if start.min() < 0 or start.max() > PIXEL_MAX:
         start = np.clip(start, 0, PIXEL_MAX)
-    recorder = _Recorder(objective, start, callback, engine)
-    stopped: Stopped
-    try:
+    recorder = Recorder(objective, start, callback, engine)
+
+    def search() -> Stopped:
         if iterations == 0:
             recorder.evaluate(start.ravel())
-            stopped = "iterations"
-        elif optimizer == "adam":
+            return "iterations"
+        if optimizer == "adam":
             minimize_adam(
                 recorder.evaluate,
                 start.ravel(),
@@ -203,30 +203,29 @@ def optimize(
                 step=adam_step,
                 callback=recorder.step,
             )
-            stopped = "iterations"
-        else:
-            moved = coordinates(start, precondition, engine)
-            stopped = _reflected(recorder, moved, iterations, optimizer, history)
-    except KeyboardInterrupt:
-        stopped = "interrupted"
-    except _NotFiniteError:
-        stopped = "not finite"
-    return Result(
-        engine.to_host(recorder.best_image),
-        recorder.best_loss,
-        recorder.best_parts,
-        recorder.iteration,
-        recorder.evaluations,
-        stopped,
-    )
+            return "iterations"
+        moved = coordinates(start, precondition, engine)
+        return _reflected(recorder, moved, iterations, optimizer, history)
+
+    return recorder.result(search)
 
 
 class _NotFiniteError(Exception):
     """The loss or its gradient was NaN or infinite; ends the search from inside the optimiser."""
 
 
-class _Recorder:
-    """Evaluates the objective for an optimiser and keeps the best image."""
+class Recorder:
+    """Evaluates the objective for an optimiser and keeps the best image.
+
+    Parameters
+    ----------
+    objective : callable
+    image : array (height, width, 3), 0..255
+        Kept until the first evaluation.
+    callback : callable or None
+        Called with a `Progress` after each iteration.
+    engine : module
+    """
 
     def __init__(
         self,
@@ -242,7 +241,7 @@ class _Recorder:
         self.iteration = 0
         self.evaluations = 0
         self.image = self.best_image = image
-        self.best_loss = self.loss = float("nan")
+        self.first_loss = self.best_loss = self.loss = float("nan")
         self.best_parts = self.parts = dict[str, float]()
 
     def evaluate(self, pixels: Array) -> tuple[float, Array]:
@@ -258,6 +257,8 @@ class _Recorder:
         if not np.isfinite(evaluation.loss + np.sum(evaluation.gradient)):
             raise _NotFiniteError
         self.image, self.loss, self.parts = image, evaluation.loss, evaluation.parts
+        if self.evaluations == 1:
+            self.first_loss = evaluation.loss
         if self.evaluations == 1 or evaluation.loss < self.best_loss:
             self.best_image = image
             self.best_loss, self.best_parts = evaluation.loss, evaluation.parts
@@ -279,9 +280,26 @@ class _Recorder:
                 )
             )
 
+    def result(self, search: Callable[[], Stopped]) -> Result:
+        """Run a search to its end, to Ctrl-C or to a loss that is not finite."""
+        try:
+            stopped = search()
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+        except _NotFiniteError:
+            stopped = "not finite"
+        return Result(
+            self.engine.to_host(self.best_image),
+            self.best_loss,
+            self.best_parts,
+            self.iteration,
+            self.evaluations,
+            stopped,
+        )
+
 
 def _reflected(
-    recorder: _Recorder,
+    recorder: Recorder,
     moved: Coordinates,
     iterations: int,
     optimizer: Optimizer,
@@ -323,7 +341,7 @@ def _reflected(
 def _in_place(
     function: Function,
     start: Array,
-    recorder: _Recorder,
+    recorder: Recorder,
     iterations: int,
     history: History | None,
 ) -> None:
@@ -345,7 +363,7 @@ def _in_place(
 
 
 def _scipy(
-    function: Function, start: Array, recorder: _Recorder, iterations: int, bounds: Bounds | None
+    function: Function, start: Array, recorder: Recorder, iterations: int, bounds: Bounds | None
 ) -> None:
     """Search by SciPy's L-BFGS-B for the iterations that remain."""
     minimize(

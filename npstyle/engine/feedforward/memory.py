@@ -86,6 +86,65 @@ def paint_bytes(bound: BoundLayers, height: int, width: int) -> int:
     return peak
 
 
+def gradient_bytes(bound: BoundLayers, height: int, width: int) -> int:
+    """Largest sum of the arrays of `forward` and then `backward` for a picture, in bytes.
+
+    The gradients of kernels are not wanted. What the caller does between the two passes is not
+    counted, nor are the picture and the workspace of the threads.
+    """
+    itemsize = bound.dtype.itemsize
+    readers = {layer.skip: k for k, layer in enumerate(bound.layers) if isinstance(layer, Add)}
+    skips: dict[str, int] = {}
+    peak = cached = 0
+    shape = (height, width, 3)
+    for k, (layer, after) in enumerate(
+        zip(bound.layers, layer_shapes(bound, height, width), strict=True)
+    ):
+        before, values = math.prod(shape), math.prod(after)
+        forward = before * itemsize + _layer_bytes(bound, layer, shape, after, own=False)
+        backward = (values + _backward_values(layer, shape, after)) * itemsize
+        # Backward, a sum's gradient waits as long as the array that it added did forward.
+        skips = {skip: array for skip, array in skips.items() if readers[skip] >= k}
+        held = cached + sum(skips.values()) * itemsize
+        peak = max(peak, held + max(forward, backward))
+        cached += _cached_bytes(bound, layer, before, values)
+        shape = after
+        if layer.name in bound.skips:
+            skips[layer.name] = values
+    upstream = math.prod(shape) * itemsize  # its owner keeps it
+    return peak + upstream
+
+
+def _cached_bytes(bound: BoundLayers, layer: BoundLayer, before: int, after: int) -> int:
+    """What a layer with so many entries in its input and its output adds to the cache, in bytes."""
+    match layer:
+        case InstanceNorm() | ConditionalNorm():
+            return before * bound.dtype.itemsize
+        case Relu6() | Sigmoid():
+            return after * bound.dtype.itemsize
+        case Relu():
+            return after  # the mask
+    return 0
+
+
+def _backward_values(layer: BoundLayer, before: Shape, after: Shape) -> int:
+    """Entries of a layer's arrays on the way back, besides the gradient that arrives.
+
+    To fold a border into the image takes two more arrays.
+    """
+    height, width, channels = before
+    match layer:
+        case FramedConv():
+            framed = (height + 2) * (width + 2)
+            return framed * (len(layer.bias) + channels) + 2 * math.prod(before)
+        case Conv(padding_mode="reflect"):
+            p = layer.padding
+            framed = (height + 2 * p) * (width + 2 * p) * channels
+            dilated = layer.stride**2 * math.prod(after) if layer.stride > 1 else 0
+            return framed + max(dilated, 2 * framed)
+    return math.prod(before)
+
+
 def _layer_bytes(
     bound: BoundLayers, layer: BoundLayer, before: Shape, after: Shape, own: bool
 ) -> int:
