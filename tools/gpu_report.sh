@@ -74,6 +74,7 @@ step inputs 60 "$python" tools/gpu_inputs.py "$folder" "${network[@]}"
 step tests 150 "$python" -m pytest -q -p no:cacheprovider --tb=short --durations=5 \
     --continue-on-collection-errors tests/engine/cuda/test_textbook.py tests/engine/cuda/test_tensor_cores.py \
     tests/engine/cuda/test_objective.py tests/engine/cuda/test_search.py \
+    tests/engine/cuda/test_feedforward.py \
     tests/engine/cuda/test_memory.py tests/engine/cuda/test_replay.py tests/run/test_gpu_transfer.py
 step gradcheck 60 "$python" tools/gpu_gradcheck.py
 benchmark 512 --accuracy 256

@@ -61,6 +61,7 @@ def batch(file: Path, jobs: int, **entries: Any) -> None:
     file names are relative to the list. A CSV file has the names in its first line.
     """
     from npstyle.cli.console import print_device
+    from npstyle.cli.loops import load_loops
     from npstyle.engine.machine import thread_count
     from npstyle.run.batch import read_jobs
     from npstyle.run.machine import Machine
@@ -74,6 +75,7 @@ def batch(file: Path, jobs: int, **entries: Any) -> None:
     device = choose_device(machine)
     if not quiet:
         print_device(device)
+    load_loops(device, quiet)  # before workers start, so that only one process compiles
     share = max(1, thread_count(machine.threads) // jobs)
     outcomes = _outcomes(
         found, file.parent, jobs, replace(machine, threads=share, device=str(device))

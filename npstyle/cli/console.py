@@ -173,7 +173,7 @@ def _history(plan: "Plan") -> str:
     if steps is None:
         return ""
     place = f"files in {scratch}" if scratch is not None else "memory"
-    return f", history of {steps} steps in float32, kept in {place}"
+    return f", history of {steps} steps, kept in {place}"
 
 
 def _print_tiles(plan: "Plan") -> None:

@@ -228,6 +228,7 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
         The command's options: `output` is a folder, `network` a name.
     """
     from npstyle.cli import console
+    from npstyle.cli.loops import load_loops
     from npstyle.networks.network import load_network
     from npstyle.run.figures import contact_sheet, run_cell, save_sheet
     from npstyle.run.machine import Machine
@@ -246,6 +247,7 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
     folder.mkdir(exist_ok=True)
     if not quiet:
         console.print_device(device)
+    load_loops(device, quiet)
     for k, cell in enumerate(flat, start=1):
         display = console.ProgressDisplay(sum(cell.settings.scale_steps()), quiet)
         if not quiet:

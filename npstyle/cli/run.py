@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Timer
 from typing import Any, NoReturn
 
 from click.exceptions import Exit
 
 from npstyle.cli import console
-from npstyle.engine.device import engine_of
+from npstyle.cli.loops import load_loops
 from npstyle.files import check_destination
 from npstyle.images.write import check_output, save_image
 from npstyle.networks.network import load_network
@@ -25,9 +24,6 @@ from npstyle.run.settings import Settings
 from npstyle.run.strategy import choose_device
 from npstyle.run.transfer import State, Transfer, transfer_pictures
 from npstyle.search.optimize import Progress
-
-COMPILING_AFTER = 3.0
-"""Seconds after which loading the loops must mean compiling them; from their files it takes one."""
 
 CHECKPOINT_EVERY = 10
 """Steps between two checkpoints where `--save-every` is not given."""
@@ -127,10 +123,11 @@ def run_and_save(
     )
     state = None if outputs.resume is None else load_checkpoint(outputs.resume, own)
     run = _Run(network, output, settings, outputs, own, state)
-    with _sigterm_interrupts() as received:
+    with sigterm_interrupts() as received:
         try:
             with run.display:
-                _load_engine(settings, machine, outputs.quiet)
+                if fast_route(settings):
+                    load_loops(choose_device(machine), outputs.quiet)
                 done = transfer_pictures(
                     pictures,
                     network,
@@ -148,27 +145,6 @@ def run_and_save(
     _finish(done, output, outputs.quiet, received[-1])
 
 
-@contextmanager
-def _announced_compilation(quiet: bool) -> Iterator[None]:
-    """Say what happens if loading the compiled loops takes longer than from their files."""
-    text = "loops     being compiled for this processor: some ten seconds, the first time only"
-    notice = Timer(COMPILING_AFTER, print, (text,), {"flush": True})
-    if not quiet:
-        notice.start()
-    try:
-        yield
-    finally:
-        notice.cancel()
-
-
-def _load_engine(settings: Settings, machine: Machine, quiet: bool) -> None:
-    """Load the loops that the run needs; the first time this compiles them."""
-    if fast_route(settings):
-        device = choose_device(machine)
-        with _announced_compilation(quiet or device.is_gpu):
-            engine_of(device, fast=True)
-
-
 def _finish(done: Transfer, output: Path, quiet: bool, received: int) -> None:
     """Write the picture and say how the run ended; `received` is the last signal."""
     result = done.result
@@ -184,7 +160,7 @@ def _finish(done: Transfer, output: Path, quiet: bool, received: int) -> None:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[list[int]]:
+def sigterm_interrupts() -> Iterator[list[int]]:
     """Let SIGTERM end the search as Ctrl-C does; yields a list whose last item is the signal."""
     received: list[int] = [signal.SIGINT]
 

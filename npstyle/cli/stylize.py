@@ -91,6 +91,9 @@ def stylize(
 
     All 26 styles: [bold]npstyle stylize town.jpg --sheet[/bold]
 
+    Closer to the painting, in 20 steps: [bold]npstyle stylize town.jpg --painting starry_night.jpg
+    --refine 20[/bold]
+
     A folder: [bold]npstyle stylize photos/ --painting starry_night.jpg -o painted/[/bold]
     """
     from npstyle.run.stylize import StyleSettings, Stylizer
@@ -103,35 +106,37 @@ def stylize(
             _sheet(found, painting, settings, output, quiet)
             return
         targets = _targets(found, painting, settings, output)
-        stylizer = Stylizer(painting, settings)
-        _paint_all(stylizer, list(zip(found, targets, strict=True)), json, quiet)
+        jobs = list(zip(found, targets, strict=True))
+        if not settings.refine:
+            _paint_all(Stylizer(painting, settings), jobs, json, quiet)
+            return
+        _refine_all(painting, settings, jobs, json, quiet)
 
 
 def _paint_all(
     stylizer: "Stylizer", jobs: list[tuple[Path, Path]], as_json: bool, quiet: bool
 ) -> None:
-    """Paint photo after photo. One that fails does not stop the others, if there are others."""
+    """Paint photo after photo. One that fails does not stop the others, but Ctrl-C does."""
+    from npstyle.cli.style_console import refinement_texts
+
     if len(jobs) == 1:
         (photo, target), start = jobs[0], time.monotonic()
-        if not quiet:
-            height, width = stylizer.check(photo)
-            print(f"network   {stylizer.bound.network.name}")
-            print(f"picture   {width}x{height}")
-            print(f"memory    about {_peak(stylizer, photo) / 1e9:.2f} GB", flush=True)
-        _report(stylizer(photo), target, start, as_json, quiet)
+        _report(_paint_one(stylizer, photo, quiet), target, start, as_json, quiet)
         return
     failed = 0
     for done, (photo, target) in enumerate(_with_bar(jobs, quiet), start=1):
         start = time.monotonic()
         try:
-            _report(stylizer(photo), target, start, as_json, True)
+            painted = stylizer(photo)
+            _report(painted, target, start, as_json, True)
         except InputError as error:
             failed += 1
             click.echo(f"{done}/{len(jobs)}  FAILED  {error}", err=True)
             continue
         if not quiet and not sys.stdout.isatty():
             seconds = time.monotonic() - start
-            print(f"{done}/{len(jobs)}  {target}  {seconds:.1f} s", flush=True)
+            parts = [f"{done}/{len(jobs)}", str(target), f"{seconds:.1f} s"]
+            print("  ".join(parts + refinement_texts(painted.record)), flush=True)
     if failed:
         click.echo(f"npstyle: {failed} of {len(jobs)} photos failed", err=True)
         raise Exit(1)
@@ -139,21 +144,58 @@ def _paint_all(
         print(f"wrote {len(jobs)} pictures to {jobs[0][1].parent}")
 
 
-def _peak(stylizer: "Stylizer", photo: Path) -> int:
-    from npstyle.engine.machine import held_memory
+def _paint_one(stylizer: "Stylizer", photo: Path, quiet: bool) -> "Stylized":
+    """Paint the only photo, and say how; show the progress of a refinement."""
+    from npstyle.cli.style_console import print_plan
 
-    return held_memory() + stylizer.memory(photo)
+    if not quiet:
+        print_plan(stylizer, photo)
+    if not stylizer.settings.refine:
+        return stylizer(photo)
+    from npstyle.cli.console import ProgressDisplay
+
+    with ProgressDisplay(stylizer.settings.refine, quiet) as display:
+        display.start()
+        return stylizer(photo, display.update)
+
+
+def _refine_all(
+    paintings: tuple[Path, ...],
+    settings: "StyleSettings",
+    jobs: list[tuple[Path, Path]],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Paint and refine photo after photo; Ctrl-C and SIGTERM keep the best picture so far."""
+    from npstyle.cli.loops import load_loops
+    from npstyle.cli.run import sigterm_interrupts
+    from npstyle.engine.device import CPU
+    from npstyle.run.stylize import Stylizer
+
+    with sigterm_interrupts() as received:
+        load_loops(CPU, quiet)
+        try:
+            _paint_all(Stylizer(paintings, settings), jobs, as_json, quiet)
+        except KeyboardInterrupt as error:
+            click.echo("npstyle: interrupted", err=True)
+            raise Exit(128 + received[-1]) from error
 
 
 def _report(done: "Stylized", target: Path, start: float, as_json: bool, quiet: bool) -> None:
-    """Write a picture, and say so."""
+    """Write a picture, and say so; raise KeyboardInterrupt if Ctrl-C ended its refinement."""
+    from npstyle.cli.style_console import refinement_texts
+
     _write(target, done.image, done.record)
     if as_json:
         seconds = round(time.monotonic() - start, 3)
         line = json.dumps({"output": str(target), "seconds": seconds, **done.record})
         print(line, file=sys.stderr if target == STREAM else sys.stdout, flush=True)
     elif not quiet:
-        print(f"wrote {target} in {time.monotonic() - start:.1f} s")
+        for text in refinement_texts(done.record):
+            print(text)
+        print(f"wrote {target} in {time.monotonic() - start:.1f} s", flush=True)
+    if done.record.get("stopped") == "interrupted":
+        raise KeyboardInterrupt
 
 
 def _sheet(
@@ -169,7 +211,7 @@ def _sheet(
     from npstyle.onepass.styles import MANY_STYLES, load_named
     from npstyle.run.stylize import Stylizer
 
-    if len(photos) != 1 or paintings:
+    if len(photos) != 1 or paintings or settings.refine:
         raise InputError("--sheet: shows one photo in the learned styles; give one photo alone")
     target = output or Path(f"{photos[0].stem}-styles.png")
     if target != STREAM:

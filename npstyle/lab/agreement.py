@@ -195,11 +195,9 @@ TABLE = {
     ),
     "mirror": Entry(maths.mirror, pairs.mirror_pairs, F64),
     "mirror_backward": Entry(maths.mirror_backward, pairs.mirror_backward_pairs, F64),
-    "precondition": Entry(maths.precondition, pairs.precondition_pairs, F64),
-    "precondition_backward": Entry(
-        maths.precondition_backward, pairs.precondition_backward_pairs, F64
-    ),
-    "inner_products": Entry(None, pairs.inner_products_pairs, F64),
-    "combination": Entry(None, pairs.combination_pairs, F64),
+    "precondition": Entry(maths.precondition, pairs.precondition_pairs),
+    "precondition_backward": Entry(maths.precondition_backward, pairs.precondition_backward_pairs),
+    "inner_products": Entry(None, pairs.inner_products_pairs),
+    "combination": Entry(None, pairs.combination_pairs),
 }
 """The entry of each public function of the engine, except the estimates of memory."""

@@ -35,10 +35,11 @@ def gpu_subjects(seed: int) -> Iterator[Subject]:
     """Yield every kernel; those linear between their kinks in float32, too."""
     for dtype in (np.float64, np.float32):
         draw = partial(_draw, np.random.default_rng(seed), dtype)
-        for subject in _linear(draw):
+        for subject in (*_linear(draw), *_linear_of_painters(draw)):
             yield replace(subject, name=f"{subject.name} {np.dtype(dtype).name}")
     draw = partial(_draw, np.random.default_rng(seed), np.float64)
     yield from _curved(draw)
+    yield from _curved_of_painters(draw)
     yield from _of_pixels(draw)
     yield from _winograd(partial(_draw, np.random.default_rng(seed), np.float32))
 
@@ -72,10 +73,12 @@ def _draw(
 
 
 def _on_gpu(function: Function) -> Function:
-    """Return the same function for arrays on the host."""
+    """Return the same function, of one or several results, for arrays on the host."""
 
-    def call(*arrays: Any) -> Array:
-        return cuda.to_host(function(*map(cuda.place, arrays)))
+    def call(*arrays: Any) -> Any:
+        found = function(*map(cuda.place, arrays))
+        several = isinstance(found, tuple)
+        return tuple(map(cuda.to_host, found)) if several else cuda.to_host(found)
 
     return call
 
@@ -195,6 +198,70 @@ def _curved(draw: Callable[..., Array]) -> Iterator[Subject]:
         _number(cuda.total_variation),
         _on_gpu(lambda g, x: g * cuda.total_variation_backward(x)),
         (draw(4, 5, 3),),
+    )
+
+
+def _linear_of_painters(draw: Callable[..., Array]) -> Iterator[Subject]:
+    """Functions of networks that paint in one pass, linear in the picture, and ReLU6."""
+    K, b = cuda.place(draw(3, 3, 3, 4)), cuda.place(draw(4))
+    D, c = cuda.place(draw(3, 2, 3)), cuda.place(draw(3))
+    functions: list[tuple[str, Function, Function]] = [
+        ("reflect", lambda x: cuda.reflect_pad(x, 3), lambda g, x: cuda.reflect_pad_backward(g, 3)),
+        (
+            "zero +0, +1",
+            lambda x: cuda.zero_pad(x, 0, 1),
+            lambda g, x: cuda.zero_pad_backward(g, 0, 1),
+        ),
+        (
+            "reflect_conv2d",
+            lambda x: cuda.reflect_conv2d(x, K, b, 2, 1),
+            lambda g, x: cuda.reflect_conv2d_backward(g, K, x.shape, 2, 1),
+        ),
+        (
+            "depthwise_conv2d",
+            lambda x: cuda.depthwise_conv2d(x, D, c, 2, 1),
+            lambda g, x: cuda.depthwise_conv2d_backward(g, D, x.shape, 2, 1),
+        ),
+        ("upsample", lambda x: cuda.upsample(x, 2), lambda g, x: cuda.upsample_backward(g, 2)),
+        (
+            "global_avg_pool",
+            cuda.global_avg_pool,
+            lambda g, x: cuda.global_avg_pool_backward(g, x.shape),
+        ),
+    ]
+    for name, function, backward in functions:
+        x = (draw(5, 6, 3),)
+        yield Subject(name, _on_gpu(function), _on_gpu(backward), x, linear=(0,), step=LONG)
+    yield Subject(
+        "relu6",
+        _on_gpu(cuda.relu6),
+        _on_gpu(lambda g, z: cuda.relu6_backward(g, cuda.relu6(z))),
+        (5 * draw(5, 6, 3),),
+        pattern=_with_pattern(cuda.relu6, lambda z: (z > 0) & (z < 6)),
+    )
+
+
+def _curved_of_painters(draw: Callable[..., Array]) -> Iterator[Subject]:
+    """Instance normalisation, the sigmoid, and depthwise convolution in its weights."""
+    x = draw(5, 6, 3)
+    yield Subject(
+        "instance_norm",
+        _on_gpu(lambda x, a, b: cuda.instance_norm(x, a, b, 1e-3)),
+        _on_gpu(lambda g, x, a, b: cuda.instance_norm_backward(g, x, a, 1e-3)),
+        (x, draw(3), draw(3)),
+    )
+    yield Subject(
+        "sigmoid",
+        _on_gpu(cuda.sigmoid),
+        _on_gpu(lambda g, z: cuda.sigmoid_backward(g, cuda.sigmoid(z))),
+        (2 * draw(5, 6, 3),),
+    )
+    image = cuda.place(x)
+    yield Subject(
+        "depthwise_conv2d, weights",
+        _on_gpu(lambda k, b: cuda.depthwise_conv2d(image, k, b, 2, 1)),
+        _on_gpu(lambda g, k, b: cuda.depthwise_conv2d_backward_weights(g, image, (3, 2), 2, 1)),
+        (draw(3, 2, 3), draw(3)),
     )
 
 

@@ -2,9 +2,10 @@ r"""The preconditioned search: other coordinates for the same picture.
 
 L-BFGS starts from the model that the loss curves equally along every coordinate (a Hessian c I).
 For pixels this model is wrong: broad colours have to change far more than grain. Therefore the
-search moves other numbers w, one for each frequency of each colour channel, and the pixels are
+search moves other numbers w, one for each frequency of each colour channel. With the picture x_0
+that it starts from, and w = 0 there, the pixels are
 
-    x = D^T (s w)
+    x = x_0 + D^T (s w)
 
 D is the orthonormal discrete cosine transform in two dimensions, D^T = D^(-1) its inverse. In one
 dimension, on n numbers, it is the matrix
@@ -24,7 +25,7 @@ The effect on L-BFGS: a Hessian H for x is T^T H T for w, with T = D^T diag(s). 
 c I for w, and therefore from c D^T diag(1 / s^2) D for x. So it expects a curvature proportional to
 f^(2 p), and its first step moves each frequency in proportion to s^2.
 
-The search could also move z = D^T w. Then x = S z with the symmetric matrix
+The search could also move z = D^T w. Then x = x_0 + S z with the symmetric matrix
 
     S = D^T diag(s) D,     df/dz = S^T df/dx = S df/dx
 
@@ -76,7 +77,7 @@ def spectrum(height: int, width: int, exponent: float, lowest: float, highest: f
 
 
 def precondition(w: Array, s: Array) -> Array:
-    """From the coordinates of the search to pixels.
+    """From the coordinates of the search to the change of the picture.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def precondition(w: Array, s: Array) -> Array:
     Returns
     -------
     array (height, width, channels)
-        x = D^T (s w).
+        x - x_0 = D^T (s w).
     """
     rows, columns = dct_matrix(w.shape[0]), dct_matrix(w.shape[1])
     return np.einsum("ki,lj,klc->ijc", rows, columns, s * w)

@@ -7,17 +7,23 @@ styles can be blended, and a code between the photo's own and the painting's giv
     c = (1 - strength) c_photo + strength sum_k blend_k c_k
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from npstyle.engine import cpu
 from npstyle.engine.feedforward.bind import BoundLayers, bind_layers
-from npstyle.engine.feedforward.passes import Norms, backward, forward
+from npstyle.engine.feedforward.passes import (
+    Cache,
+    Gradients,
+    Norms,
+    backward,
+    backward_norms,
+    forward,
+)
 from npstyle.engine.feedforward.passes import paint as run_layers
 from npstyle.errors import InputError
 from npstyle.images.resize import resize
@@ -37,6 +43,10 @@ LONGEST_READ = 4 * READ_SIDE
 LEAST_SIDE = 16
 """Least side of a photo in pixels: the networks see 4 pixels beyond each edge, at a quarter of the
 size 1."""
+
+
+Upstream = Array | Callable[[Array], Array]
+"""dL/dpicture, or a function that computes it from the picture."""
 
 
 @dataclass(frozen=True)
@@ -197,11 +207,11 @@ class StyleGradient:
 
     photo: Array
     code: Array
-    norms: dict[str, dict[str, Array]]
+    norms: Gradients
 
 
 def paint_backward(
-    bound: BoundStyleNetwork, upstream: Any, photo: Array, code: Array
+    bound: BoundStyleNetwork, upstream: Upstream, photo: Array, code: Array
 ) -> tuple[Array, StyleGradient]:
     """Paint a photo, and carry a derivative at the picture back to photo, code and normalisations.
 
@@ -219,22 +229,55 @@ def paint_backward(
     gradient : StyleGradient
         In the precision of the network.
     """
+    engine, norms = bound.engine, bound.norms(code)
+    picture, cache, at_output = _painted(bound, upstream, photo, norms)
+    at_input, found = backward(bound.transformer, cache, at_output, norms)
+    at_photo = engine.to_host(
+        engine.preprocess_backward(at_input, bound.network.channel_order, bound.network.scale)
+    )
+    at_norms = _on_host(bound, found)
+    at_code, _ = conditioned_backward(bound.network.transformer, np.asarray(code), at_norms)
+    return picture, StyleGradient(at_photo, at_code, at_norms)
+
+
+def paint_backward_norms(
+    bound: BoundStyleNetwork, upstream: Upstream, photo: Array, norms: Norms
+) -> tuple[Array, Gradients]:
+    """Do as `paint_backward` for the normalisations alone, which need not come from a code.
+
+    Parameters
+    ----------
+    bound, upstream, photo
+        As in `paint_backward`.
+    norms : dict of InstanceNorm
+        In the place of the network's conditional normalisations, by name.
+
+    Returns
+    -------
+    picture : array (height, width, 3), RGB, 0..255
+    at_norms : dict of dict of arrays
+        dL/dscale and dL/dshift, as in `StyleGradient.norms`.
+    """
+    picture, cache, at_output = _painted(bound, upstream, photo, norms)
+    return picture, _on_host(bound, backward_norms(bound.transformer, cache, at_output, norms))
+
+
+def _painted(
+    bound: BoundStyleNetwork, upstream: Upstream, photo: Array, norms: Norms
+) -> tuple[Array, Cache, Array]:
+    """The picture, the cache of the pass, and the derivative at the network's output."""
     check_photo(photo.shape)
-    engine, network, norms = bound.engine, bound.network, bound.norms(code)
     output, cache = forward(bound.transformer, bound.preprocess(photo), norms)
     picture = _pixels(bound, output, photo.shape)
     at_picture = upstream(picture) if callable(upstream) else upstream
-    at_picture = at_picture[..., ::-1] if network.channel_order == "BGR" else at_picture
+    at_picture = at_picture[..., ::-1] if bound.network.channel_order == "BGR" else at_picture
     at_output = np.zeros(output.shape, bound.transformer.dtype)
-    at_output[: photo.shape[0], : photo.shape[1]] = at_picture * network.output_scale
-    del output
-    at_input, found = backward(bound.transformer, cache, engine.place(at_output), norms)
-    at_photo = engine.to_host(
-        engine.preprocess_backward(at_input, network.channel_order, network.scale)
-    )
-    host = {
-        layer: {name: engine.to_host(array) for name, array in arrays.items()}
-        for layer, arrays in found.items()
+    at_output[: photo.shape[0], : photo.shape[1]] = at_picture * bound.network.output_scale
+    return picture, cache, bound.engine.place(at_output)
+
+
+def _on_host(bound: BoundStyleNetwork, gradients: Gradients) -> Gradients:
+    return {
+        layer: {name: bound.engine.to_host(array) for name, array in arrays.items()}
+        for layer, arrays in gradients.items()
     }
-    at_code, _ = conditioned_backward(network.transformer, np.asarray(code), host)
-    return picture, StyleGradient(at_photo, at_code, host)

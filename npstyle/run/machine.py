@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from npstyle.engine.device import CPU, Device, free_memory, held_memory
 from npstyle.engine.disk import on_disk
 from npstyle.errors import InputError
 from npstyle.run.table import MACHINE, setting, threads_setting
@@ -46,6 +47,40 @@ def parse_scratch(_option: str, value: Any) -> Path:
     return folder
 
 
+def memory_setting(effect: str = "") -> Any:
+    """Declare `memory`, for the search and for painting in one pass alike.
+
+    Parameters
+    ----------
+    effect : str
+        What the program does to need no more.
+    """
+    return setting(
+        None,
+        f"Memory that the program may use, such as 4GB. {effect}".rstrip(),
+        MACHINE,
+        metavar="SIZE",
+        parse=parse_memory,
+        shown="80 % of the free memory",
+    )
+
+
+def allowed_memory(limit: int | None, device: Device = CPU, share: float = 1.0) -> int:
+    """Return the bytes that a run may take beyond what the process holds.
+
+    Parameters
+    ----------
+    limit : int or None
+        Bytes that the whole process may hold.
+    device : Device
+    share : float
+        Share of the free memory that is allowed where there is no limit.
+    """
+    if limit is not None:
+        return limit - held_memory(device)
+    return int(share * free_memory(device))
+
+
 @dataclass(frozen=True)
 class Machine:
     """Where a run computes, and how much of the machine it may use.
@@ -71,15 +106,7 @@ class Machine:
         metavar="auto|off|N",
         parse=parse_tile,
     )
-    memory: int | None = setting(
-        None,
-        "Memory that the program may use, such as 4GB. Tiles and the history of L-BFGS are chosen "
-        "to fit.",
-        MACHINE,
-        metavar="SIZE",
-        parse=parse_memory,
-        shown="80 % of the free memory",
-    )
+    memory: int | None = memory_setting("Tiles and the history of L-BFGS are chosen to fit.")
     scratch: Path | None = setting(
         None,
         "Keep the largest arrays in files in this folder while the program runs.",

@@ -73,11 +73,7 @@ def check_pictures(pictures: Pictures, settings: Settings) -> tuple[Size, list[S
         "--style-mask": len(pictures.style_masks),
     }
     for option, count in counts.items():
-        if count not in (0, paintings):
-            raise InputError(
-                f"{option}: {count} given for {paintings} painting{'s' * (paintings != 1)}; "
-                "give one for each"
-            )
+        check_one_each(option, count, paintings)
     if pictures.style_masks and not pictures.content_masks:
         raise InputError("--style-mask: needs --content-mask, the regions of the photo; add it")
     if settings.blend and pictures.content_masks:
@@ -88,6 +84,20 @@ def check_pictures(pictures: Pictures, settings: Settings) -> tuple[Size, list[S
     for mask in (*pictures.content_masks, *pictures.style_masks):
         picture_size(mask)
     return picture_size(pictures.photo), [picture_size(painting) for painting in pictures.paintings]
+
+
+def check_one_each(option: str, count: int, paintings: int) -> None:
+    """Raise InputError unless an option was given once for each painting, or not at all."""
+    if count not in (0, paintings):
+        raise InputError(
+            f"{option}: {count} given for {paintings} painting{'s' * (paintings != 1)}; "
+            "give one for each"
+        )
+
+
+def picture_name(picture: Picture) -> str:
+    """Return what a record says about a picture: its path, or that it was an array."""
+    return str(picture) if isinstance(picture, str | Path) else "array"
 
 
 def picture_size(picture: Picture) -> Size:

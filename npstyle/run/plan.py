@@ -10,14 +10,13 @@ from npstyle.engine.device import (
     TENSOR_CORES,
     Device,
     engine_of,
-    free_memory,
     held_memory,
 )
 from npstyle.engine.machine import thread_count
 from npstyle.errors import InputError
 from npstyle.images.resize import fit_size
 from npstyle.networks.network import Network, configure, load_network, shapes
-from npstyle.run.machine import SHARE, Machine
+from npstyle.run.machine import SHARE, Machine, allowed_memory
 from npstyle.run.pictures import Size, painting_size
 from npstyle.run.settings import Settings
 from npstyle.run.start import Start, choose_start
@@ -174,7 +173,7 @@ def make_plan(
         memory = _allowed(CPU, Machine(), SHARE)
         strategies = tuple(_on_gpu(bound, settings, *sizes, threads) for sizes in scales)
     else:
-        memory = _allowed(device, machine, SHARE)
+        memory = allowed_memory(machine.memory, device, SHARE)
         strategies = tuple(
             choose_strategy(bound, settings, *sizes, threads, machine, memory) for sizes in scales
         )
@@ -200,24 +199,9 @@ def _on_gpu(
     return Strategy(None, None, whole_bytes(bound, settings, photo, paintings, threads, vectors))
 
 
-def _allowed(device: Device, machine: Machine, share: float = 1.0) -> int:
-    """Return the bytes that a run may take beyond what the process holds.
-
-    Parameters
-    ----------
-    device : Device
-    machine : Machine
-    share : float
-        Share of the free memory that is allowed where no limit is set.
-    """
-    if machine.memory is not None:
-        return machine.memory - held_memory(device)
-    return int(share * free_memory(device))
-
-
 def check_memory(plan: Plan) -> None:
     """Raise InputError, naming a size that fits, if the plan needs more memory than there is."""
-    free = _allowed(plan.device, plan.machine)
+    free = allowed_memory(plan.machine.memory, plan.device)
     if plan.memory <= free:
         return
     needs = (

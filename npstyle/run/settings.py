@@ -52,6 +52,7 @@ from npstyle.run.table import (
     PICTURE,
     SEARCH,
     blend_setting,
+    check_blend,
     parse_layers,
     parse_scales,
     setting,
@@ -202,7 +203,7 @@ class Settings:
     seed: int = setting(0, "Seed of the noise.", SEARCH)
     dtype: Dtype = setting(
         "float32",
-        "Precision of the losses and gradients. The optimiser always works in float64.",
+        "Precision of the losses and gradients. The picture itself is always float64.",
         MACHINE,
     )
     exact: bool = setting(
@@ -254,9 +255,7 @@ class Settings:
                 raise InputError(
                     f"{option}: the weight {weight} cannot be used; give a number of 0 or more"
                 )
-        if self.blend and not (min(self.blend) >= 0 and 0 < sum(self.blend) < float("inf")):
-            listed = " ".join(f"{share:g}" for share in self.blend)
-            raise InputError(f"--blend {listed}: give numbers of 0 or more, at least one above 0")
+        check_blend(self.blend)
 
     def scale_sizes(self) -> tuple[int, ...]:
         """Return the longest side at each scale, from coarse to fine."""

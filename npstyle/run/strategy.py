@@ -1,12 +1,12 @@
 """How a run fits into memory: tiles, a shorter L-BFGS history, arrays on disk.
 
 The first of these strategies that fits into memory is chosen. They find the same picture up to
-rounding (tiles, float32 history), or up to the effect of a shorter history on the search:
+rounding (tiles), or up to the effect of a shorter history on the search:
 
-1. The whole picture at once, with a history of ten steps in float64.
-2. The whole picture at once, with ten steps in float32, then five.
-3. Tiles of 512 pixels or more, as large as possible, with ten, five or three steps in float32.
-4. Smaller tiles, with three steps in float32.
+1. The whole picture at once, with a history of twenty steps.
+2. The whole picture at once, with ten steps, then five.
+3. Tiles of 512 pixels or more, as large as possible, with ten, five or three steps.
+4. Smaller tiles, with three steps.
 
 With a scratch folder, the history and the targets of the content loss are files in it and take no
 memory. Adam has no history: it goes from the whole picture to tiles.
@@ -47,8 +47,8 @@ SMALLEST_TILE = 96
 """Longest side in pixels of the smallest tile that may be chosen; such tiles take nine times the
 work of the whole picture."""
 
-SHORTER_HISTORIES = (5, 3)
-"""Steps of L-BFGS history to try where ten do not fit."""
+SHORTER_HISTORIES = (10, 5, 3)
+"""Steps of L-BFGS history to try where twenty do not fit."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Strategy:
     tile : int or None
         Longest side of a tile in pixels; None: the whole picture at once.
     history : int or None
-        Steps of L-BFGS history in float32; None: the optimiser's default.
+        Steps of L-BFGS history, shortened or on disk; None: the optimiser's default.
     memory : int
         Bytes needed in addition to what the process holds.
     disk : int
@@ -173,12 +173,12 @@ class _Needs:
             yield self._tiled(shortest, self._largest_tile(shortest, memory))
 
     def _histories(self) -> tuple[int, ...]:
-        """Return the float32 histories to try; a history on disk need not be short."""
+        """Return the histories to try; a history on disk need not be short."""
         if self.settings.optimizer != "lbfgs":
             return ()
         if self.machine.scratch is not None:
             return (CORRECTIONS,)
-        return (CORRECTIONS, *SHORTER_HISTORIES)
+        return SHORTER_HISTORIES
 
     def _whole(self, history: int | None) -> Strategy:
         """Return the strategy of the whole picture at once."""

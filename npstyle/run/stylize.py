@@ -4,16 +4,18 @@ A `Stylizer` is made once, for a style, and paints any number of photos. `npstyl
 has the same for arrays and a bound network.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from npstyle import __version__
+from npstyle.engine import cpu
+from npstyle.engine.device import CPU, engine_of
 from npstyle.engine.feedforward.memory import paint_bytes
-from npstyle.engine.machine import available_memory, held_memory, thread_count
+from npstyle.engine.machine import thread_count
 from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.images.color import put_back_chroma
@@ -29,16 +31,22 @@ from npstyle.onepass.stylize import (
     paint,
     read_code,
 )
-from npstyle.run.machine import SHARE, parse_memory
-from npstyle.run.pictures import Picture, picture_size
+from npstyle.run.machine import SHARE, allowed_memory, memory_setting
+from npstyle.run.pictures import Picture, check_one_each, picture_name, picture_size
+from npstyle.run.settings import PresetName
 from npstyle.run.table import (
-    MACHINE,
     PAINTINGS,
     PICTURE,
+    SEARCH,
     blend_setting,
+    check_blend,
     setting,
     threads_setting,
 )
+
+if TYPE_CHECKING:
+    from npstyle.run.refine import Refiner
+    from npstyle.search.optimize import Progress
 
 READ_BYTES = 44
 """Bytes for each pixel of a file while it is read: in 8 bits, upright, in float64, and one channel
@@ -88,15 +96,33 @@ class StyleSettings:
     size: int | None = setting(
         None, "Longest side of the result, in pixels.", PICTURE, shown="that of the photo"
     )
-    threads: int | None = threads_setting()
-    memory: int | None = setting(
-        None,
-        "Memory that the program may use, such as 4GB.",
-        MACHINE,
-        metavar="SIZE",
-        parse=parse_memory,
-        shown="80 % of the free memory",
+    refine: int = setting(
+        0,
+        "Improve the picture by N steps of L-BFGS: they change the style code, 100 numbers, so "
+        "that the loss of `npstyle transfer` falls. A transfer of as many steps comes closer to "
+        "the painting.",
+        SEARCH,
+        shown="0, no search",
     )
+    refine_all: bool = setting(
+        False,
+        "With --refine: change all scales and shifts of the network instead of the style code. "
+        "This comes closer to the painting.",
+        SEARCH,
+    )
+    network: str | None = setting(
+        None,
+        "With --refine: the network that computes the loss: builtin, vgg19, or another weights "
+        "file, as for `npstyle transfer`.",
+        SEARCH,
+        metavar="builtin|vgg19|FILE",
+        shown="vgg19 where installed, else builtin",
+    )
+    preset: PresetName = setting(
+        "gatys", "With --refine: the loss, as for `npstyle transfer`.", SEARCH
+    )
+    threads: int | None = threads_setting()
+    memory: int | None = memory_setting()
 
     def __post_init__(self) -> None:
         """Raise InputError for values that no photo could be painted with."""
@@ -104,10 +130,24 @@ class StyleSettings:
             raise InputError(f"--strength {self.strength:g}: give a number from 0 to 1")
         if self.size is not None and self.size < 1:
             raise InputError(f"--size {self.size}: give a number of 1 or more")
-        if any(not 0 <= share < np.inf for share in self.blend) or (
-            self.blend and not sum(self.blend) > 0
+        check_blend(self.blend)
+        self._check_refinement()
+
+    def _check_refinement(self) -> None:
+        if self.refine < 0:
+            raise InputError(f"--refine {self.refine}: give a number of steps, such as 20")
+        if self.refine and self.strength != 1:
+            raise InputError(
+                f"--strength {self.strength:g}: --refine decides how strong the style becomes; "
+                "leave one of them out"
+            )
+        for option, given in (
+            ("--refine-all", self.refine_all),
+            ("--network", self.network is not None),
+            ("--preset", self.preset != "gatys"),
         ):
-            raise InputError("--blend: give numbers of 0 or more, and at least one above 0")
+            if given and not self.refine:
+                raise InputError(f"{option}: has an effect only with --refine; add --refine 20")
 
 
 @dataclass(frozen=True)
@@ -119,7 +159,8 @@ class Stylized:
     image : array (height, width, 3), RGB, 0..255
     record : dict
         The pictures, the settings, and the network's name and hash, in the form that
-        `npstyle.images.write.save_image` takes.
+        `npstyle.images.write.save_image` takes. After `refine` also the network that computed the
+        loss, `loss_before` and `loss`, and how the search ended, as in the record of a transfer.
     """
 
     image: Array
@@ -130,6 +171,8 @@ def stylize(
     photo: Picture,
     painting: Picture | Sequence[Picture] | None = None,
     settings: StyleSettings | None = None,
+    *,
+    callback: "Callable[[Progress], None] | None" = None,
 ) -> Stylized:
     """Paint a photo in one pass, in the style of one or more paintings or in a learned style.
 
@@ -139,10 +182,13 @@ def stylize(
     painting : the same, or a sequence of them, optional
         Needed unless the settings name a learned style.
     settings : StyleSettings, optional
+    callback : callable, optional
+        Called with a `Progress` after each step of `settings.refine`.
 
     Returns
     -------
     Stylized
+        Also after Ctrl-C during `settings.refine`: the best picture so far.
 
     Raises
     ------
@@ -155,7 +201,7 @@ def stylize(
         paintings = (painting,)
     else:
         paintings = tuple(painting)
-    return Stylizer(paintings, settings or StyleSettings())(photo)
+    return Stylizer(paintings, settings or StyleSettings())(photo, callback)
 
 
 class Stylizer:
@@ -177,27 +223,43 @@ class Stylizer:
         self.settings, self._paintings = settings, tuple(paintings)
         self._threads = thread_count(settings.threads)
         _check_choice(self._paintings, settings)
+        self.refiner = _refiner(self._paintings, settings)
         if settings.style is not None:
             network, self.code = parse_style(settings.style)
             self.bound = bind_style_network(network)
         else:
-            self.bound = bind_style_network(load_named(ANY_STYLE))
+            # Many evaluations pay for loading the compiled loops, one does not.
+            engine = cpu if self.refiner is None else engine_of(CPU, fast=True)
+            self.bound = bind_style_network(load_named(ANY_STYLE), engine=engine)
             with use_threads(self._threads):
                 codes = [read_code(self.bound, _pixels(picture)) for picture in self._paintings]
             self.code = blended_code(codes, settings.blend)
 
-    def __call__(self, photo: Picture) -> Stylized:
-        """Paint one photo; raises InputError if it cannot be used, or memory does not suffice."""
+    def __call__(
+        self, photo: Picture, callback: "Callable[[Progress], None] | None" = None
+    ) -> Stylized:
+        """Paint one photo, as `stylize`.
+
+        Raises
+        ------
+        InputError
+            If the photo cannot be used, or memory does not suffice.
+        """
         size = self.check(photo)
         pixels = resize(_pixels(photo), size)
+        record = self._record(photo, size)
         with use_threads(self._threads):
             code, strength = self.code, self.settings.strength
             if strength != 1:
                 code = blended_code([read_code(self.bound, pixels), code], (1 - strength, strength))
-            image = paint(self.bound, pixels, code)
+            if self.refiner is None:
+                image = paint(self.bound, pixels, code)
+            else:
+                image, found = self.refiner(self.bound, photo, pixels, code, callback)
+                record |= found
         if self.settings.color == "luminance":
             image = put_back_chroma(image, pixels)
-        return Stylized(np.clip(image, 0, 255), self._record(photo, size))
+        return Stylized(np.clip(image, 0, 255), record)
 
     def check(self, photo: Picture) -> tuple[int, int]:
         """Return the (height, width) of the result; raises the same errors as painting would."""
@@ -205,32 +267,46 @@ class Stylizer:
         if self.settings.size is not None:
             size = fit_size(*own, self.settings.size)
         check_photo(size)
-        needed, free = photo_bytes(self.bound, own, size, self._threads), _allowed(self.settings)
+        needed = self._needed(own, size)
+        free = allowed_memory(self.settings.memory, share=SHARE)
         if needed > free:
             raise InputError(
                 f"a photo of {size[1]}x{size[0]} pixels needs {needed / 1e9:.2f} GB and "
-                f"{max(0, free) / 1e9:.2f} GB are free; use --size "
-                f"{_size_that_fits(self.bound, own, free, self._threads)} or less"
+                f"{max(0, free) / 1e9:.2f} GB are free; {self._mend(own, free)}"
             )
         return size
 
     def memory(self, photo: Picture) -> int:
         """Return the memory that painting this photo takes beyond what is held, in bytes."""
-        return photo_bytes(self.bound, picture_size(photo), self.check(photo), self._threads)
+        return self._needed(picture_size(photo), self.check(photo))
+
+    def _needed(self, own: tuple[int, int], size: tuple[int, int]) -> int:
+        """The bytes for a photo of size `own` that is painted at another, and refined."""
+        painted = photo_bytes(self.bound, own, size, self._threads)
+        if self.refiner is None:
+            return painted
+        return max(painted, self.refiner.memory(self.bound, size, self._threads))
+
+    def _mend(self, own: tuple[int, int], free: int) -> str:
+        """Advice for a photo of this size that needs more memory."""
+        size = max(own)
+        try:
+            while size > 1 and self._needed(own, fit_size(*own, size)) > free:
+                size = size * 31 // 32
+            return f"use --size {size} or less"
+        except InputError:  # too small for the network of the loss: no size is left
+            return "free some memory first"
 
     def _record(self, photo: Picture, size: tuple[int, int]) -> dict[str, Any]:
-        def name(picture: Picture) -> str:
-            return str(picture) if isinstance(picture, str | Path) else "array"
-
-        names = [name(picture) for picture in self._paintings]
+        names = [picture_name(picture) for picture in self._paintings]
         network = self.bound.network
         return {
             "npstyle": __version__,
-            "photo": name(photo),
+            "photo": picture_name(photo),
             "painting": names[0] if len(names) == 1 else names or None,
             "network": network.name,
             "network_sha256": network.sha256,
-            **asdict(self.settings),
+            **_named_settings(self.settings),
             "threads": self._threads,
             "height": size[0],
             "width": size[1],
@@ -249,19 +325,22 @@ def photo_bytes(
     )
 
 
-def _size_that_fits(bound: BoundStyleNetwork, own: tuple[int, int], free: int, threads: int) -> int:
-    """The longest side that this memory suffices for."""
-    size = max(own)
-    while size > 1 and photo_bytes(bound, own, fit_size(*own, size), threads) > free:
-        size = size * 31 // 32
-    return size
+def _refiner(paintings: Sequence[Picture], settings: StyleSettings) -> "Refiner | None":
+    """Load what a refinement needs, SciPy among it, if there is to be one."""
+    if not settings.refine:
+        return None
+    from npstyle.run.refine import Refiner
+
+    return Refiner(paintings, settings)
 
 
-def _allowed(settings: StyleSettings) -> int:
-    """The bytes that may be used in addition to what the process holds."""
-    if settings.memory is not None:
-        return settings.memory - held_memory()
-    return int(SHARE * available_memory())
+def _named_settings(settings: StyleSettings) -> dict[str, Any]:
+    """The settings for the record: those of the refinement only if there is one.
+
+    The network of the loss is not among them: `network` in a record is the one that paints.
+    """
+    left_out = {"network"} if settings.refine else {"network", "refine", "refine_all", "preset"}
+    return {name: value for name, value in asdict(settings).items() if name not in left_out}
 
 
 def _check_choice(paintings: Sequence[Picture], settings: StyleSettings) -> None:
@@ -272,21 +351,17 @@ def _check_choice(paintings: Sequence[Picture], settings: StyleSettings) -> None
             "--sheet shows them"
         )
     if settings.style is None:
-        if len(settings.blend) not in (0, len(paintings)):
-            raise InputError(
-                f"--blend: {len(settings.blend)} given for {len(paintings)} "
-                f"painting{'s' * (len(paintings) != 1)}; give one for each"
-            )
+        check_one_each("--blend", len(settings.blend), len(paintings))
         return
     for option, given in (
         ("--painting", bool(paintings)),
         ("--blend", bool(settings.blend)),
         ("--strength", settings.strength != 1),
+        ("--refine", settings.refine > 0),
     ):
         if given:
             raise InputError(
-                f"{option}: a learned style has no painting to blend with; leave out --style or "
-                f"{option}"
+                f"{option}: a learned style has no painting; leave out --style or {option}"
             )
 
 

@@ -134,6 +134,13 @@ def blend_setting() -> Any:
     )
 
 
+def check_blend(blend: tuple[float, ...]) -> None:
+    """Raise InputError if no mean can be weighted by these numbers; an empty tuple is allowed."""
+    if blend and not (min(blend) >= 0 and 0 < sum(blend) < float("inf")):
+        listed = " ".join(f"{share:g}" for share in blend)
+        raise InputError(f"--blend {listed}: give numbers of 0 or more, at least one above 0")
+
+
 def threads_setting() -> Any:
     """Declare `threads`, for the search and for painting in one pass alike."""
     return setting(

@@ -23,7 +23,7 @@ from npstyle.images.resize import resize
 from npstyle.maths.array import Array
 from npstyle.networks.network import Network
 from npstyle.run.machine import Machine
-from npstyle.run.pictures import Picture, Pictures, check_pictures, load_scale
+from npstyle.run.pictures import Picture, Pictures, check_pictures, load_scale, picture_name
 from npstyle.run.plan import Plan, check_memory, make_plan, out_of_memory, prepared
 from npstyle.run.settings import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.run.start import painted_picture, starting_picture
@@ -285,12 +285,11 @@ class _Run:
         """Return the objective at one scale, of the whole picture or of tiles."""
         plan = self.plan
         tile, scratch = plan.strategies[scale].tile, plan.machine.scratch
+        losses = losses_for(plan.network, plan.settings)
         if tile is None:
-            return StyleObjective(plan.bound, photo, regions, _losses(plan))
+            return StyleObjective(plan.bound, photo, regions, losses)
         allocate = in_memory if scratch is None else on_disk(scratch)
-        return TiledObjective(
-            plan.bound, photo, regions, _losses(plan), tile, allocate, self.cluster
-        )
+        return TiledObjective(plan.bound, photo, regions, losses, tile, allocate, self.cluster)
 
     def _report(
         self, start: State, counted: tuple[int, int], finished: Callable[[Array], Array]
@@ -314,29 +313,25 @@ class _Run:
         return report
 
 
-def _losses(plan: Plan) -> Losses:
+def losses_for(network: Network, settings: Settings) -> Losses:
     """Return the losses, with the style weight adapted to a network of mean activation 1."""
-    losses = plan.settings.losses()
-    if plan.network.normalized and losses.scaling == "means":
+    losses = settings.losses()
+    if network.normalized and losses.scaling == "means":
         return replace(losses, style_weight=losses.style_weight * NORMALIZED_STYLE_FACTOR)
     return losses
 
 
 def _record(pictures: Pictures, plan: Plan, result: Result) -> dict[str, Any]:
     """Return what is recorded in the picture."""
-
-    def name(picture: Picture) -> str:
-        return str(picture) if isinstance(picture, str | Path) else "array"
-
-    names = list(map(name, pictures.paintings))
+    names = list(map(picture_name, pictures.paintings))
     record: dict[str, Any] = {
         "npstyle": __version__,
-        "photo": name(pictures.photo),
+        "photo": picture_name(pictures.photo),
         "painting": names[0] if len(names) == 1 else names,
     }
     for kind in ("content_masks", "style_masks"):
         if getattr(pictures, kind):
-            record[kind] = list(map(name, getattr(pictures, kind)))
+            record[kind] = list(map(picture_name, getattr(pictures, kind)))
     return {
         **record,
         "network": plan.network.name,

@@ -39,8 +39,9 @@ from npstyle.engine import cpu
 from npstyle.maths.array import Array
 from npstyle.search.line_search import propose_steps
 
-CORRECTIONS = 10
-"""Default m: the number of steps s and gradient changes y in the history. SciPy's default too."""
+CORRECTIONS = 20
+"""Default m: the number of steps s and gradient changes y in the history. In float32 they take the
+memory of ten in float64, SciPy's default; `tools/README.md` has the evaluations that they save."""
 
 EPSILON = 2.2e-16
 """Smallest y^T s of a correction, as a fraction of -s^T g at the start of the step. A correction
@@ -75,7 +76,7 @@ def minimize_lbfgs(
     ----------
     function : callable
         Returns (value, gradient) at x. It may keep the arrays it gets: they are not changed later.
-    x : float64 array (n,), of the engine
+    x : float32 or float64 array (n,), of the engine
         Starting point.
     iterations : int
         Number of steps. A step takes one evaluation, and sometimes more.
@@ -84,8 +85,8 @@ def minimize_lbfgs(
     callback : callable, optional
         Called with x after each step.
     basis : array of zeros, shape `basis_shape(corrections, n)`, optional
-        B, which holds the history and the gradient. A float64 array of the engine if not given. On
-        the CPU it may be float32, whose rounding hardly changes the search, and a memory map.
+        B, which holds the history and the gradient. An array like x if not given. On the CPU it may
+        be float32, whose rounding hardly changes the search, and a memory map.
     engine : module
         `npstyle.engine.cpu` or `npstyle.engine.cuda`, wherever x is.
 

@@ -15,7 +15,7 @@ SCIPY_VECTORS = 23
 """float64 images under SciPy's L-BFGS-B besides the history: coordinates, gradients, work arrays,
 copies, the image evaluated, the best image."""
 
-LBFGS_VECTORS = 12
+LBFGS_VECTORS = 9
 """float64 images under `npstyle.search.lbfgs` on the CPU besides its matrix B: coordinates, the
 direction, the image evaluated, the best image, gradients on the way back."""
 
@@ -23,7 +23,7 @@ GPU_VECTORS = 12
 """float64 images on a GPU besides the matrix B of L-BFGS, or m, v and their temporaries under Adam:
 coordinates, the direction, images and gradients on the way to the objective and back."""
 
-GPU_TRANSFORM = 4
+GPU_TRANSFORM = 2
 """float64 images that CuPy's cosine transform needs on a GPU, with its complex numbers."""
 
 ADAM_VECTORS = 11
@@ -45,12 +45,12 @@ def vectors_held(
     iterations : int
         Steps to take. SciPy's history grows with them, up to its full length.
     history : int, optional
-        Steps that a float32 history holds. The history itself is not counted here; its bytes
-        are those of `history_bytes`. If not given, the history is float64 and counted.
+        Steps of a history that the caller allocates. It is not counted here; its bytes are those
+        of `history_bytes`. If not given, the default history is counted.
     engine : module
         Where the search runs: `npstyle.engine.cpu` or `npstyle.engine.cuda`.
     """
-    basis = basis_shape(CORRECTIONS, 1)[0]
+    basis = (basis_shape(CORRECTIONS, 1)[0] + 1) // 2  # float32
     if engine.ON_GPU:
         return (
             GPU_VECTORS
@@ -64,7 +64,7 @@ def vectors_held(
 
 
 def history_bytes(history: int, size: tuple[int, int]) -> int:
-    """Count the bytes of a float32 history of `history` steps for images of size (height, width).
+    """Count the bytes of a history of `history` steps for images of size (height, width).
 
     This is the whole matrix B of `npstyle.search.lbfgs`, with the gradient and the free slot.
     """

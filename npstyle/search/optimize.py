@@ -44,6 +44,9 @@ from npstyle.search.adam import ADAM_STEP, minimize_adam
 from npstyle.search.coordinates import Coordinates, coordinates
 from npstyle.search.lbfgs import CORRECTIONS, Function, basis_shape, minimize_lbfgs
 
+BOUNDED_CORRECTIONS = 10
+"""Length of SciPy's history, in float64, for the last steps along the walls of the box."""
+
 
 class Objective(Protocol):
     """Pixels in, (loss, gradient, parts) out; see `npstyle.engine.objective.StyleObjective`."""
@@ -100,7 +103,7 @@ Stopped = Literal["iterations", "converged", "interrupted", "not finite"]
 
 @dataclass(frozen=True)
 class History:
-    """A float32 history for L-BFGS on the CPU, where memory is short.
+    """A history for L-BFGS on the CPU, where memory is short.
 
     Attributes
     ----------
@@ -170,9 +173,9 @@ def optimize(
     adam_step : float
         Adam's step: about how far a pixel moves in one iteration, on the scale 0..255.
     history : History, optional
-        For "lbfgs" on the CPU. If not given, it keeps a history of ten steps in float64. A shorter
-        or rounded history leads to other steps, and then the search ends where it finds no step
-        down: it does not go on with bounds.
+        For "lbfgs" on the CPU. If not given, it keeps a history of twenty steps in memory. With a
+        history the search ends where it finds no step down: it does not go on with bounds, for
+        which SciPy would need more memory.
     callback : callable, optional
         Called with a `Progress` after each iteration.
     engine : module
@@ -186,13 +189,13 @@ def optimize(
     start = engine.place(image, np.float64)
     if start.min() < 0 or start.max() > PIXEL_MAX:
         start = np.clip(start, 0, PIXEL_MAX)
-    recorder = _Recorder(objective, start, callback, engine)
-    stopped: Stopped
-    try:
+    recorder = Recorder(objective, start, callback, engine)
+
+    def search() -> Stopped:
         if iterations == 0:
             recorder.evaluate(start.ravel())
-            stopped = "iterations"
-        elif optimizer == "adam":
+            return "iterations"
+        if optimizer == "adam":
             minimize_adam(
                 recorder.evaluate,
                 start.ravel(),
@@ -200,30 +203,29 @@ def optimize(
                 step=adam_step,
                 callback=recorder.step,
             )
-            stopped = "iterations"
-        else:
-            moved = coordinates(start, precondition, engine)
-            stopped = _reflected(recorder, moved, iterations, optimizer, history)
-    except KeyboardInterrupt:
-        stopped = "interrupted"
-    except _NotFiniteError:
-        stopped = "not finite"
-    return Result(
-        engine.to_host(recorder.best_image),
-        recorder.best_loss,
-        recorder.best_parts,
-        recorder.iteration,
-        recorder.evaluations,
-        stopped,
-    )
+            return "iterations"
+        moved = coordinates(start, precondition, engine)
+        return _reflected(recorder, moved, iterations, optimizer, history)
+
+    return recorder.result(search)
 
 
 class _NotFiniteError(Exception):
     """The loss or its gradient was NaN or infinite; ends the search from inside the optimiser."""
 
 
-class _Recorder:
-    """Evaluates the objective for an optimiser and keeps the best image."""
+class Recorder:
+    """Evaluates the objective for an optimiser and keeps the best image.
+
+    Parameters
+    ----------
+    objective : callable
+    image : array (height, width, 3), 0..255
+        Kept until the first evaluation.
+    callback : callable or None
+        Called with a `Progress` after each iteration.
+    engine : module
+    """
 
     def __init__(
         self,
@@ -239,23 +241,28 @@ class _Recorder:
         self.iteration = 0
         self.evaluations = 0
         self.image = self.best_image = image
-        self.best_loss = self.loss = float("nan")
+        self.first_loss = self.best_loss = self.loss = float("nan")
         self.best_parts = self.parts = dict[str, float]()
 
-    def evaluate(self, flat: Array) -> tuple[float, Array]:
-        """Return loss and gradient, flat. The caller must not change the image afterwards."""
+    def evaluate(self, pixels: Array) -> tuple[float, Array]:
+        """Return loss and gradient, in the pixels' shape: the image's, or flat.
+
+        The caller must not change the pixels afterwards.
+        """
         raise_if_interrupted()
-        image = flat.reshape(self.shape)
+        image = pixels.reshape(self.shape)
         evaluation = self.objective(image)
         self.evaluations += 1
         # A sum is finite only if all its terms are, and it needs no second array.
         if not np.isfinite(evaluation.loss + np.sum(evaluation.gradient)):
             raise _NotFiniteError
         self.image, self.loss, self.parts = image, evaluation.loss, evaluation.parts
+        if self.evaluations == 1:
+            self.first_loss = evaluation.loss
         if self.evaluations == 1 or evaluation.loss < self.best_loss:
             self.best_image = image
             self.best_loss, self.best_parts = evaluation.loss, evaluation.parts
-        return evaluation.loss, evaluation.gradient.ravel()
+        return evaluation.loss, evaluation.gradient.reshape(pixels.shape)
 
     def step(self, _: Array) -> None:
         """Report a finished iteration. Its image is the one evaluated last."""
@@ -273,9 +280,26 @@ class _Recorder:
                 )
             )
 
+    def result(self, search: Callable[[], Stopped]) -> Result:
+        """Run a search to its end, to Ctrl-C or to a loss that is not finite."""
+        try:
+            stopped = search()
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+        except _NotFiniteError:
+            stopped = "not finite"
+        return Result(
+            self.engine.to_host(self.best_image),
+            self.best_loss,
+            self.best_parts,
+            self.iteration,
+            self.evaluations,
+            stopped,
+        )
+
 
 def _reflected(
-    recorder: _Recorder,
+    recorder: Recorder,
     moved: Coordinates,
     iterations: int,
     optimizer: Optimizer,
@@ -283,7 +307,7 @@ def _reflected(
 ) -> Stopped:
     """Search on reflected pixels, then with bounds if no step lowers the loss at a wall's kink."""
     engine = recorder.engine
-    loss, gradient = recorder.evaluate(recorder.image.ravel())
+    loss, gradient = recorder.evaluate(recorder.image)
     moved = moved.in_units_of_first_step(loss, moved.gradient(gradient))
     known = [(loss, moved.gradient(gradient))]  # both programs evaluate the start first
     del gradient
@@ -297,17 +321,17 @@ def _reflected(
 
     def on_host(w: Array) -> tuple[float, Array]:
         loss, gradient = reflected(engine.place(w))
-        return loss, engine.to_host(gradient)
+        return loss, engine.to_host(gradient).astype(np.float64)
 
     def bounded(x: Array) -> tuple[float, Array]:
         loss, gradient = recorder.evaluate(engine.place(x.copy()))  # SciPy changes x later
         return loss, engine.to_host(gradient)
 
-    start = moved.of(recorder.image)
     if optimizer == "scipy":
-        _scipy(on_host, engine.to_host(start), recorder, iterations, None)
+        start = engine.to_host(moved.zeros()).astype(np.float64)
+        _scipy(on_host, start, recorder, iterations, None)
     else:
-        _in_place(reflected, start, recorder, iterations, history)
+        _in_place(reflected, moved.zeros(), recorder, iterations, history)
     if recorder.iteration < iterations and history is None:
         best = engine.to_host(recorder.best_image).ravel()
         _scipy(bounded, best, recorder, iterations, Bounds(0.0, PIXEL_MAX))
@@ -317,7 +341,7 @@ def _reflected(
 def _in_place(
     function: Function,
     start: Array,
-    recorder: _Recorder,
+    recorder: Recorder,
     iterations: int,
     history: History | None,
 ) -> None:
@@ -326,7 +350,7 @@ def _in_place(
     basis = None
     if history is not None:
         shape = basis_shape(corrections, start.size)
-        basis = history.allocate(shape, np.float32, "the L-BFGS history")
+        basis = history.allocate(shape, start.dtype, "the L-BFGS history")
     minimize_lbfgs(
         function,
         start,
@@ -339,7 +363,7 @@ def _in_place(
 
 
 def _scipy(
-    function: Function, start: Array, recorder: _Recorder, iterations: int, bounds: Bounds | None
+    function: Function, start: Array, recorder: Recorder, iterations: int, bounds: Bounds | None
 ) -> None:
     """Search by SciPy's L-BFGS-B for the iterations that remain."""
     minimize(
@@ -350,7 +374,7 @@ def _scipy(
         bounds=bounds,
         callback=recorder.step,
         options={
-            "maxcor": CORRECTIONS,
+            "maxcor": CORRECTIONS if bounds is None else BOUNDED_CORRECTIONS,
             "maxiter": iterations - recorder.iteration,
             # Only the number of iterations shall stop the search: the other rules are disabled.
             "maxfun": 100 * iterations,

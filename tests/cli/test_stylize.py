@@ -1,6 +1,7 @@
 """`npstyle stylize` as users run it: in a process of its own."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -86,6 +87,54 @@ def test_the_sheet_shows_all_learned_styles(pictures, tmp_path):
     assert height > 5 * 18
 
 
+def test_a_refinement_says_how_far_the_loss_fell(pictures, tmp_path):
+    photo, output = pictures / "photos" / "photo0.png", tmp_path / "out.png"
+    options = ("--painting", pictures / "painting.jpg", "--refine", "3", "--network", "builtin")
+    run = stylize(photo, *options, "-o", output)
+    assert run.returncode == 0, run.stderr
+    text, record = run.stdout.decode(), read_settings(output)
+    assert record["refine"] == record["iterations_done"] == 3
+    assert record["loss"] < record["loss_before"]
+    assert f"loss {record['loss_before']:.2e} -> {record['loss']:.2e} in 3 steps\n" in text
+    for words in ("preset gatys, network builtin", "3 steps of L-BFGS on the style code", "3/3  "):
+        assert words in text
+
+
+def test_json_of_a_refinement_has_the_loss_before_and_after(pictures, tmp_path):
+    options = ("--painting", pictures / "painting.jpg", "--refine", "2", "--refine-all")
+    run = stylize(pictures / "photos", *options, "--network", "builtin", "-o", tmp_path, "--json")
+    assert run.returncode == 0, run.stderr
+    lines = [json.loads(line) for line in run.stdout.decode().splitlines()]
+    assert len(lines) == 2
+    assert all(line["refine_all"] and line["loss"] < line["loss_before"] for line in lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_keep_the_best_picture_of_a_refinement(pictures, tmp_path, number):
+    photo, output = pictures / "photos" / "photo0.png", tmp_path / "out.png"
+    options = ("--painting", pictures / "painting.jpg", "--refine", "5000", "-o", output)
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-u", "-m", "npstyle.cli", "stylize", str(photo)),
+            *(*map(str, options), "--network", "builtin"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("1/"):
+            break
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert "interrupted, kept the best picture" in out
+    assert err == "npstyle: interrupted\n"
+    record = read_settings(output)
+    assert record["stopped"] == "interrupted"
+    assert record["loss"] < record["loss_before"]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -97,9 +146,16 @@ def test_the_sheet_shows_all_learned_styles(pictures, tmp_path):
         (("--style", "7", "--size", "10"), "too small"),
         (("--style", "7", "--strength", "2"), "--strength 2"),
         (("--sheet", "--painting", "x.jpg"), "--sheet"),
+        (("--sheet", "--refine", "3"), "--sheet"),
+        (("--style", "7", "--refine", "3"), "--refine: a learned style has no painting"),
+        (("--painting", "PAINTING", "--refine", "few"), "--refine few: give a whole number"),
+        (("--painting", "PAINTING", "--refine-all"), "--refine-all: has an effect only"),
+        (("--painting", "PAINTING", "--refine", "3", "--network", "any_style"), "any_style"),
+        (("--painting", "PAINTING", "--refine", "3", "--preset", "x"), "--preset x"),
     ],
 )
 def test_bad_input_ends_with_one_sentence_and_exit_code_2(pictures, tmp_path, options, says):
+    options = [str(pictures / "painting.jpg") if text == "PAINTING" else text for text in options]
     run = stylize(pictures / "photos" / "photo0.png", *options, cwd=tmp_path)
     text = run.stderr.decode()
     assert run.returncode == 2, text

@@ -1,5 +1,6 @@
 """Every function of the engine agrees with its page of the textbook, on the CPU and on the GPU."""
 
+from inspect import isfunction, signature
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,16 +17,7 @@ from tests.engine.cuda.gpus import needed
 MEMORY = {"LOSS_ARRAYS", "ON_GPU", "strip_bytes", "workspace_bytes"}
 """Where arrays lie and how much memory they take: nothing that the textbook has."""
 
-PAINTING = {
-    *("add", "depthwise_conv2d", "depthwise_conv2d_backward", "depthwise_conv2d_backward_weights"),
-    *("global_avg_pool", "global_avg_pool_backward", "instance_norm", "instance_norm_backward"),
-    *("instance_statistics", "reflect_conv2d", "reflect_conv2d_backward", "reflect_pad"),
-    *("reflect_pad_backward", "relu6", "relu6_backward", "sigmoid", "sigmoid_backward"),
-    *("upsample", "upsample_backward", "zero_pad", "zero_pad_backward"),
-}
-"""Functions of networks that paint in one pass, which run on the CPU."""
-
-CPU_ONLY = {"conv2d_backward_weights", *PAINTING}
+CPU_ONLY = {"conv2d_backward_weights"}
 TENSOR_CORES = {"pack_filters", "tensor_conv2d", "tensor_conv2d_backward"}
 
 
@@ -33,6 +25,17 @@ def test_the_table_has_every_function_that_an_engine_exports():
     assert set(TABLE) == (set(cpu.__all__) | set(cuda.__all__)) - MEMORY
     assert set(cpu.__all__) - set(cuda.__all__) == CPU_ONLY
     assert set(cuda.__all__) - set(cpu.__all__) == TENSOR_CORES
+
+
+def test_the_engines_functions_take_the_same_arguments():
+    for name in set(cpu.__all__) & set(cuda.__all__):
+        of_cpu, of_gpu = getattr(cpu, name), getattr(cuda, name)
+        if isfunction(of_cpu):
+            taken = [
+                [(p.name, p.default, p.kind) for p in signature(function).parameters.values()]
+                for function in (of_cpu, of_gpu)
+            ]
+            assert taken[0] == taken[1], name
 
 
 def test_the_chapters_name_every_function_that_has_a_page():

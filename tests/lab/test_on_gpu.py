@@ -11,6 +11,9 @@ from tests.engine.cuda.gpus import needed
 
 pytestmark = needed
 
+WRONG = ("style loss", "winograd_conv2d", "max_pool2d 3x3 /2 float32", "sigmoid")
+"""Subjects that are given a wrong derivative."""
+
 
 def test_the_derivative_of_every_kernel_passes():
     names = []
@@ -18,14 +21,20 @@ def test_the_derivative_of_every_kernel_passes():
         report = check_subject(subject, samples=2, directions=1)
         assert report.passed, report
         names.append(subject.name)
-    assert len(names) == len(set(names)) >= 28
-    for name in ("conv2d 3x3 /1 with ReLU float32", "winograd_conv2d pooled", "mirror"):
+    assert len(names) == len(set(names)) >= 45
+    for name in (
+        "conv2d 3x3 /1 with ReLU float32",
+        "winograd_conv2d pooled",
+        "mirror",
+        "relu6 float32",
+        "instance_norm",
+    ):
         assert name in names
 
 
 def test_a_wrong_derivative_of_a_kernel_fails():
     for subject in gpu_subjects(0):
-        if subject.name in ("style loss", "winograd_conv2d", "max_pool2d 3x3 /2 float32"):
+        if subject.name in WRONG:
             wrong = replace(subject, backward=lambda g, x, s=subject: 1.1 * s.backward(g, x))
             assert not check_subject(wrong, samples=3, directions=1).passed
 

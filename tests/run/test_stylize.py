@@ -53,7 +53,7 @@ def test_strength_and_blend_change_the_picture():
         (None, {"style": "7", "strength": 0.5}, "--strength: a learned style"),
         (PAINTING, {"blend": (1.0, 2.0)}, "--blend: 2 given for 1 painting"),
         (PAINTING, {"strength": 1.5}, "--strength 1.5: give a number from 0 to 1"),
-        (PAINTING, {"blend": (-1.0,)}, "--blend: give numbers of 0 or more"),
+        (PAINTING, {"blend": (-1.0,)}, "--blend -1: give numbers of 0 or more"),
         (PAINTING, {"size": 15}, "is too small to be painted"),
         (PAINTING, {"size": 0}, "--size 0"),
         (PAINTING, {"threads": 0}, "--threads 0"),

@@ -60,9 +60,9 @@ def zeros_like(array: Array) -> Array:
     return cupy().zeros_like(array)
 
 
-def numbers(scalars: Sequence[Array]) -> list[float]:
+def numbers(values: Sequence[Array]) -> list[float]:
     """Fetch arrays of one value each, such as losses, from the GPU in one transfer."""
-    found: list[float] = to_host(cupy().concatenate(scalars)).tolist() if scalars else []
+    found: list[float] = to_host(cupy().concatenate(values)).tolist() if values else []
     return found
 
 
@@ -92,13 +92,13 @@ def library_calls(run: Callable[[Callable[[], None]], None]) -> Iterator[None]:
 
 
 @cache
-def _module(chapter: str) -> Any:
-    return cupy().RawModule(code=source(chapter), options=("-std=c++17",))
+def _module(file: str) -> Any:
+    return cupy().RawModule(code=source(file), options=("-std=c++17",))
 
 
 @cache
-def _kernel(chapter: str, name: str) -> Any:
-    return _module(chapter).get_function(name)
+def _kernel(file: str, name: str) -> Any:
+    return _module(file).get_function(name)
 
 
 def forget_kernels() -> None:
@@ -107,12 +107,12 @@ def forget_kernels() -> None:
     _kernel.cache_clear()
 
 
-def launch(chapter: str, shape: Launch, *arguments: Any) -> None:
+def launch(file: str, shape: Launch, *arguments: Any) -> None:
     """Launch a kernel.
 
     Parameters
     ----------
-    chapter : str
+    file : str
         Name of the source file that contains it, without ".cu".
     shape : Launch
         From `npstyle.engine.cuda.launch`.
@@ -121,10 +121,10 @@ def launch(chapter: str, shape: Launch, *arguments: Any) -> None:
         `long long`, `float` and `double` must be given as NumPy int64, float32 and float64.
     """
     given = [NULL if a is None else np.int32(a) if isinstance(a, int) else a for a in arguments]
-    _kernel(chapter, shape.kernel)(shape.grid, shape.block, tuple(given))
+    _kernel(file, shape.kernel)(shape.grid, shape.block, tuple(given))
 
 
-def launch_elementwise(chapter: str, stem: str, like: Array, *arguments: Any) -> None:
+def launch_elementwise(file: str, stem: str, like: Array, *arguments: Any) -> None:
     """Launch one thread for each value of `like`; the kernel's last parameter is their number."""
     kernel = f"{stem}_{like.dtype.name}"
-    launch(chapter, elementwise(kernel, like.size), *arguments, np.int64(like.size))
+    launch(file, elementwise(kernel, like.size), *arguments, np.int64(like.size))

@@ -1,7 +1,7 @@
 """The kernels for NVIDIA GPUs: their sources, and the launch shape of each.
 
-The `.cu` files beside this module are called chapters here. Each opens with its formula and names
-its NumPy twin. A chapter includes no other file, so NVRTC compiles it as it is (with CuPy,
+The source files are the `.cu` files beside this module. Each opens with its formula and names its
+NumPy twin. It includes no other file, so NVRTC compiles it as it is (with CuPy,
 `RawModule(code=source(name), options=("-std=c++17",))`). This module gives the launch
 shapes of the kernels as plain numbers. It imports no array library, so the shapes can be used and
 tested without a GPU.
@@ -36,7 +36,9 @@ CHUNK = 16
 """Words of input channels per step of the tensor-core convolution."""
 
 _TYPED = {
+    "channels": ("channel_sums", "channel_squares", "channel_products"),
     "conv": ("conv2d", "conv2d_backward", "conv2d_backward_few"),
+    "depthwise": ("depthwise_conv2d", "depthwise_conv2d_backward"),
     "losses": (
         "squares",
         "tv",
@@ -45,7 +47,9 @@ _TYPED = {
         "style_slope",
         "gram_backward",
     ),
-    "pad": ("replicate", "replicate_backward"),
+    "norm": ("instance_norm", "instance_norm_backward"),
+    "pad": ("replicate", "replicate_backward", "reflect", "reflect_backward"),
+    "pointwise": ("add", "relu6", "relu6_backward", "sigmoid", "sigmoid_backward"),
     "pool": tuple(
         mode + ending
         for mode in ("avg_pool2d", "max_pool2d", "l2_pool2d")
@@ -53,9 +57,11 @@ _TYPED = {
     ),
     "preprocess": ("preprocess", "preprocess_backward"),
     "relu": ("relu", "relu_mask", "relu_backward"),
+    "search": ("inner_products",),
 }
 
 _UNTYPED = {
+    "channels": ("channel_totals",),
     "conv_tensor": (
         *(f"conv3x3_{kind}_{n}" for kind in ("tf32", "fp16") for n in (64, 128)),
         "pack_filters_tf32",
@@ -64,7 +70,7 @@ _UNTYPED = {
     ),
     "losses": ("total",),
     "scale": ("largest", "scale_up"),
-    "search": ("mirror", "mirror_backward", "inner_products", "inner_products_total"),
+    "search": ("mirror", "mirror_backward", "inner_products_total"),
     "winograd": (
         "winograd_to_tiles",
         "winograd_to_tiles_backward",
@@ -74,7 +80,7 @@ _UNTYPED = {
 }
 
 NAMES = tuple(sorted({*_TYPED, *_UNTYPED}))
-"""The chapters; `source(name)` is the text of one, a module to compile."""
+"""The source files; `source(name)` is the text of one, a module to compile."""
 
 
 class Launch(NamedTuple):
@@ -94,7 +100,7 @@ class Launch(NamedTuple):
 
 
 def source(name: str) -> str:
-    """Return the text of a chapter, C++17 for NVRTC or nvcc.
+    """Return the text of a source file, C++17 for NVRTC or nvcc.
 
     Parameters
     ----------
@@ -105,7 +111,7 @@ def source(name: str) -> str:
 
 
 def kernels(name: str) -> tuple[str, ...]:
-    """Return the names of all kernels in a chapter."""
+    """Return the names of all kernels in a source file."""
     typed = (f"{stem}_{dtype}" for stem in _TYPED.get(name, ()) for dtype in ("float32", "float64"))
     return (*typed, *_UNTYPED.get(name, ()))
 
@@ -126,10 +132,25 @@ def reduction(kernel: str, count: int) -> Launch:
     return Launch(kernel, (blocks, 1, 1), (BLOCK, 1, 1))
 
 
-def inner_products(rows: int, count: int) -> Launch:
+def channel_sums(kernel: str, positions: int, channels: int) -> Launch:
+    """Sum an image of so many positions and channels over the positions, channel by channel.
+
+    Each block writes one partial sum for each of its channels, and `channel_totals` adds them.
+    """
+    at_once = BLOCK // min(channels, BLOCK)
+    blocks = min(REDUCTION_BLOCKS, _ceil(positions, 8 * at_once))
+    return Launch(kernel, (blocks, _ceil(channels, BLOCK), 1), (BLOCK, 1, 1))
+
+
+def channel_totals(channels: int) -> Launch:
+    """Add the partial sums of `channel_sums`: one block for each channel."""
+    return Launch("channel_totals", (channels, 1, 1), (BLOCK, 1, 1))
+
+
+def inner_products(dtype: str, rows: int, count: int) -> Launch:
     """Inner products of `rows` rows of `count` values with three of them."""
     blocks = min(PRODUCT_BLOCKS, _ceil(count, 8 * BLOCK))
-    return Launch("inner_products", (blocks, rows, 1), (BLOCK, 1, 1))
+    return Launch(f"inner_products_{dtype}", (blocks, rows, 1), (BLOCK, 1, 1))
 
 
 SCALE_UP = Launch("scale_up", (1, 1, 1), (BLOCK, 1, 1))

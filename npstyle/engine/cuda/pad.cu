@@ -1,10 +1,12 @@
-// Replicate padding. NumPy twin: npstyle/maths/padding.py.
+// Replicate and reflect padding. NumPy twin: npstyle/maths/padding.py.
 //
-//     Forward:     Y[u, v] = X[clip(u - p), clip(v - p)]
+//     Forward:     Y[u, v] = X[f(u - p), f(v - p)],    f(u) = clip(u) or mirror(u)
 //     Derivative:  dL/dX[y, x] = sum of dL/dY over all places (u, v) that copy pixel (y, x)
 //
-// The derivative is gathered, not scattered. The copies of a pixel fill a rectangle: one place
-// inside the image, p + 1 rows or columns at an edge. The pixel's thread adds them in order.
+// The derivative is gathered, not scattered. Replicated copies of a pixel fill a rectangle: one
+// place inside the image, p + 1 rows or columns at an edge. A reflected pixel has a copy beyond
+// each edge that it is near to, at most three places along an axis with its own. The pixel's thread
+// adds them in order.
 //
 // Layout: (height, width, channels); Y and dL/dY have 2 p more rows and columns.
 // Types: float32 or float64 (suffix of the name).
@@ -15,13 +17,20 @@ __device__ __forceinline__ int clip(int u, int length) {
     return u < 0 ? 0 : u >= length ? length - 1 : u;
 }
 
-template <typename T>
-__device__ __forceinline__ void replicate(const T* image, T* out, int height, int width,
-                                          int channels, int padding) {
+// For less than `length` rows or columns beyond an edge.
+__device__ __forceinline__ int mirror(int u, int length) {
+    return u < 0 ? -u : u >= length ? 2 * (length - 1) - u : u;
+}
+
+template <typename T, bool REFLECT>
+__device__ __forceinline__ void pad(const T* image, T* out, int height, int width, int channels,
+                                    int padding) {
     int k = blockIdx.x * blockDim.x + threadIdx.x;
     int row = (width + 2 * padding) * channels;
     if (k >= row) return;
-    int y = clip((int)blockIdx.y - padding, height), x = clip(k / channels - padding, width);
+    int y = (int)blockIdx.y - padding, x = k / channels - padding;
+    y = REFLECT ? mirror(y, height) : clip(y, height);
+    x = REFLECT ? mirror(x, width) : clip(x, width);
     out[(long long)blockIdx.y * row + k] =
         image[((long long)y * width + x) * channels + k % channels];
 }
@@ -55,16 +64,59 @@ __device__ __forceinline__ void replicate_backward(const T* upstream, T* out, in
     out[(long long)y * width * channels + k] = sum;
 }
 
-#define KERNELS(T, NAME)                                                                         \
+// The places that copy one pixel along one axis when the image is mirrored; -1 is none.
+struct Mirrored {
+    int places[3];
+};
+
+__device__ __forceinline__ Mirrored mirrored(int pixel, int length, int padding) {
+    Mirrored copies;
+    bool before = pixel > 0 && pixel <= padding;
+    bool after = pixel < length - 1 && pixel >= length - 1 - padding;
+    copies.places[0] = before ? padding - pixel : -1;
+    copies.places[1] = padding + pixel;
+    copies.places[2] = after ? padding + 2 * (length - 1) - pixel : -1;
+    return copies;
+}
+
+template <typename T>
+__device__ __forceinline__ void reflect_backward(const T* upstream, T* out, int height, int width,
+                                                 int channels, int padding) {
+    int k = blockIdx.x * blockDim.x + threadIdx.x;
+    int y = blockIdx.y, x = k / channels, channel = k % channels;
+    if (x >= width) return;
+    Mirrored rows = mirrored(y, height, padding), columns = mirrored(x, width, padding);
+    T sum = 0;
+#pragma unroll
+    for (int i = 0; i < 3; ++i)
+#pragma unroll
+        for (int j = 0; j < 3; ++j) {
+            long long u = rows.places[i], v = columns.places[j];
+            if (u >= 0 && v >= 0)
+                sum += upstream[(u * (width + 2 * padding) + v) * channels + channel];
+        }
+    out[(long long)y * width * channels + k] = sum;
+}
+
+#define KERNELS(T, NAME)                                                                          \
     extern "C" __global__ void replicate_##NAME(const T* __restrict__ image, T* __restrict__ out, \
-                                                int height, int width, int channels,             \
-                                                int padding) {                                   \
-        replicate<T>(image, out, height, width, channels, padding);                              \
-    }                                                                                            \
-    extern "C" __global__ void replicate_backward_##NAME(const T* __restrict__ upstream,         \
-                                                         T* __restrict__ out, int height,        \
-                                                         int width, int channels, int padding) { \
-        replicate_backward<T>(upstream, out, height, width, channels, padding);                  \
+                                                int height, int width, int channels,              \
+                                                int padding) {                                    \
+        pad<T, false>(image, out, height, width, channels, padding);                              \
+    }                                                                                             \
+    extern "C" __global__ void reflect_##NAME(const T* __restrict__ image, T* __restrict__ out,   \
+                                              int height, int width, int channels, int padding) { \
+        pad<T, true>(image, out, height, width, channels, padding);                               \
+    }                                                                                             \
+    extern "C" __global__ void replicate_backward_##NAME(const T* __restrict__ upstream,          \
+                                                         T* __restrict__ out, int height,         \
+                                                         int width, int channels, int padding) {  \
+        replicate_backward<T>(upstream, out, height, width, channels, padding);                   \
+    }                                                                                             \
+    extern "C" __global__ void reflect_backward_##NAME(const T* __restrict__ upstream,            \
+                                                       T* __restrict__ out, int height,           \
+                                                       int width, int channels, int padding) {    \
+        reflect_backward<T>(upstream, out, height, width, channels, padding);                     \
     }
 
 KERNELS(float, float32)

@@ -10,9 +10,10 @@
 // gives the same bits. Every row of blocks reads the three rows again; they are small enough to
 // stay in the GPU's L2 cache.
 //
-// Layout: any, the same for all arrays; B (rows, count). Type: float64, as in the search.
-// Launch: `elementwise(count)` for mirror*; `inner_products(rows, count)`: grid (blocks, rows);
-// `elementwise(3 rows)` for inner_products_total.
+// Layout: any, the same for all arrays; B (rows, count). Types: float64 for mirror*; float32 or
+// float64 (suffix of the name) for inner_products, which adds in float64.
+// Launch: `elementwise(count)` for mirror*; `inner_products(dtype, rows, count)`: grid (blocks,
+// rows); `elementwise(3 rows)` for inner_products_total.
 
 #define BLOCK 256
 
@@ -30,18 +31,17 @@ extern "C" __global__ void mirror_backward(const double* upstream, const double*
 }
 
 // partial[block, row, j] for each blockIdx.x.
-extern "C" __global__ void inner_products(const double* basis, double* partial, long long count,
-                                          int first, int second, int third) {
-    __shared__ double sums[3][BLOCK];
-    const double* row = basis + blockIdx.y * count;
-    const double* others[3] = {basis + first * count, basis + second * count,
-                               basis + third * count};
+template <typename T>
+__device__ __forceinline__ void products(double (*sums)[BLOCK], const T* basis, double* partial,
+                                         long long count, int first, int second, int third) {
+    const T* row = basis + blockIdx.y * count;
+    const T* others[3] = {basis + first * count, basis + second * count, basis + third * count};
     double sum[3] = {0.0, 0.0, 0.0};
     for (long long k = (long long)blockIdx.x * BLOCK + threadIdx.x; k < count;
          k += (long long)gridDim.x * BLOCK) {
         double value = row[k];
 #pragma unroll
-        for (int j = 0; j < 3; ++j) sum[j] += value * others[j][k];
+        for (int j = 0; j < 3; ++j) sum[j] += value * (double)others[j][k];
     }
 #pragma unroll
     for (int j = 0; j < 3; ++j) sums[j][threadIdx.x] = sum[j];
@@ -56,6 +56,17 @@ extern "C" __global__ void inner_products(const double* basis, double* partial, 
         partial[(blockIdx.x * (long long)gridDim.y + blockIdx.y) * 3 + threadIdx.x] =
             sums[threadIdx.x][0];
 }
+
+#define INNER_PRODUCTS(T, NAME)                                                                 \
+    extern "C" __global__ void inner_products_##NAME(const T* basis, double* partial,           \
+                                                     long long count, int first, int second,    \
+                                                     int third) {                               \
+        __shared__ double sums[3][BLOCK];                                                       \
+        products(sums, basis, partial, count, first, second, third);                            \
+    }
+
+INNER_PRODUCTS(float, float32)
+INNER_PRODUCTS(double, float64)
 
 // products[row, j] = sum over the blocks.
 extern "C" __global__ void inner_products_total(const double* partial, double* products, int blocks,

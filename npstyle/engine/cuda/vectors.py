@@ -1,4 +1,4 @@
-"""Vector operations of the search on a GPU, in float64, with the kernels of `search.cu`.
+"""Vector operations of the search on a GPU, with the kernels of `search.cu`.
 
 `mirror` is that of `npstyle.maths.box`; the inner products are those of L-BFGS.
 """
@@ -30,17 +30,17 @@ def inner_products(basis: Array, rows: tuple[int, int, int]) -> Array:
 
     Parameters
     ----------
-    basis : float64 array (rows of B, length), on the GPU
+    basis : float32 or float64 array (rows of B, length), on the GPU
     rows : (int, int, int)
         Numbers of the three rows.
 
     Returns
     -------
     float64 array (rows of B, 3), on the host
-        B B[rows]^T.
+        B B[rows]^T, summed in float64.
     """
     count, length = basis.shape
-    shape = shapes.inner_products(count, length)
+    shape = shapes.inner_products(basis.dtype.name, count, length)
     blocks = shape.grid[0]
     partial, products = empty((blocks, count, 3), np.float64), empty((count, 3), np.float64)
     launch("search", shape, basis, partial, np.int64(length), *rows)
@@ -55,10 +55,11 @@ def combination(coefficients: Array, basis: Array) -> Array:
     Parameters
     ----------
     coefficients : float64 array (rows of B,), on the host
-    basis : float64 array (rows of B, length), on the GPU
+    basis : float32 or float64 array (rows of B, length), on the GPU
 
     Returns
     -------
-    float64 array (length,), on the GPU
+    array (length,), on the GPU
+        In the precision of B.
     """
-    return place(coefficients) @ basis
+    return place(coefficients, basis.dtype) @ basis

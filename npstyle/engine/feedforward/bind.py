@@ -85,12 +85,12 @@ def bind_layers(
     ----------
     layers : sequence of StyleLayer
     engine : module
-        `npstyle.engine.cpu`, or in float32 `npstyle.engine.cpu.compiled`. The engine on a GPU lacks
-        the functions of these networks.
+        `npstyle.engine.cpu`, `npstyle.engine.cuda`, or in float32 `npstyle.engine.cpu.compiled`.
     dtype : float dtype
-        Precision of the arrays.
+        Precision of the arrays; float32 or float64 on a GPU.
     fast : bool
-        Whether 3x3 convolutions run by Winograd's algorithm, and upsampling as a part of them.
+        Whether 3x3 convolutions run by Winograd's algorithm, and upsampling as a part of them. On a
+        GPU they do so in float32 only.
 
     Returns
     -------
@@ -101,6 +101,7 @@ def bind_layers(
     ValueError
         If the engine has no loops for the precision.
     """
+    fast = fast and not (engine.ON_GPU and np.dtype(dtype) != np.float32)
     skips = frozenset(layer.skip for layer in layers if isinstance(layer, Add))
     bound: list[BoundLayer] = []
     for layer in layers:

@@ -9,7 +9,7 @@ A ReLU behind a convolution or a normalisation is a part of it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from npstyle.engine.feedforward.bind import BoundLayer, BoundLayers, FramedConv
@@ -65,7 +65,7 @@ def paint(bound: BoundLayers, image: Array, norms: Norms | None = None) -> Array
         The preprocessed picture on the engine's device, in the precision of the layers. It is not
         changed.
     norms : dict of InstanceNorm, optional
-        For the conditional normalisations.
+        For the conditional normalisations; their arrays may be on the host.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def forward(
     bound, image, norms
         As in `paint`.
     with_kernels : bool
-        Whether the gradients of kernels and biases are wanted.
+        Whether the gradients of kernels and biases are wanted; the engine on a GPU has none.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def _run(bound: BoundLayers, image: Array, norms: Norms, cache: Cache | None) ->
                 entry = X if cache and cache.with_kernels else X.shape
                 X = _convolve(engine, layer, X, rectify)
             case InstanceNorm() | ConditionalNorm():
-                norm = _with_arrays(layer, norms)
+                norm = _with_arrays(bound, layer, norms)
                 statistics = engine.instance_statistics(X, norm.epsilon)
                 entry = X, statistics
                 way = norm.epsilon, statistics, own
@@ -176,12 +176,34 @@ def backward(
     ValueError
         If the cache is empty.
     """
+    return _run_back(bound, cache, upstream, norms or {}, 0)
+
+
+def backward_norms(
+    bound: BoundLayers, cache: Cache, upstream: Array, norms: Norms | None = None
+) -> Gradients:
+    """Do as `backward` for the scales and shifts alone: the pass ends at the first normalisation.
+
+    The parameters are those of `backward`, with a cache that was not made for kernels. A network
+    that paints spends a third of the backward pass before its first normalisation.
+    """
+    kinds = InstanceNorm | ConditionalNorm
+    first = next(k for k, layer in enumerate(bound.layers) if isinstance(layer, kinds))
+    _, found = _run_back(bound, cache, upstream, norms or {}, first)
+    cache.entries.clear()
+    return found
+
+
+def _run_back(
+    bound: BoundLayers, cache: Cache, upstream: Array, norms: Norms, first: int
+) -> tuple[Array, Gradients]:
+    """Run the layers from the last to `first`: the gradient at its input, and the weights'."""
     if not cache.entries:
         raise ValueError("backward: the cache is empty; it can be used once")
     engine, found = bound.engine, Gradients()
     skipped: dict[str, Array] = {}
     g = upstream
-    while cache.entries:
+    while len(cache.entries) > first:
         entry, k = cache.entries.pop(), len(cache.entries)
         layer = bound.layers[k]
         if layer.name in skipped:
@@ -194,7 +216,7 @@ def backward(
                 shape = entry.shape if cache.with_kernels else entry
                 g = _convolve_backward(engine, layer, g, shape)
             case InstanceNorm() | ConditionalNorm():
-                norm = _with_arrays(layer, norms or {})
+                norm = _with_arrays(bound, layer, norms)
                 way = entry[0], norm.scale, norm.epsilon, entry[1], g
                 g, at_scale, at_shift = engine.instance_norm_backward(g, *way)
                 found[layer.name] = {"scale": at_scale, "shift": at_shift}
@@ -228,9 +250,15 @@ def _is_rectified(bound: BoundLayers, k: int) -> bool:
     return alone and isinstance(bound.layers[k], kinds)
 
 
-def _with_arrays(layer: InstanceNorm | ConditionalNorm, norms: Norms) -> InstanceNorm:
-    """The normalisation for the style that is painted."""
-    return layer if isinstance(layer, InstanceNorm) else norms[layer.name]
+def _with_arrays(
+    bound: BoundLayers, layer: InstanceNorm | ConditionalNorm, norms: Norms
+) -> InstanceNorm:
+    """The normalisation for the style that is painted, its arrays on the engine's device."""
+    if isinstance(layer, InstanceNorm):
+        return layer
+    norm = norms[layer.name]
+    scale, shift = (bound.engine.place(a, bound.dtype) for a in (norm.scale, norm.shift))
+    return replace(norm, scale=scale, shift=shift)
 
 
 def _convolve(engine: Any, layer: BoundLayer, X: Array, rectify: bool) -> Array:
@@ -240,7 +268,9 @@ def _convolve(engine: Any, layer: BoundLayer, X: Array, rectify: bool) -> Array:
             framed = engine.reflect_pad(X, 1) if layer.phases == 1 else engine.replicate_pad(X, 1)
             Z = engine.winograd_conv2d(framed, layer.filters, layer.bias, rectify=rectify)
             inside = Z[1:-1, 1:-1]
-            return inside if layer.phases == 1 else merged(inside)
+            # A GPU's kernels need whole arrays; on a CPU the view stays a view.
+            placed: Array = engine.place(inside if layer.phases == 1 else merged(inside))
+            return placed
         case DepthwiseConv():
             Z = engine.depthwise_conv2d(X, layer.kernel, layer.bias, layer.stride, layer.padding)
             return Z

@@ -13,25 +13,29 @@ def rows_of(rng, tmp_path, kind, length):
     return basis
 
 
+EXACT = {"float64": 1e-12, "float32": 1e-5, "a file": 1e-5}
+"""Largest error of a sum of some numbers around 1."""
+
 KINDS = pytest.mark.parametrize("kind", ["float64", "float32", "a file"])
 LENGTHS = pytest.mark.parametrize("length", [1, STRIP, 3 * STRIP + 5])
 
 
 @KINDS
 @LENGTHS
-def test_inner_products_agree_with_one_matrix_product_in_float64(rng, tmp_path, kind, length):
+def test_inner_products_agree_with_one_matrix_product(rng, tmp_path, kind, length):
     basis = rows_of(rng, tmp_path, kind, length)
     whole = np.asarray(basis, np.float64)
     found = inner_products(basis, (2, 5, 6))
     assert found.dtype == np.float64
-    assert found == pytest.approx(whole @ whole[[2, 5, 6]].T, rel=1e-10, abs=1e-9)
+    expected = whole @ whole[[2, 5, 6]].T
+    assert np.allclose(found, expected, rtol=0, atol=EXACT[kind] * length**0.5)
 
 
 @KINDS
 @LENGTHS
-def test_a_combination_agrees_with_one_matrix_product_in_float64(rng, tmp_path, kind, length):
+def test_a_combination_agrees_with_one_matrix_product(rng, tmp_path, kind, length):
     basis = rows_of(rng, tmp_path, kind, length)
     c = rng.standard_normal(7)
     found = combination(c, basis)
-    assert found.dtype == np.float64
-    assert found == pytest.approx(c @ np.asarray(basis, np.float64), rel=1e-10, abs=1e-10)
+    assert found.dtype == basis.dtype
+    assert np.allclose(found, c @ np.asarray(basis, np.float64), rtol=0, atol=EXACT[kind])

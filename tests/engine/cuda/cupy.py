@@ -159,10 +159,10 @@ fft = SimpleNamespace(dctn=transform(scipy.fft.dctn), idctn=transform(scipy.fft.
 class RawModule:
     def __init__(self, code, options):
         assert options == ("-std=c++17",)
-        (self.chapter,) = (name for name in kernels.NAMES if kernels.source(name) == code)
+        (self.file,) = (name for name in kernels.NAMES if kernels.source(name) == code)
 
     def get_function(self, kernel):
-        binary = shim.library(self.chapter)
+        binary = shim.library(self.file)
 
         def function(grid, block, arguments):
             launch = kernels.Launch(kernel, grid, block)

@@ -96,11 +96,11 @@ def compiled(name, text, kernels):
 
 @cache
 def library(name):
-    """Return one of the package's chapters, compiled once."""
+    """Return one of the package's source files, compiled once."""
     return compiled(name, cuda.source(name), cuda.kernels(name))
 
 
-def chapter_of(kernel):
+def file_of(kernel):
     return next(name for name in cuda.NAMES if kernel in cuda.kernels(name))
 
 
@@ -152,7 +152,7 @@ def run(launch, *arguments, binary=None):
 
     Arrays are passed as copies, None as a null pointer, numbers in the type of the parameter.
     """
-    binary = binary or library(chapter_of(launch.kernel))
+    binary = binary or library(file_of(launch.kernel))
     first = run_once(binary, launch, arguments, reversed=False)
     second = run_once(binary, launch, arguments, reversed=True)
     for a, b in zip(first, second, strict=True):

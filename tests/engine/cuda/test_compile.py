@@ -56,7 +56,7 @@ def find_nvrtc():
 
 
 def log_of_nvrtc(name, architecture):
-    """Return NVRTC's log of a chapter for one architecture."""
+    """Return NVRTC's log of a source file for one architecture."""
     library = ctypes.CDLL(str(find_nvrtc()))
     program, length = ctypes.c_void_p(), ctypes.c_size_t()
     source = cuda.source(name).encode()
@@ -83,7 +83,7 @@ def resources(name, folder):
 
 
 def log_of_nvcc(name, folder):
-    """Return nvcc's log of a chapter for all supported architectures."""
+    """Return nvcc's log of a source file for all supported architectures."""
     path = Path(folder) / f"{name}.cu"
     path.write_text(cuda.source(name), encoding="utf-8")
     codes = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in supported()]

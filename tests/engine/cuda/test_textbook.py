@@ -250,14 +250,17 @@ def test_reflection_at_the_walls_of_the_box_is_the_textbooks(rng):
     assert np.array_equal(back(cuda.mirror_backward(to(g), to(z))), maths.mirror_backward(g, z))
 
 
+@typed
 @pytest.mark.parametrize("count", [3, 2100, 5000])
-def test_inner_products_and_combinations_of_rows(rng, count):
-    basis = draw(rng, 7, count)
+def test_inner_products_and_combinations_of_rows(rng, dtype, count):
+    basis, c = draw(rng, 7, count).astype(dtype), draw(rng, 7)
+    exact = basis.astype(np.float64)
     found = cuda.inner_products(to(basis), (2, 5, 6))
     assert type(found) is np.ndarray
-    assert found == pytest.approx(basis @ basis[[2, 5, 6]].T, rel=1e-10, abs=1e-10)
-    c = draw(rng, 7)
-    assert back(cuda.combination(c, to(basis))) == pytest.approx(c @ basis)
+    assert found == pytest.approx(exact @ exact[[2, 5, 6]].T, rel=1e-10, abs=1e-10)
+    combined = back(cuda.combination(c, to(basis)))
+    assert combined.dtype == dtype
+    close(combined, c @ exact, dtype)
 
 
 def test_arrays_are_placed_fetched_and_listed(rng):

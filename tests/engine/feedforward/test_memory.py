@@ -3,8 +3,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from npstyle.engine.feedforward.memory import layer_shapes, paint_bytes
-from npstyle.engine.feedforward.passes import paint
+from npstyle.engine.feedforward.memory import gradient_bytes, layer_shapes, paint_bytes
+from npstyle.engine.feedforward.passes import backward, forward, paint
 from npstyle.onepass.styles import load_named
 from npstyle.onepass.stylize import bind_style_network
 
@@ -29,3 +29,21 @@ def test_shapes_are_those_of_the_outputs(rng):
     assert layer_shapes(bound.transformer, 34, 41)[-1] == picture.shape == (36, 44, 3)
     code = paint(bound.predictor, x)
     assert layer_shapes(bound.predictor, 34, 41)[-1] == code.shape == (1, 1, 100)
+
+
+@pytest.mark.parametrize("name", ["any_style", "multistyle26"])
+def test_the_predicted_peak_with_the_way_back_is_the_measured_one(rng, name):
+    bound = bind_style_network(load_named(name))
+    x = rng.uniform(0, 1, (161, 202, 3)).astype(np.float32)
+    norms = bound.norms(np.full(bound.network.code, 1 / bound.network.code))
+
+    def run():
+        output, cache = forward(bound.transformer, x, norms)
+        backward(bound.transformer, cache, output, norms)
+
+    run()  # the workspace of the thread is not counted
+    tracemalloc.start()
+    run()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak == pytest.approx(gradient_bytes(bound.transformer, 161, 202), rel=0.08)

@@ -5,7 +5,7 @@ import pytest
 
 from npstyle import maths
 from npstyle.engine.feedforward.bind import FramedConv, bind_layers
-from npstyle.engine.feedforward.passes import backward, forward, paint
+from npstyle.engine.feedforward.passes import backward, backward_norms, forward, paint
 from npstyle.engine.threads import use_threads
 from npstyle.lab.feedforward import small_painter
 from npstyle.maths.layers import (
@@ -109,6 +109,19 @@ def test_without_the_gradients_of_kernels_the_others_are_the_same(rng):
     gradient, found = backward(bound, cache, g.copy())
     assert relative_error(gradient, at_image) <= 1e-12
     assert_equal_weights(found, {n: w for n, w in weights.items() if n.startswith("norm")})
+
+
+def test_the_gradients_of_the_normalisations_alone_are_the_same(rng):
+    layers, x = wide_painter(rng), rng.standard_normal((14, 18, 3))
+    bound = bind_layers(layers, dtype=np.float64)
+    Y, cache = forward(bound, x)
+    g = rng.standard_normal(Y.shape)
+    found = backward_norms(bound, cache, g.copy())
+    _, both = backward(bound, forward(bound, x)[1], g.copy())
+    assert found.keys() == both.keys()
+    assert all(np.array_equal(found[n][name], both[n][name]) for n in both for name in both[n])
+    with pytest.raises(ValueError, match="used once"):
+        backward_norms(bound, cache, g)
 
 
 def test_conditional_normalisations_take_those_of_the_style(rng):
