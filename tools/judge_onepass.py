@@ -3,9 +3,10 @@
     python tools/judge_onepass.py PHOTO PAINTING [PHOTO PAINTING ...] --network vgg19 --size 384
 
 For each pair of pictures the tool prints the loss of the preset `gatys` for the photo, for the
-picture that `npstyle stylize` paints, and for that of `npstyle transfer` from the photo after
-`--iterations` steps. The number behind the loss of a painted picture is the first iteration of this
-transfer whose loss is as low; the losses of the iteration before and of this one are in brackets.
+pictures that `npstyle stylize` paints without and with `--refine`, and for that of `npstyle
+transfer` from the photo after `--iterations` steps. The number behind the loss of a painted picture
+is the first iteration of this transfer whose loss is as low; the losses of the iteration before and
+of this one are in brackets.
 """
 
 import argparse
@@ -21,8 +22,14 @@ from npstyle.maths.array import Array
 from npstyle.run.stylize import StyleSettings, stylize
 from npstyle.search.optimize import optimize
 
-WAYS: dict[str, StyleSettings] = {"one pass": StyleSettings()}
-"""The ways of painting that are rated, by the name of their column."""
+
+def ways_of_painting(network: str) -> dict[str, StyleSettings]:
+    """Return the ways that are rated, by the name of their column; `network` computes the loss."""
+    return {
+        "one pass": StyleSettings(),
+        "`--refine 20`": StyleSettings(refine=20, network=network),
+        "`--refine 20 --refine-all`": StyleSettings(refine=20, refine_all=True, network=network),
+    }
 
 
 def search_losses(objective: StyleObjective, start: Array, iterations: int) -> list[float]:
@@ -70,8 +77,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     bound = load_fast(arguments)
-    row(["pair", "photo", *WAYS, f"transfer, {arguments.iterations} iterations"])
-    row(["---"] * (3 + len(WAYS)))
+    ways = ways_of_painting(arguments.network)
+    row(["pair", "photo", *ways, f"transfer, {arguments.iterations} iterations"])
+    row(["---"] * (3 + len(ways)))
     pairs = zip(arguments.pictures[::2], arguments.pictures[1::2], strict=True)
     with use_threads(physical_cores()):
         for arguments.photo, arguments.painting in pairs:
@@ -79,7 +87,7 @@ def main() -> None:
             objective = StyleObjective(bound, photo, painting, SETTINGS.losses())
             losses = search_losses(objective, photo, arguments.iterations)
             painted = [
-                stylize(photo, arguments.painting, settings).image for settings in WAYS.values()
+                stylize(photo, arguments.painting, settings).image for settings in ways.values()
             ]
             row(
                 [

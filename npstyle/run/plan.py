@@ -170,7 +170,7 @@ def make_plan(
             raise InputError(
                 f"{option}: tiles run on the CPU only; use --device cpu, or leave it out"
             )
-        memory = _allowed(CPU, Machine(), SHARE)
+        memory = allowed_memory(None, CPU, SHARE)
         strategies = tuple(_on_gpu(bound, settings, *sizes, threads) for sizes in scales)
     else:
         memory = allowed_memory(machine.memory, device, SHARE)
