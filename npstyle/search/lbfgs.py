@@ -17,9 +17,12 @@ no matrix is formed (Nocedal 1980):
 
 Every q is a linear combination of the s_i, the y_i and g, which are the rows of a matrix B. So the
 loops can work on the coefficients c of q = c B, and on the inner products of the rows of B, instead
-of on images. After each step only the products with the new s, y and g change: they take one pass
-over B, and d = c B takes another. (Chen, Wang and Zhou, "Large-scale L-BFGS using MapReduce", NIPS
-2014.) The plain loops would ask a GPU for 4 m inner products one after another, and wait for each.
+of on images (Chen, Wang and Zhou, "Large-scale L-BFGS using MapReduce", NIPS 2014). After each step
+one pass over B gives the products B g with the new gradient. The products with the new y follow
+from it, since B y = B g - B g_before; s^T y and y^T y are computed by themselves, so that they stay
+exact if y is much smaller than g. The loops need no product of s with an older y, nor with another
+s. So a step takes one pass over B for the products and another for d = c B. The plain loops take
+four, and would ask a GPU for 4 m inner products one after another, and wait for each.
 
 `npstyle.search.line_search` finds the step along d. SciPy's L-BFGS-B without bounds computes the
 same steps in another order of operations, and is the reference for this module. SciPy works on
@@ -139,7 +142,8 @@ class _History:
         Slot k holds s in row k of B and y in row m + 1 + k. Listed are the slots of the corrections
         in use, from the oldest to the newest.
     products : float64 array (rows of B, rows of B)
-        B B^T. The gradient is the last row.
+        The inner products that the two loops need: those of each y with g, with all y, and with
+        the same and all older s; those of g with all rows. The gradient is the last row.
     """
 
     def __init__(self, basis: Array, engine: ModuleType) -> None:
@@ -148,7 +152,7 @@ class _History:
         self.places = len(basis) // 2  # m + 1
         self.slots: list[int] = []
         self.products: NDArray[np.float64] = np.zeros((len(basis), len(basis)))
-        self._update_products(0)
+        self.products[-1, -1] = _product(basis[-1], basis[-1])
 
     def append(self, x: Array, step: _Step) -> None:
         """Add the correction of a step that started at x, and drop the oldest if there are m."""
@@ -157,16 +161,19 @@ class _History:
         np.subtract(step.x, x, out=self.basis[s])
         np.subtract(step.gradient, self.basis[-1], out=self.basis[y])
         self.basis[-1] = step.gradient
-        self._update_products(s)
+        self._update_products(s, y)
         if self.products[s, y] > EPSILON * -step.length * step.slope:
             self.slots = [*self.slots, s][1 - self.places :]
 
-    def _update_products(self, s: int) -> None:
-        """Compute the inner products with the s and y of one slot, and with g."""
-        rows = (s, self.places + s, len(self.basis) - 1)
-        found = self.engine.inner_products(self.basis, rows)
-        self.products[:, rows] = found
-        self.products[rows, :] = found.T
+    def _update_products(self, s: int, y: int) -> None:
+        """Compute the inner products with the rows of a new correction, and with the new g."""
+        products, basis = self.products, self.basis
+        with_g = self.engine.inner_products(basis, basis[-1])
+        products[s] = products[:, s] = 0.0
+        products[y] = products[:, y] = with_g - products[-1]  # B y = B g - B g_before
+        products[-1] = products[:, -1] = with_g
+        products[s, y] = products[y, s] = _product(basis[s], basis[y])
+        products[y, y] = _product(basis[y], basis[y])
 
     def coefficients(self) -> NDArray[np.float64]:
         """Return c, the coefficients of the direction d = -H g = c B, by the two loops."""
@@ -188,6 +195,11 @@ class _History:
         return -q
 
 
+def _product(a: Array, b: Array) -> float:
+    """Return a^T b."""
+    return float(np.vdot(a, b))
+
+
 def _step(
     function: Function, x: Array, value: float, history: _History, first: bool
 ) -> _Step | None:
@@ -205,6 +217,6 @@ def _step(
         point = x + length * direction
         found, gradient = function(point)
         try:
-            length = steps.send((found, float(np.vdot(gradient, direction))))
+            length = steps.send((found, _product(gradient, direction)))
         except StopIteration as end:
             return _Step(length, slope, point, found, gradient) if end.value else None

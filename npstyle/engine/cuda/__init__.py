@@ -1,11 +1,10 @@
 """The engine on NVIDIA GPUs: CuPy arrays and CUDA kernels.
 
 This module exports the same functions as `npstyle.engine.cpu`, with the same arguments, for CuPy
-arrays, with four differences. A loss is an array of one float64 on the GPU, because fetching it
-would make the host wait; `numbers` fetches several at once. `inner_products` takes exactly three
-rows. `conv2d_backward_weights` is missing, since neither style transfer nor a pass of a network
-that paints needs it. `pack_filters` and the `tensor_` functions, the convolution on tensor cores,
-have no counterpart on the CPU.
+arrays, with three differences. A loss is an array of one float64 on the GPU, because fetching it
+would make the host wait; `numbers` fetches several at once. `conv2d_backward_weights` is missing,
+since neither style transfer nor a pass of a network that paints needs it. `pack_filters` and the
+`tensor_` functions, the convolution on tensor cores, have no counterpart on the CPU.
 
 CuPy is imported when a function first needs it, so this module can be imported without it. Arrays
 must be contiguous (see `npstyle.engine.cuda.arrays`). An array `out` is returned: the derivatives

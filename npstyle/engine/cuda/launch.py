@@ -148,7 +148,7 @@ def channel_totals(channels: int) -> Launch:
 
 
 def inner_products(dtype: str, rows: int, count: int) -> Launch:
-    """Inner products of `rows` rows of `count` values with three of them."""
+    """Inner products of `rows` rows of `count` values with a vector."""
     blocks = min(PRODUCT_BLOCKS, _ceil(count, 8 * BLOCK))
     return Launch(f"inner_products_{dtype}", (blocks, rows, 1), (BLOCK, 1, 1))
 

@@ -3,17 +3,17 @@
 //
 //     mirror:            x = |r(z)|,   r(z) = z - 510 round(z / 510)
 //     mirror_backward:   dL/dz = -dL/dx where r(z) < 0, else dL/dx
-//     inner_products:    P[k, j] = sum_i B[k, i] B[row_j, i]    for three rows of B at a time
+//     inner_products:    p[k] = sum_i B[k, i] v[i]
 //
 // Sums are computed in two steps of fixed order: each block of `inner_products` adds some of the
-// terms of one row and writes three numbers; `inner_products_total` adds those. The same shape
-// gives the same bits. Every row of blocks reads the three rows again; they are small enough to
-// stay in the GPU's L2 cache.
+// terms of one row and writes a number; `inner_products_total` adds those. The same shape
+// gives the same bits. Every row of blocks reads v again; it is small enough to stay in the GPU's
+// L2 cache.
 //
 // Layout: any, the same for all arrays; B (rows, count). Types: float64 for mirror*; float32 or
 // float64 (suffix of the name) for inner_products, which adds in float64.
 // Launch: `elementwise(count)` for mirror*; `inner_products(dtype, rows, count)`: grid (blocks,
-// rows); `elementwise(3 rows)` for inner_products_total.
+// rows); `elementwise(rows)` for inner_products_total.
 
 #define BLOCK 256
 
@@ -30,45 +30,35 @@ extern "C" __global__ void mirror_backward(const double* upstream, const double*
     if (k < count) out[k] = reflected(z[k]) < 0.0 ? -upstream[k] : upstream[k];
 }
 
-// partial[block, row, j] for each blockIdx.x.
+// partial[block, row] for each blockIdx.x.
 template <typename T>
-__device__ __forceinline__ void products(double (*sums)[BLOCK], const T* basis, double* partial,
-                                         long long count, int first, int second, int third) {
+__device__ __forceinline__ void add_up(double* sums, const T* basis, const T* vector,
+                                       double* partial, long long count) {
     const T* row = basis + blockIdx.y * count;
-    const T* others[3] = {basis + first * count, basis + second * count, basis + third * count};
-    double sum[3] = {0.0, 0.0, 0.0};
+    double sum = 0.0;
     for (long long k = (long long)blockIdx.x * BLOCK + threadIdx.x; k < count;
-         k += (long long)gridDim.x * BLOCK) {
-        double value = row[k];
-#pragma unroll
-        for (int j = 0; j < 3; ++j) sum[j] += value * (double)others[j][k];
-    }
-#pragma unroll
-    for (int j = 0; j < 3; ++j) sums[j][threadIdx.x] = sum[j];
+         k += (long long)gridDim.x * BLOCK)
+        sum += (double)row[k] * (double)vector[k];
+    sums[threadIdx.x] = sum;
     __syncthreads();
     for (int half = BLOCK / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half)
-#pragma unroll
-            for (int j = 0; j < 3; ++j) sums[j][threadIdx.x] += sums[j][threadIdx.x + half];
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
         __syncthreads();
     }
-    if (threadIdx.x < 3)
-        partial[(blockIdx.x * (long long)gridDim.y + blockIdx.y) * 3 + threadIdx.x] =
-            sums[threadIdx.x][0];
+    if (threadIdx.x == 0) partial[blockIdx.x * (long long)gridDim.y + blockIdx.y] = sums[0];
 }
 
-#define INNER_PRODUCTS(T, NAME)                                                                 \
-    extern "C" __global__ void inner_products_##NAME(const T* basis, double* partial,           \
-                                                     long long count, int first, int second,    \
-                                                     int third) {                               \
-        __shared__ double sums[3][BLOCK];                                                       \
-        products(sums, basis, partial, count, first, second, third);                            \
+#define INNER_PRODUCTS(T, NAME)                                                                \
+    extern "C" __global__ void inner_products_##NAME(const T* basis, const T* vector,          \
+                                                     double* partial, long long count) {       \
+        __shared__ double sums[BLOCK];                                                         \
+        add_up(sums, basis, vector, partial, count);                                           \
     }
 
 INNER_PRODUCTS(float, float32)
 INNER_PRODUCTS(double, float64)
 
-// products[row, j] = sum over the blocks.
+// products[row] = sum over the blocks.
 extern "C" __global__ void inner_products_total(const double* partial, double* products, int blocks,
                                                 int count) {
     int k = blockIdx.x * blockDim.x + threadIdx.x;

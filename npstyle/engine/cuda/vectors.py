@@ -25,25 +25,25 @@ def mirror_backward(upstream: Array, z: Array) -> Array:
     return out
 
 
-def inner_products(basis: Array, rows: tuple[int, int, int]) -> Array:
-    """Inner products of every row of a matrix B with three of its rows.
+def inner_products(basis: Array, vector: Array) -> Array:
+    """Inner products of every row of a matrix B with a vector.
 
     Parameters
     ----------
     basis : float32 or float64 array (rows of B, length), on the GPU
-    rows : (int, int, int)
-        Numbers of the three rows.
+    vector : array (length,), of the same dtype, on the GPU
+        v.
 
     Returns
     -------
-    float64 array (rows of B, 3), on the host
-        B B[rows]^T, summed in float64.
+    float64 array (rows of B,), on the host
+        B v, summed in float64.
     """
     count, length = basis.shape
     shape = shapes.inner_products(basis.dtype.name, count, length)
     blocks = shape.grid[0]
-    partial, products = empty((blocks, count, 3), np.float64), empty((count, 3), np.float64)
-    launch("search", shape, basis, partial, np.int64(length), *rows)
+    partial, products = empty((blocks, count), np.float64), empty((count,), np.float64)
+    launch("search", shape, basis, vector, partial, np.int64(length))
     total = shapes.elementwise("inner_products_total", products.size)
     launch("search", total, partial, products, blocks, products.size)
     return to_host(products)

@@ -13,8 +13,8 @@ def rows_of(rng, tmp_path, kind, length):
     return basis
 
 
-EXACT = {"float64": 1e-12, "float32": 1e-5, "a file": 1e-5}
-"""Largest error of a sum of some numbers around 1."""
+EXACT = {"float64": 1e-14, "float32": 1e-6, "a file": 1e-6}
+"""Largest error of a sum of numbers around 1, for each number."""
 
 KINDS = pytest.mark.parametrize("kind", ["float64", "float32", "a file"])
 LENGTHS = pytest.mark.parametrize("length", [1, STRIP, 3 * STRIP + 5])
@@ -25,10 +25,10 @@ LENGTHS = pytest.mark.parametrize("length", [1, STRIP, 3 * STRIP + 5])
 def test_inner_products_agree_with_one_matrix_product(rng, tmp_path, kind, length):
     basis = rows_of(rng, tmp_path, kind, length)
     whole = np.asarray(basis, np.float64)
-    found = inner_products(basis, (2, 5, 6))
+    found = inner_products(basis, basis[5])
     assert found.dtype == np.float64
-    expected = whole @ whole[[2, 5, 6]].T
-    assert np.allclose(found, expected, rtol=0, atol=EXACT[kind] * length**0.5)
+    expected = whole @ whole[5]
+    assert np.allclose(found, expected, rtol=0, atol=EXACT[kind] * length)
 
 
 @KINDS
@@ -38,4 +38,4 @@ def test_a_combination_agrees_with_one_matrix_product(rng, tmp_path, kind, lengt
     c = rng.standard_normal(7)
     found = combination(c, basis)
     assert found.dtype == basis.dtype
-    assert np.allclose(found, c @ np.asarray(basis, np.float64), rtol=0, atol=EXACT[kind])
+    assert np.allclose(found, c @ np.asarray(basis, np.float64), rtol=0, atol=7 * EXACT[kind])
