@@ -26,7 +26,7 @@ def hill_on_the_cpu(pixels):
     return hill(to(pixels))._replace(gradient=back(hill(to(pixels)).gradient))
 
 
-ROUNDING = 1e-3
+ROUNDING = 1e-2
 """Difference of pixels 0..255: the coordinates of the search are float32."""
 
 
@@ -50,14 +50,14 @@ def test_the_search_agrees_with_the_cpus_at_every_iteration(optimizer):
     on_gpu, on_cpu = results
     assert type(on_gpu.image) is np.ndarray
     assert on_gpu.image == pytest.approx(on_cpu.image, rel=1e-6, abs=ROUNDING)
-    assert on_gpu.loss == pytest.approx(on_cpu.loss)
+    assert on_gpu.loss == pytest.approx(on_cpu.loss, rel=1e-4)
     assert on_gpu.parts == {"content x": on_gpu.loss}
     assert (on_gpu.iterations, on_gpu.stopped) == (12, "iterations")
     assert (on_cpu.iterations, on_cpu.stopped) == (12, "iterations")
     for (step, loss, image), (expected_step, expected_loss, expected) in zip(
         seen[cuda], seen[cpu], strict=True
     ):
-        assert (step, loss) == (expected_step, pytest.approx(expected_loss))
+        assert (step, loss) == (expected_step, pytest.approx(expected_loss, rel=1e-4))
         assert image == pytest.approx(expected, rel=1e-6, abs=ROUNDING)
 
 
