@@ -285,9 +285,8 @@ class Settings:
         )
 
 
-# The iterations are those after which the preconditioned search has, on the mean over several pairs
-# of pictures, at most the loss that 300, 500 and 1000 iterations over pixels reach: see the search
-# in tools/README.md.
+# 250 iterations of the preconditioned search reach at least the loss of 300 over pixels; see the
+# whole runs in tools/README.md.
 PRESETS: Mapping[str, Settings] = {
     "gatys": Settings(),
     "paper": Settings(
