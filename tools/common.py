@@ -33,6 +33,19 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def pairs_parser(description: str | None, size: int) -> argparse.ArgumentParser:
+    """Return a parser for pairs of a photo and a painting, a network, and a size with a default."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pictures", type=Path, nargs="+", help="photo and painting of each pair")
+    parser.add_argument("--network", default="vgg19", help="name or file (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=int, default=size, help="longest side in pixels (default: %(default)s)"
+    )
+    return parser
+
+
 def sizes(text: str) -> list[int]:
     """Read the value of an option such as --sizes 256,512."""
     return [int(size) for size in text.split(",")]

@@ -9,11 +9,9 @@ is the first iteration of this transfer whose loss is as low; the losses of the 
 of this one are in brackets.
 """
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from common import SETTINGS, load_fast, load_pictures, run
+from common import SETTINGS, load_fast, load_pictures, pairs_parser, run
 
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import StyleObjective
@@ -62,16 +60,7 @@ def row(cells: Sequence[str]) -> None:
 
 def main() -> None:
     """Read the options, measure, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pictures", type=Path, nargs="+", help="photo and painting of each pair")
-    parser.add_argument(
-        "--network", default="vgg19", help="the network that rates (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--size", type=int, default=384, help="longest side in pixels (default: %(default)s)"
-    )
+    parser = pairs_parser(__doc__, 384)
     parser.add_argument(
         "--iterations", type=int, default=40, help="of the transfer (default: %(default)s)"
     )

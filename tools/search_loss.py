@@ -14,15 +14,13 @@ there in time. The last column are the evaluations of the first step. Below the 
 over the pairs, and the time that the searches take for themselves.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-from common import load_pictures, run, sizes
+from common import load_pictures, pairs_parser, run, sizes
 from scipy.optimize import minimize
 
 from npstyle.engine.bind import bind
@@ -113,14 +111,7 @@ def row(name: str, cells: Sequence[str]) -> None:
 
 def main() -> None:
     """Read the options, measure, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pictures", type=Path, nargs="+", help="photo and painting of each pair")
-    parser.add_argument("--network", default="vgg19", help="name or file (default: %(default)s)")
-    parser.add_argument(
-        "--size", type=int, default=256, help="longest side in pixels (default: %(default)s)"
-    )
+    parser = pairs_parser(__doc__, 256)
     parser.add_argument("--preset", default="gatys", help="default: %(default)s")
     parser.add_argument(
         "--marks",

@@ -8,11 +8,8 @@ after as many evaluations as `--marks` says. The number behind it is the loss of
 means over the pairs. The time of one pass is not counted.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
-from common import load_fast, load_pictures, run, sizes
+from common import load_fast, load_pictures, pairs_parser, run, sizes
 from search_loss import preconditioned, row, watch
 
 from npstyle.engine.guides import Region, Source
@@ -25,14 +22,7 @@ from npstyle.run.start import painted_picture
 
 def main() -> None:
     """Read the options, measure, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pictures", type=Path, nargs="+", help="photo and painting of each pair")
-    parser.add_argument("--network", default="vgg19", help="name or file (default: %(default)s)")
-    parser.add_argument(
-        "--size", type=int, default=256, help="longest side in pixels (default: %(default)s)"
-    )
+    parser = pairs_parser(__doc__, 256)
     parser.add_argument(
         "--style-weight", type=float, default=1e3, help="as in a transfer (default: %(default)s)"
     )

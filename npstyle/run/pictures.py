@@ -100,6 +100,11 @@ def picture_name(picture: Picture) -> str:
     return str(picture) if isinstance(picture, str | Path) else "array"
 
 
+def picture_pixels(picture: Picture) -> Array:
+    """Return the pixels of a picture in its own size, (height, width, 3), RGB, 0..255."""
+    return load_image(picture) if isinstance(picture, str | Path) else np.asarray(picture)
+
+
 def picture_size(picture: Picture) -> Size:
     """Return a picture's (height, width) before scaling; raises InputError for a bad array."""
     if isinstance(picture, str | Path):
@@ -169,7 +174,7 @@ def load_scale(
 
 
 def _pixels(picture: Picture, size: Size) -> Array:
-    pixels = load_image(picture) if isinstance(picture, str | Path) else np.asarray(picture)
+    pixels = picture_pixels(picture)
     return resize(pixels, size)
 
 

@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from npstyle.onepass.stylize import (
     paint,
     read_code,
 )
-from npstyle.run.pictures import Picture, Size
+from npstyle.run.pictures import Picture, Size, picture_pixels
 from npstyle.run.settings import ONE_PASS_ITERATIONS, Settings
 from npstyle.run.stylize import PAINT_BYTES, THREAD_BYTES
 
@@ -242,4 +241,4 @@ def _style_of(source: Source, painting: Picture, settings: Settings) -> Array:
             return source.pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     if source.mask is not None or settings.color != "painting":
         return source.pixels
-    return load_image(painting) if isinstance(painting, str | Path) else np.asarray(painting)
+    return picture_pixels(painting)

@@ -19,7 +19,6 @@ from npstyle.engine.machine import thread_count
 from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.images.color import put_back_chroma
-from npstyle.images.read import load_image
 from npstyle.images.resize import fit_size, resize
 from npstyle.maths.array import Array
 from npstyle.onepass.styles import ANY_STYLE, load_named, parse_style
@@ -32,7 +31,13 @@ from npstyle.onepass.stylize import (
     read_code,
 )
 from npstyle.run.machine import SHARE, allowed_memory, memory_setting
-from npstyle.run.pictures import Picture, check_one_each, picture_name, picture_size
+from npstyle.run.pictures import (
+    Picture,
+    check_one_each,
+    picture_name,
+    picture_pixels,
+    picture_size,
+)
 from npstyle.run.settings import PresetName
 from npstyle.run.table import (
     PAINTINGS,
@@ -367,4 +372,4 @@ def _check_choice(paintings: Sequence[Picture], settings: StyleSettings) -> None
 
 def _pixels(picture: Picture) -> Array:
     picture_size(picture)  # raises for arrays that are no pictures
-    return load_image(picture) if isinstance(picture, str | Path) else np.asarray(picture)
+    return picture_pixels(picture)
