@@ -45,11 +45,11 @@ from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.files import written_whole
 from npstyle.images.pixels import Pixels
+from npstyle.maths.adam import adam_direction
 from npstyle.maths.array import Array
 from npstyle.networks.network import Network, configure, load_network
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer
-from npstyle.search.adam import adam_direction
 
 SEED = 2015
 CROP = 192

@@ -96,7 +96,7 @@ class ProgressDisplay:
             self.work_before = self.work[iteration.iteration - 1]
         done = self.work[iteration.iteration] - self.work_before
         left = seconds / done * (self.work[-1] - self.work[iteration.iteration])
-        text = f"{_terms(iteration.loss, iteration.parts)}  {rate:.2f}/s  {_duration(left)} left"
+        text = f"{terms(iteration.loss, iteration.parts)}  {rate:.2f}/s  {duration(left)} left"
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=iteration.iteration, description=text)
             return
@@ -231,7 +231,7 @@ def print_result(result: "Result", output: Path) -> None:
         "interrupted": f"interrupted after {result.iterations} iterations, kept the best picture",
         "not finite": f"stopped after {result.iterations} iterations, kept the best picture",
     }
-    print(f"{endings[result.stopped]}, {_terms(result.loss, result.parts)}")
+    print(f"{endings[result.stopped]}, {terms(result.loss, result.parts)}")
     print(f"wrote {output}", flush=True)
 
 
@@ -381,7 +381,7 @@ def print_source(source: str) -> None:
         print(source)
 
 
-def _terms(loss: float, parts: Mapping[str, float]) -> str:
+def terms(loss: float, parts: Mapping[str, float]) -> str:
     """Format the loss and the sum of each kind of term."""
     from npstyle.engine.losses import term
 
@@ -389,6 +389,7 @@ def _terms(loss: float, parts: Mapping[str, float]) -> str:
     return " ".join([f"loss {loss:.2e}", *(f"{kind} {term(parts, kind):.2e}" for kind in kinds)])
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Format a time as minutes and seconds."""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes}:{seconds:02d}"

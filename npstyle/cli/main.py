@@ -14,6 +14,7 @@ from npstyle.cli.lab import explain, gradcheck
 from npstyle.cli.options import HELP, Command, argument, network, options
 from npstyle.cli.paper import figure, reconstruct, texture
 from npstyle.cli.stylize import stylize
+from npstyle.cli.train import train
 from npstyle.cli.transfer import transfer
 from npstyle.cli.weights import weights
 from npstyle.errors import InputError
@@ -99,6 +100,7 @@ def info(picture: Path) -> None:
 for command in (
     transfer,
     stylize,
+    train,
     batch,
     reconstruct,
     texture,

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 STREAM = Path("-")
 """Standard input or output, in the place of a file."""
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
-"""Files of a folder that are taken as photos."""
-
 SHEET_SIDE = 256
 """Longest side of a picture on the sheet of styles, in pixels, where --size is not given."""
 
@@ -252,6 +249,8 @@ def _named(photos: tuple[Path, ...]) -> Iterator[list[Path]]:
                 stream.write_bytes(sys.stdin.buffer.read())
                 found.append(stream)
             elif photo.is_dir():
+                from npstyle.images.read import SUFFIXES
+
                 inside = sorted(p for p in photo.iterdir() if p.suffix.lower() in SUFFIXES)
                 if not inside:
                     raise InputError(f"{photo}: contains no photo; give a folder with some")

@@ -72,9 +72,8 @@ class StyleObjective:
         self.shape = photo.shape
         self.losses = losses.canonical(bound.network)
         style = self.losses.style_layers
-        content = self.losses.content_layers
-        image = self._network_input(photo)
-        self.content_targets = activations(bound, image, content) if content else {}
+        self.content_targets: dict[str, Array] = {}
+        self.compare_with(photo)
         regions = regions_of(painting)
         self.style_targets = [blended(region, self._grams) for region in regions]
         self.guides = [self._guides(region.mask, style) for region in regions]
@@ -85,6 +84,20 @@ class StyleObjective:
         self.arena = Arena(0 if bound.engine.ON_GPU else with_gaps(need))
         self.replays = bound.engine.ON_GPU
         self._replay: Any = None
+
+    def compare_with(self, photo: Array) -> None:
+        """Take the content from another photo, of the same size.
+
+        Raises
+        ------
+        ValueError
+            If it has another size.
+        """
+        self._check(photo)
+        content = self.losses.content_layers
+        if content:
+            image = self._network_input(photo)
+            self.content_targets = activations(self.bound, image, content)
 
     def _guides(self, mask: Array | None, style: Collection[str]) -> dict[str, Array]:
         """The guide at each layer; none without a mask."""

@@ -25,6 +25,9 @@ from npstyle.images.resize import resize
 READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 """Formats by Pillow's names."""
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+"""Files of a folder that are taken as pictures."""
+
 SETTINGS_KEY = "npstyle"
 """Keyword of the text chunk of a PNG that contains the settings."""
 

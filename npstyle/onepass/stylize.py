@@ -22,6 +22,7 @@ from npstyle.engine.feedforward.passes import (
     Norms,
     backward,
     backward_norms,
+    backward_weights,
     forward,
 )
 from npstyle.engine.feedforward.passes import paint as run_layers
@@ -262,12 +263,38 @@ def paint_backward_norms(
     return picture, _on_host(bound, backward_norms(bound.transformer, cache, at_output, norms))
 
 
+def paint_backward_weights(
+    bound: BoundStyleNetwork, upstream: Upstream, photo: Array
+) -> tuple[Array, Gradients]:
+    """Do as `paint_backward` for all weights of a network with one style.
+
+    Parameters
+    ----------
+    bound, upstream, photo
+        As in `paint_backward`.
+
+    Returns
+    -------
+    picture : array (height, width, 3), RGB, 0..255
+    gradients : dict of dict of arrays
+        By the name of a layer, "kernel" and "bias", or "scale" and "shift".
+    """
+    picture, cache, at_output = _painted(bound, upstream, photo, {}, with_kernels=True)
+    return picture, _on_host(bound, backward_weights(bound.transformer, cache, at_output))
+
+
 def _painted(
-    bound: BoundStyleNetwork, upstream: Upstream, photo: Array, norms: Norms
+    bound: BoundStyleNetwork,
+    upstream: Upstream,
+    photo: Array,
+    norms: Norms,
+    *,
+    with_kernels: bool = False,
 ) -> tuple[Array, Cache, Array]:
     """The picture, the cache of the pass, and the derivative at the network's output."""
     check_photo(photo.shape)
-    output, cache = forward(bound.transformer, bound.preprocess(photo), norms)
+    image = bound.preprocess(photo)
+    output, cache = forward(bound.transformer, image, norms, with_kernels=with_kernels)
     picture = _pixels(bound, output, photo.shape)
     at_picture = upstream(picture) if callable(upstream) else upstream
     at_picture = at_picture[..., ::-1] if bound.network.channel_order == "BGR" else at_picture

@@ -46,3 +46,29 @@ def plot_losses(path: Path, history: Sequence[tuple[int, float, Mapping[str, flo
     axes.legend()
     with written_whole(path) as file:
         figure.savefig(file, format=path.suffix[1:].lower(), dpi=110)
+
+
+def plot_training(path: Path, log: Sequence[Mapping[str, float]]) -> None:
+    """Plot the terms of the loss against the steps of a training.
+
+    Parameters
+    ----------
+    path : Path
+        .png, .pdf or .svg.
+    log : sequence of mappings
+        "step", and the weighted terms by name.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.subplots()
+    steps = [row["step"] for row in log]
+    for name in log[-1]:
+        if name != "step":
+            values = [row.get(name, np.nan) for row in log]
+            axes.semilogy(steps, values, "--" if name.startswith("content") else "-", label=name)
+    axes.set(xlabel="steps", ylabel="weighted term, mean over steps")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with written_whole(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower(), dpi=110)

@@ -86,11 +86,13 @@ def paint_bytes(bound: BoundLayers, height: int, width: int) -> int:
     return peak
 
 
-def gradient_bytes(bound: BoundLayers, height: int, width: int) -> int:
+def gradient_bytes(
+    bound: BoundLayers, height: int, width: int, *, with_kernels: bool = False
+) -> int:
     """Largest sum of the arrays of `forward` and then `backward` for a picture, in bytes.
 
-    The gradients of kernels are not wanted. What the caller does between the two passes is not
-    counted, nor are the picture and the workspace of the threads.
+    What the caller does between the two passes is not counted, nor are the picture, the weights,
+    their gradients and the workspace of the threads.
     """
     itemsize = bound.dtype.itemsize
     readers = {layer.skip: k for k, layer in enumerate(bound.layers) if isinstance(layer, Add)}
@@ -107,7 +109,10 @@ def gradient_bytes(bound: BoundLayers, height: int, width: int) -> int:
         skips = {skip: array for skip, array in skips.items() if readers[skip] >= k}
         held = cached + sum(skips.values()) * itemsize
         peak = max(peak, held + max(forward, backward))
-        cached += _cached_bytes(bound, layer, before, values)
+        if with_kernels:
+            cached += _cached_with_kernels(bound, layer, before, values)
+        else:
+            cached += _cached_bytes(bound, layer, before, values)
         shape = after
         if layer.name in bound.skips:
             skips[layer.name] = values
@@ -125,6 +130,19 @@ def _cached_bytes(bound: BoundLayers, layer: BoundLayer, before: int, after: int
         case Relu():
             return after  # the mask
     return 0
+
+
+def _cached_with_kernels(bound: BoundLayers, layer: BoundLayer, before: int, after: int) -> int:
+    """The same if the gradients of kernels are wanted.
+
+    Then the output of a ReLU is kept by the convolution that reads it, or in the place of a mask.
+    """
+    match layer:
+        case Conv() | FramedConv() | DepthwiseConv():
+            return before * bound.dtype.itemsize
+        case Relu():
+            return 0
+    return _cached_bytes(bound, layer, before, after)
 
 
 def _backward_values(layer: BoundLayer, before: Shape, after: Shape) -> int:

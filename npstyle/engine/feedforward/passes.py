@@ -179,6 +179,14 @@ def backward(
     return _run_back(bound, cache, upstream, norms or {}, 0)
 
 
+def backward_weights(
+    bound: BoundLayers, cache: Cache, upstream: Array, norms: Norms | None = None
+) -> Gradients:
+    """Do as `backward` for the weights alone: the gradient at the image is not computed."""
+    _, found = _run_back(bound, cache, upstream, norms or {}, 0, to_image=False)
+    return found
+
+
 def backward_norms(
     bound: BoundLayers, cache: Cache, upstream: Array, norms: Norms | None = None
 ) -> Gradients:
@@ -195,9 +203,18 @@ def backward_norms(
 
 
 def _run_back(
-    bound: BoundLayers, cache: Cache, upstream: Array, norms: Norms, first: int
+    bound: BoundLayers,
+    cache: Cache,
+    upstream: Array,
+    norms: Norms,
+    first: int,
+    *,
+    to_image: bool = True,
 ) -> tuple[Array, Gradients]:
-    """Run the layers from the last to `first`: the gradient at its input, and the weights'."""
+    """Run the layers from the last to `first`: the gradient at its input, and the weights'.
+
+    Without `to_image`, a first layer that is a convolution keeps the gradient at its output.
+    """
     if not cache.entries:
         raise ValueError("backward: the cache is empty; it can be used once")
     engine, found = bound.engine, Gradients()
@@ -214,7 +231,8 @@ def _run_back(
                     kernel, bias = _convolve_backward_weights(engine, layer, g, entry)
                     found[layer.name] = {"kernel": kernel, "bias": bias}
                 shape = entry.shape if cache.with_kernels else entry
-                g = _convolve_backward(engine, layer, g, shape)
+                if k > first or to_image:
+                    g = _convolve_backward(engine, layer, g, shape)
             case InstanceNorm() | ConditionalNorm():
                 norm = _with_arrays(bound, layer, norms)
                 way = entry[0], norm.scale, norm.epsilon, entry[1], g

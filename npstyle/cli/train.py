@@ -1,0 +1,231 @@
+"""Training a style: `npstyle train`."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+from click.exceptions import Exit
+
+from npstyle.cli.options import FILE, Command, argument, option, options
+
+if TYPE_CHECKING:
+    from npstyle.onepass.train import Training
+    from npstyle.run.training import Trainer, TrainingStep
+    from npstyle.run.training_files import Log, TrainingFiles
+
+
+def _parameters() -> list[click.Parameter]:
+    from npstyle.run.table import PICTURE, RECORDS
+    from npstyle.run.training import TrainSettings
+
+    return [
+        argument("painting", "The painting whose style the network learns."),
+        option(
+            "--photos",
+            "Folder of photos to learn from, with the folders in it. Any photos will do; some "
+            "hundreds are better than some dozens.",
+            panel=PICTURE,
+            type=FILE,
+            required=True,
+            metavar="FOLDER",
+        ),
+        option(
+            "--output -o",
+            "File to write. The checkpoint, the log, a plot and a preview are written beside it.",
+            panel=PICTURE,
+            type=FILE,
+            metavar="FILE.npz",
+            shown="a .npz in this folder, named after the painting",
+        ),
+        *options(TrainSettings),
+        option(
+            "--resume",
+            "Go on with a training that was interrupted, from its checkpoint.",
+            panel=RECORDS,
+            is_flag=True,
+        ),
+        option("--quiet -q", "Print errors only.", panel=RECORDS, is_flag=True),
+    ]
+
+
+@click.command(cls=Command, parameters=_parameters)
+def train(
+    painting: Path,
+    photos: Path,
+    output: Path | None,
+    resume: bool,
+    quiet: bool,
+    **entries: Any,
+) -> None:
+    """Train a network that paints in one pass, in the style of one painting.
+
+    The loss of `npstyle transfer` judges what the network paints, and its gradient moves the
+    weights of the network instead of pixels. `npstyle stylize PHOTO --style FILE.npz` then paints
+    any photo in a fraction of a second.
+
+    [bold]npstyle train starry_night.jpg --photos photos/ --minutes 90[/bold]
+
+    Ctrl-C keeps the style so far; [bold]--resume[/bold] goes on.
+    """
+    from npstyle.cli.loops import load_loops
+    from npstyle.cli.run import sigterm_interrupts
+    from npstyle.engine.device import find_device
+    from npstyle.run.crops import Crops, usable_photos
+    from npstyle.run.table import read_given
+    from npstyle.run.training import Trainer, TrainSettings
+    from npstyle.run.training_files import TrainingFiles, identity, load_training
+
+    settings = TrainSettings(**read_given(TrainSettings, entries))
+    files = TrainingFiles(output or Path(f"{painting.stem}.npz"))
+    files.check(resume)
+    found = usable_photos(photos, settings.crop, _note)
+    load_loops(find_device(settings.device), quiet)
+    trainer = Trainer(painting, Crops(found, settings.crop, _note), settings)
+    own = identity(settings, painting, found, trainer.judge.network.sha256)
+    training, steps = trainer.begin(), settings.steps
+    log: Log = []
+    if resume:
+        training, former, log = load_training(files, training, own)
+        steps = steps or former
+    if not quiet:
+        _print_plan(trainer, files, training)
+    with sigterm_interrupts() as received:
+        session = _Session(trainer, files, own, quiet, steps, training, log)
+        try:
+            session.run()
+        except KeyboardInterrupt as error:
+            session.save()
+            click.echo(
+                f"npstyle: interrupted after {session.training.step} steps; {files.output} is the "
+                "style so far, --resume goes on",
+                err=True,
+            )
+            raise Exit(128 + received[-1]) from error
+
+
+def _note(line: str) -> None:
+    """Print a line about a photo that is skipped."""
+    click.echo(line, err=True)
+
+
+class _Bar:
+    """A live bar on a terminal, a line at every saving elsewhere, nothing if `quiet`."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._plain = not quiet and not sys.stdout.isatty()
+        columns = BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn("{task.description}")
+        self._bar = Progress(*columns, expand=True, disable=quiet or self._plain)
+        self._task = self._bar.add_task("reading the pictures", total=None)
+
+    def __enter__(self) -> "_Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, step: int, steps: int | None, text: str, saved: bool) -> None:
+        """Show a step."""
+        self._bar.update(self._task, completed=step, total=steps, description=text)
+        if self._plain and (saved or step == 1):
+            print(f"{step}/{steps or '?'}  {text}", flush=True)
+
+
+@dataclass
+class _Session:
+    """A training on the command line, which shows its progress and saves as it goes.
+
+    Attributes
+    ----------
+    trainer : Trainer
+    files : TrainingFiles
+    own : dict
+        The training's `identity`.
+    quiet : bool
+    steps : int or None
+        Of the whole training.
+    training : Training
+        The state after the last step.
+    log : list
+    """
+
+    trainer: "Trainer"
+    files: "TrainingFiles"
+    own: dict[str, Any]
+    quiet: bool
+    steps: int | None
+    training: "Training"
+    log: "Log"
+    recent: list[dict[str, float]] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Take all steps, and save the result."""
+        first, start = self.training.step, time.monotonic()
+        with _Bar(self.quiet) as bar:
+            for step in self.trainer.run(self.training, self.steps):
+                self.training, self.steps = step.training, step.steps
+                self.recent.append(step.parts)
+                saves = self.training.step % self.trainer.settings.save_every == 0
+                bar.update(self.training.step, self.steps, _text(step, first), saves)
+                if saves:
+                    self.save()
+        self.save()
+        self.files.checkpoint.unlink(missing_ok=True)
+        if not self.quiet:
+            minutes = (time.monotonic() - start) / 60
+            print(f"wrote {self.files.output} after {self.training.step} steps, {minutes:.1f} min")
+
+    def save(self) -> None:
+        """Write all files; the log gets a row with the means since the last saving."""
+        from npstyle.run.training_files import save_log, save_preview, save_training
+
+        if self.recent:
+            means = {k: sum(p[k] for p in self.recent) / len(self.recent) for k in self.recent[0]}
+            self.log.append({"step": float(self.training.step), **means})
+            self.recent.clear()
+        save_training(self.files, self.training, self.steps, self.log, self.own)
+        save_log(self.files, self.log)
+        save_preview(self.files, self.trainer.preview(self.training))
+
+
+def _text(step: "TrainingStep", first: int) -> str:
+    from npstyle.cli.console import duration
+    from npstyle.engine.losses import term
+
+    content, style = (term(step.parts, kind) for kind in ("content", "style"))
+    text = f"content {content:.3g}  style {style:.3g}"
+    if step.steps is not None:
+        each = step.seconds / (step.training.step - first)
+        text += f"  {duration(each * (step.steps - step.training.step))} left"
+    return text
+
+
+def _print_plan(trainer: "Trainer", files: "TrainingFiles", training: "Training") -> None:
+    """Print what will be trained, on what, and for how long."""
+    from npstyle.cli.console import print_device
+    from npstyle.onepass.train import weights_of
+    from npstyle.run.training import MINUTES
+
+    settings = trainer.settings
+    layers = training.network.transformer
+    count = sum(array.size for layer in layers for array in weights_of(layer).values())
+    print(f"network   {len(layers)} layers, width {settings.width}, {count:,} weights")
+    print(
+        f"loss      {trainer.judge.network.name}, preset {settings.preset}, "
+        f"content weight x {settings.content_weight:g}"
+    )
+    print(f"photos    {len(trainer.crops.photos)}, in crops of {settings.crop} pixels")
+    print_device(trainer.device, trainer.threads)
+    length = f"{settings.minutes or MINUTES:g} minutes"
+    if settings.steps is not None:
+        length = f"{settings.steps} steps"
+    print(f"training  {length}, {settings.batch} crop{'s' * (settings.batch > 1)} per step")
+    if training.step:
+        print(f"resumed   after {training.step} steps")
+    print(f"memory    about {trainer.peak_memory / 1e9:.2f} GB")
+    print(f"output    {files.output}", flush=True)

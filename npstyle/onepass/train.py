@@ -1,0 +1,146 @@
+"""Train a feed-forward network for one style.
+
+The formulas are in `npstyle.maths.training` and `npstyle.maths.adam`. The network's weights are a
+list of layers with arrays, and Adam's m and v are dictionaries of the gradients' form. A step takes
+layers, m and v, and returns new ones; nothing is changed in place.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from npstyle.engine.feedforward.passes import Gradients
+from npstyle.engine.losses import Evaluation
+from npstyle.engine.objective import StyleObjective
+from npstyle.maths.adam import adam_direction
+from npstyle.maths.array import Array
+from npstyle.networks.style_layers import StyleLayer
+from npstyle.networks.style_network import StyleNetwork
+from npstyle.onepass.stylize import bind_style_network, paint_backward_weights
+
+RATE = 1e-3
+"""Adam's rate after the warm-up."""
+
+WARM_UP = 50
+"""Steps in which the rate grows to its full size."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How far a training has come.
+
+    Attributes
+    ----------
+    network : StyleNetwork
+        With the current weights.
+    mean, square : dict of dict of arrays
+        Adam's m and v, float32, by the name of a layer and of its array.
+    step : int
+        Steps taken.
+    """
+
+    network: StyleNetwork
+    mean: Gradients
+    square: Gradients
+    step: int
+
+
+def new_training(network: StyleNetwork) -> Training:
+    """Return the state before the first step."""
+    zeros = {
+        layer.name: {name: np.zeros_like(array) for name, array in weights_of(layer).items()}
+        for layer in network.transformer
+        if weights_of(layer)
+    }
+    return Training(network, zeros, zeros, 0)
+
+
+def weights_of(layer: StyleLayer) -> dict[str, Array]:
+    """Return the arrays of a layer that training changes, by their names in it."""
+    names = ("kernel", "bias", "scale", "shift")
+    return {name: getattr(layer, name) for name in names if hasattr(layer, name)}
+
+
+def with_weights(network: StyleNetwork, weights: Gradients) -> StyleNetwork:
+    """Return the network with other arrays, by the name of a layer and of its array."""
+    layers = []
+    for layer in network.transformer:
+        arrays: dict[str, Any] = weights.get(layer.name, {})
+        layers.append(replace(layer, **arrays))
+    return replace(network, transformer=tuple(layers))
+
+
+def batch_gradient(
+    network: StyleNetwork, objective: StyleObjective, photos: Sequence[Array]
+) -> tuple[Gradients, dict[str, float]]:
+    """Return the gradient of the mean loss of a batch, and the mean of each term.
+
+    Parameters
+    ----------
+    network : StyleNetwork
+    objective : StyleObjective
+        Its content is that of the last photo afterwards.
+    photos : sequence of arrays (height, width, 3), RGB, 0..255
+        All of the objective's size.
+
+    Returns
+    -------
+    gradients : dict of dict of arrays
+    parts : dict
+        As in `Evaluation.parts`.
+    """
+    bound = bind_style_network(network, engine=objective.bound.engine)
+    total: Gradients = {}
+    parts: dict[str, float] = {}
+    for photo in photos:
+        objective.compare_with(photo)
+        found: list[Evaluation] = []
+
+        def upstream(picture: Array, found: list[Evaluation] = found) -> Array:
+            found.append(objective(picture.astype(np.float64)))
+            return found[0].gradient
+
+        _, gradients = paint_backward_weights(bound, upstream, photo)
+        for layer, arrays in gradients.items():
+            sums = total.setdefault(layer, {})
+            for name, gradient in arrays.items():
+                sums[name] = sums.get(name, 0) + gradient / len(photos)
+        for name, value in found[0].parts.items():
+            parts[name] = parts.get(name, 0.0) + value / len(photos)
+    return total, parts
+
+
+def adam_step(training: Training, gradients: Gradients, rate: float) -> Training:
+    """Return the state after one step of Adam."""
+    t = training.step + 1
+    weights: Gradients = {}
+    mean: Gradients = {}
+    square: Gradients = {}
+    for layer in training.network.transformer:
+        for name, array in weights_of(layer).items():
+            m, v = training.mean[layer.name][name], training.square[layer.name][name]
+            g = gradients[layer.name][name].astype(array.dtype)
+            m, v, direction = adam_direction(g, m, v, t)
+            mean.setdefault(layer.name, {})[name] = m
+            square.setdefault(layer.name, {})[name] = v
+            weights.setdefault(layer.name, {})[name] = array - rate * direction
+    return Training(with_weights(training.network, weights), mean, square, t)
+
+
+def rate_at(step: int, steps: int | None) -> float:
+    """Return Adam's rate at a step, from 1.
+
+    It grows linearly during the warm-up, and then falls to 0 as a cosine.
+
+    Parameters
+    ----------
+    step : int
+    steps : int or None
+        Of the whole training. It may be unknown during the warm-up.
+    """
+    if step <= WARM_UP or steps is None:
+        return RATE * min(1.0, step / WARM_UP)
+    return RATE * 0.5 * (1 + math.cos(math.pi * (step - WARM_UP) / (steps + 1 - WARM_UP)))

@@ -1,0 +1,235 @@
+"""The files of a training: the style, its checkpoint, its log and its preview.
+
+For an output style.npz they are
+
+    style.npz               the style so far, in float16
+    style.checkpoint.npz    everything that is needed to resume; removed at the end
+    style.log.csv           the terms of the loss, means over the steps between two savings
+    style.losses.png        a plot of them, if Matplotlib is installed
+    style.preview.png       a photo, painted
+"""
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npstyle.engine.feedforward.passes import Gradients
+from npstyle.errors import InputError
+from npstyle.files import check_destination, written_whole
+from npstyle.images.write import save_image
+from npstyle.maths.array import Array
+from npstyle.networks.style_layers import tensors_of
+from npstyle.networks.style_network import StyleNetwork, save_style_network
+from npstyle.networks.weights import SUFFIXES
+from npstyle.onepass.train import Training, weights_of, with_weights
+from npstyle.run.training import TrainSettings
+
+FORMAT = 1
+"""Version of the checkpoint's layout."""
+
+FREE = {"minutes", "steps", "save_every", "preview", "threads", "device", "memory"}
+"""Settings that may differ when a training is resumed."""
+
+Log = list[dict[str, float]]
+"""One row for each saving: "step", and the terms of the loss."""
+
+
+@dataclass(frozen=True)
+class TrainingFiles:
+    """The names of the files of a training.
+
+    Attributes
+    ----------
+    output : Path
+        The style.
+    """
+
+    output: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything that is needed to resume."""
+        return self._beside(".checkpoint.npz")
+
+    @property
+    def log(self) -> Path:
+        """The terms of the loss."""
+        return self._beside(".log.csv")
+
+    @property
+    def plot(self) -> Path:
+        """Their plot."""
+        return self._beside(".losses.png")
+
+    @property
+    def preview(self) -> Path:
+        """A painted photo."""
+        return self._beside(".preview.png")
+
+    def _beside(self, ending: str) -> Path:
+        return self.output.with_name(self.output.stem + ending)
+
+    def check(self, resume: bool) -> None:
+        """Raise InputError unless a training can begin, or be resumed, with these files."""
+        check_destination(self.output, SUFFIXES)
+        if resume and not self.checkpoint.is_file():
+            raise InputError(
+                f"--resume: there is no {self.checkpoint}; leave out --resume to begin a training"
+            )
+        if not resume and self.checkpoint.is_file():
+            raise InputError(
+                f"{self.checkpoint}: a training of {self.output} was not finished; add --resume to "
+                "go on with it, or remove this file"
+            )
+
+
+def identity(
+    settings: TrainSettings, painting: Path, photos: Sequence[Path], judge_sha256: str
+) -> dict[str, Any]:
+    """Return everything that must be the same for a training to be resumed, as plain JSON."""
+    names = "\n".join(photo.name for photo in photos)
+    own = {name: value for name, value in asdict(settings).items() if name not in FREE}
+    own["network"] = judge_sha256
+    own["painting"] = hashlib.sha256(painting.read_bytes()).hexdigest()
+    own["photos"] = hashlib.sha256(names.encode()).hexdigest()
+    return own
+
+
+def save_training(
+    files: TrainingFiles, training: Training, steps: int | None, log: Log, own: Mapping[str, Any]
+) -> None:
+    """Write the style and the checkpoint, each completely or not at all.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written.
+    """
+    save_style(files.output, training.network)
+    arrays: dict[str, Any] = {}
+    weights = {layer.name: weights_of(layer) for layer in training.network.transformer}
+    for kind, tree in (("weights", weights), ("mean", training.mean), ("square", training.square)):
+        for layer, found in tree.items():
+            arrays |= {f"{kind}/{layer}/{name}": array for name, array in found.items()}
+    meta = {
+        "format": FORMAT,
+        "step": training.step,
+        "steps": steps,
+        "log": log,
+        "training": dict(own),
+    }
+    with written_whole(files.checkpoint) as file:
+        np.savez(file, **arrays, meta=np.array(json.dumps(meta)))
+
+
+def save_style(path: Path, network: StyleNetwork) -> None:
+    """Write a style with its weights in float16."""
+    packed = {
+        f"transformer/{name}": array.astype(np.float16)
+        for name, array in tensors_of(network.transformer)
+    }
+    save_style_network(path, network, packed)
+
+
+def load_training(
+    files: TrainingFiles, new: Training, own: Mapping[str, Any]
+) -> tuple[Training, int | None, Log]:
+    """Read the checkpoint of the same training.
+
+    Parameters
+    ----------
+    files : TrainingFiles
+    new : Training
+        The state before the first step, whose arrays are replaced.
+    own : mapping
+        The `identity` of the training that is to be resumed.
+
+    Returns
+    -------
+    training : Training
+    steps : int or None
+        Of the whole training, if they were known.
+    log : list
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or a setting was different; the message names it.
+    """
+    path = files.checkpoint
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(str(file["meta"]))
+            arrays = {
+                name: np.asarray(file[name], np.float32) for name in file.files if "/" in name
+            }
+        training = _restored(new, arrays, int(meta["step"]))
+        before, steps = dict(meta["training"]), meta["steps"]
+        log = [{str(k): float(v) for k, v in row.items()} for row in meta["log"]]
+        sound = meta["format"] == FORMAT and all(np.all(np.isfinite(a)) for a in arrays.values())
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: is not a checkpoint of this training, or is damaged; begin a new training"
+        ) from error
+    if not sound:
+        raise InputError(f"{path}: has another format; begin a new training")
+    for name in dict.fromkeys([*before, *own]):
+        if before.get(name) != own.get(name):
+            raise InputError(_difference(path, name, before.get(name), own.get(name)))
+    return training, None if steps is None else int(steps), log
+
+
+def _difference(path: Path, name: str, before: Any, now: Any) -> str:
+    if name in ("painting", "photos", "network"):
+        return f"--resume: {path} is of a training with another {name}; give the same as before"
+    option = "--" + name.replace("_", "-")
+    return f"{option} {now}: {path} was written with {before}; give the former value"
+
+
+def _restored(new: Training, arrays: Mapping[str, Array], step: int) -> Training:
+    """The training with the arrays of a file; raises KeyError or ValueError if they do not fit."""
+
+    def taken(kind: str, layer: str, name: str, like: Array) -> Array:
+        array = arrays[f"{kind}/{layer}/{name}"]
+        if array.shape != like.shape:
+            raise ValueError(f"{kind}/{layer}/{name} has shape {array.shape}")
+        return array
+
+    def tree(kind: str, of: Mapping[str, Mapping[str, Array]]) -> Gradients:
+        return {
+            layer: {name: taken(kind, layer, name, array) for name, array in found.items()}
+            for layer, found in of.items()
+        }
+
+    network = with_weights(new.network, tree("weights", new.mean))
+    return Training(network, tree("mean", new.mean), tree("square", new.square), step)
+
+
+def save_log(files: TrainingFiles, log: Log) -> None:
+    """Write the log, and plot it if Matplotlib is installed."""
+    if not log:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(log[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([{k: f"{v:.6g}" for k, v in row.items()} for row in log])
+    with written_whole(files.log) as file:
+        file.write(text.getvalue().encode())
+    if find_spec("matplotlib") is not None:
+        from npstyle.run.plots import plot_training
+
+        plot_training(files.plot, log)
+
+
+def save_preview(files: TrainingFiles, picture: Array) -> None:
+    """Write the painted photo, (height, width, 3), RGB, 0..255."""
+    save_image(files.preview, picture)
