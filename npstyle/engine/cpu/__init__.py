@@ -5,7 +5,8 @@ two (`npstyle.engine.bind`).
 """
 
 from npstyle.engine.cpu.arrays import ON_GPU, numbers, place, to_host, zeros_like
-from npstyle.engine.cpu.conv import conv2d, conv2d_backward, conv2d_backward_weights
+from npstyle.engine.cpu.conv import conv2d, conv2d_backward
+from npstyle.engine.cpu.conv_weights import conv2d_backward_weights
 from npstyle.engine.cpu.depthwise import (
     depthwise_conv2d,
     depthwise_conv2d_backward,

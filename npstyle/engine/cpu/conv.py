@@ -7,13 +7,12 @@ The sum over the taps is one matrix product,
 The whole of C would take k_h k_w times the memory of the image. So C is built for one strip of rows
 at a time, small enough to stay in the cache, and multiplied at once.
 
-The derivative with respect to the image is a convolution, too. Dilate g by s - 1 zeros between
-neighbours, and flip the kernel by 180 degrees, K'[i, j, o, c] = K[k_h - 1 - i, k_w - 1 - j, c, o].
-Then dL/dX is the convolution of g with K' with stride 1 and padding k - 1 - p. The derivative with
-respect to the kernel is C^T g.
+The derivative with respect to the image is a convolution, too, if the stride is 1: flip the kernel
+by 180 degrees, K'[i, j, o, c] = K[k_h - 1 - i, k_w - 1 - j, c, o], and convolve g with K' with
+padding k - 1 - p. With a larger stride the products are computed first, and then added where they
+belong. The derivative with respect to the kernel is in `npstyle.engine.cpu.conv_weights`.
 """
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,10 +20,9 @@ from numpy.lib.stride_tricks import as_strided
 
 from npstyle.engine.arena import empty
 from npstyle.engine.cpu.relu import relu_backward
-from npstyle.engine.strips import Range, even_strips, evenness, pieces, strips
+from npstyle.engine.strips import Range, even_strips, evenness
 from npstyle.engine.threads import parallel_for, workspace
 from npstyle.maths.array import Array
-from npstyle.maths.padding import zero_pad
 from npstyle.maths.windows import output_size
 
 STRIP_BYTES = 2 << 20
@@ -32,9 +30,6 @@ STRIP_BYTES = 2 << 20
 
 FEW_CHANNELS = 8
 """With fewer channels in or out than this, copying columns takes longer than multiplying them."""
-
-PARTIAL_SUMS = 8
-"""Number of pieces of the image whose kernel gradients are summed apart, for several threads."""
 
 
 def conv2d(
@@ -106,84 +101,14 @@ def conv2d_backward(
     """
     if relu_mask is not None:
         upstream = relu_backward(upstream, relu_mask, out=upstream)
+    size = (image_shape[0], image_shape[1])
+    if stride > 1:
+        return _spread(upstream, kernel, stride, padding, size)
     flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
     start = (kernel.shape[0] - 1 - padding, kernel.shape[1] - 1 - padding)
-    dilated = _dilate(upstream, stride)
-    size = (image_shape[0], image_shape[1])
     if image_shape[2] < FEW_CHANNELS:
-        return _correlate_to_few(dilated, flipped, start, size)
-    return _correlate(dilated, flipped, None, 1, start, size)
-
-
-def conv2d_backward_weights(
-    upstream: Array, image: Array, kernel_size: tuple[int, int], stride: int = 1, padding: int = 0
-) -> tuple[Array, Array]:
-    """Derivative of `conv2d` with respect to kernel and bias.
-
-    Parameters
-    ----------
-    upstream : array (out height, out width, channels out)
-        g = dL/dZ.
-    image : array (height, width, channels in)
-        X.
-    kernel_size : (int, int)
-        Height and width of the kernel.
-    stride, padding : int
-        s and p.
-
-    Returns
-    -------
-    kernel_gradient : array (kernel height, kernel width, channels in, channels out)
-        dL/dK = C^T g.
-    bias_gradient : array (channels out,)
-        dL/db.
-    """
-    padded = zero_pad(image, padding) if padding else image
-    if stride == 1 and upstream.shape[2] < image.shape[2]:
-        # The sum over positions reads g and X alike: exchange them, and copy the narrower one.
-        framed = np.pad(upstream, [(k - 1, k - 1) for k in kernel_size] + [(0, 0)])
-        exchanged = _correlate_images(framed, padded, kernel_size, 1)
-        kernel_gradient = exchanged[::-1, ::-1].transpose(0, 1, 3, 2)
-    else:
-        kernel_gradient = _correlate_images(padded, upstream, kernel_size, stride)
-    return kernel_gradient, upstream.sum(axis=(0, 1))
-
-
-def _correlate_images(
-    image: Array, other: Array, kernel_size: tuple[int, int], stride: int
-) -> Array:
-    """sum_{y, x} X[s y + i, s x + j, c] g[y, x, o], as (kernel height, kernel width, c, o).
-
-    Only the k_w taps along a row are copied into columns. The taps of row i of the kernel are the
-    columns i rows further down; with a stride s, those of the rows i, i + s, i + 2 s, ....
-    """
-    height, width, filters = other.shape
-    k_h, k_w, channels = *kernel_size, image.shape[2]
-    dtype = np.result_type(image, other)
-    # One partial sum per piece of the image, and few pieces: each sum is as large as K.
-    parts = pieces(height, PARTIAL_SUMS)
-    partial = np.zeros((len(parts), k_h, k_w * channels, filters), dtype)
-    rows = _strip_rows(width, (1, k_w), channels, dtype.itemsize)
-    row, column, value = image.strides
-    steps = (stride * row, stride * column, column, value)
-
-    def multiply(queue: Iterator[tuple[int, Range]]) -> None:
-        for k, (part_first, part_end) in queue:
-            for first, end in strips(part_end - part_first, rows):
-                first, count = part_first + first, end - first
-                g = other[first : first + count].reshape(-1, filters)
-                for phase in range(min(stride, k_h)):
-                    taps = range(phase, k_h, stride)
-                    shape = (count + len(taps) - 1, width, k_w, channels)
-                    columns = workspace(math.prod(shape), dtype).reshape(shape)
-                    source = image[first * stride + phase :]
-                    columns[:] = as_strided(source, shape, steps, writeable=False)
-                    for below, i in enumerate(taps):
-                        C = columns[below : below + count].reshape(-1, k_w * channels)
-                        partial[k, i] += C.T @ g
-
-    parallel_for(multiply, enumerate(parts))
-    return partial.sum(axis=0).reshape(k_h, k_w, channels, filters)
+        return _correlate_to_few(upstream, flipped, start, size)
+    return _correlate(upstream, flipped, None, 1, start, size)
 
 
 def _check(image: Array, kernel: Array) -> None:
@@ -214,10 +139,12 @@ def _correlate(
     matrix = np.ascontiguousarray(kernel).reshape(-1, filters)
     if few and bias is not None:  # the bias is one more tap, whose input is 1 everywhere
         matrix = np.vstack([matrix, bias])
-    if few:  # one plane per channel, whose rows are contiguous
-        image = np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0)
+    if few:
+        planes = _planes(image, (kernel.shape[0], kernel.shape[1]), stride, padding, size)
+        plane, row, value = planes.strides
+        steps = (row, value, plane, stride * row, stride * value)
     out = empty((*size, filters), dtype)
-    rows = _strip_rows(size[1], (kernel.shape[0], kernel.shape[1]), channels, out.itemsize)
+    rows = strip_rows(size[1], (kernel.shape[0], kernel.shape[1]), channels, out.itemsize)
     taps = kernel.size // filters
 
     def multiply(queue: Iterator[Range]) -> None:
@@ -228,12 +155,14 @@ def _correlate(
                 # Tap by tap, not position by position: the copies are longer.
                 every = flat.reshape(-1, positions)
                 every[taps:] = 1
-                columns = every[:taps].reshape(*kernel_size, channels, end - first, size[1])
-                columns, C = columns.transpose(3, 4, 0, 1, 2), every.T
+                shape = (*kernel_size, channels, end - first, size[1])
+                source = planes[:, first * stride :]
+                every[:taps].reshape(shape)[:] = as_strided(source, shape, steps, writeable=False)
+                C = every.T
             else:
                 columns = flat.reshape(end - first, size[1], *kernel_size, channels)
+                _fill_columns(columns, image, first, stride, padding)
                 C = flat.reshape(positions, -1)
-            _fill_columns(columns, image, first, stride, padding)
             product = out[first:end].reshape(-1, filters)
             np.matmul(C, matrix, out=product)
             if bias is not None and not few:
@@ -244,6 +173,65 @@ def _correlate(
     entries = size[0] * size[1] * len(matrix)
     parallel_for(multiply, even_strips(size[0], rows, evenness(entries)))
     return out
+
+
+def _planes(
+    image: Array,
+    kernel_size: tuple[int, int],
+    stride: int,
+    padding: tuple[int, int],
+    size: tuple[int, int],
+) -> Array:
+    """What the windows of `_correlate` see, one plane (height, width) for each channel."""
+    extent = [(n - 1) * stride + k for n, k in zip(size, kernel_size, strict=True)]
+    planes = np.zeros((image.shape[2], *extent), image.dtype)
+    inside, source = [], []
+    for p, seen, length in zip(padding, extent, image.shape, strict=False):
+        first, end = max(0, p), min(seen, length + p)
+        inside.append(slice(first, end))
+        source.append(slice(first - p, end - p))
+    planes[:, inside[0], inside[1]] = image[source[0], source[1]].transpose(2, 0, 1)
+    return planes
+
+
+def _spread(
+    upstream: Array, kernel: Array, stride: int, padding: int, size: tuple[int, int]
+) -> Array:
+    """dL/dX with a stride: multiply first, then add every tap to the pixels that it has read.
+
+    P[y, x, (i, j, c)] = sum_o g[y, x, o] K[i, j, c, o] belongs to dL/dX[s y + i - p, s x + j - p].
+    A strip of rows of dL/dX computes P for all rows y that reach it.
+    """
+    k_h, k_w, channels, filters = kernel.shape
+    dtype = np.result_type(upstream, kernel)
+    matrix = np.ascontiguousarray(kernel.transpose(3, 0, 1, 2)).reshape(filters, -1)
+    gradient = empty((*size, channels), dtype)
+    height, width = upstream.shape[:2]
+
+    def work(queue: Iterator[Range]) -> None:
+        for first, end in queue:
+            strip = gradient[first:end]
+            strip[:] = 0
+            top = max(0, -((k_h - 1 - first - padding) // stride))
+            bottom = max(top, min(height, (end - 1 + padding) // stride + 1))
+            positions = upstream[top:bottom].reshape(-1, filters)
+            flat = workspace(len(positions) * matrix.shape[1], dtype)
+            product = flat.reshape(len(positions), matrix.shape[1])
+            np.matmul(positions, matrix, out=product)
+            P = product.reshape(bottom - top, width, k_h, k_w, channels)
+            for i, j in np.ndindex(k_h, k_w):
+                u, v = top * stride + i - padding - first, j - padding
+                y_first, y_end = _inside(bottom - top, u, stride, end - first)
+                x_first, x_end = _inside(width, v, stride, size[1])
+                if y_first < y_end and x_first < x_end:
+                    strip[
+                        u + y_first * stride : u + (y_end - 1) * stride + 1 : stride,
+                        v + x_first * stride : v + (x_end - 1) * stride + 1 : stride,
+                    ] += P[y_first:y_end, x_first:x_end, i, j]
+
+    rows = stride * strip_rows(width, (k_h, k_w), channels, dtype.itemsize)
+    parallel_for(work, even_strips(size[0], rows))
+    return gradient
 
 
 def _correlate_to_few(
@@ -289,7 +277,7 @@ def _correlate_to_few(
     return planes.transpose(1, 2, 0)
 
 
-def _strip_rows(width: int, kernel_size: tuple[int, int], channels: int, itemsize: int) -> int:
+def strip_rows(width: int, kernel_size: tuple[int, int], channels: int, itemsize: int) -> int:
     """Number of rows of the output whose columns fill about STRIP_BYTES."""
     return max(1, STRIP_BYTES // (width * kernel_size[0] * kernel_size[1] * channels * itemsize))
 
@@ -327,15 +315,3 @@ def _inside(count: int, shift: int, stride: int, size: int) -> tuple[int, int]:
     first = min(count, max(0, -(shift // stride)))
     end = max(first, min(count, (size - 1 - shift) // stride + 1))
     return first, end
-
-
-def _dilate(gradient: Array, stride: int) -> Array:
-    """Insert stride - 1 rows and columns of zeros between neighbouring positions."""
-    if stride == 1:
-        return gradient
-    height, width, channels = gradient.shape
-    dilated = np.zeros(
-        ((height - 1) * stride + 1, (width - 1) * stride + 1, channels), gradient.dtype
-    )
-    dilated[::stride, ::stride] = gradient
-    return dilated

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from npstyle.engine.cpu import conv
-from npstyle.engine.cpu.conv import conv2d, conv2d_backward, conv2d_backward_weights
+from npstyle.engine.cpu.conv import conv2d, conv2d_backward
+from npstyle.engine.cpu.conv_weights import conv2d_backward_weights
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.strips import strips
 from npstyle.engine.threads import parallel_for, use_threads
@@ -19,6 +20,8 @@ CASES = [
     ((4, 4, 3), (1, 1), 1, 0),
     ((5, 5, 2), (1, 1), 2, 1),
     ((3, 3, 1), (3, 3), 1, 3),
+    ((9, 8, 9), (3, 3), 2, 1),
+    ((10, 9, 9), (9, 9), 1, 4),
 ]
 
 
