@@ -31,8 +31,8 @@ from npstyle.maths.box import PIXEL_MAX
 from npstyle.maths.conditional import ConditionalNorm, conditioned_backward
 from npstyle.maths.layers import InstanceNorm
 from npstyle.onepass.stylize import BoundStyleNetwork, paint_backward_norms
-from npstyle.search.coordinates import first_step
-from npstyle.search.lbfgs import Function, minimize_lbfgs
+from npstyle.search.coordinates import Function, first_step, knowing_start
+from npstyle.search.lbfgs import minimize_lbfgs
 from npstyle.search.optimize import Objective, Progress, Recorder, Result, Stopped
 
 
@@ -180,16 +180,15 @@ def refine(
     def search() -> Stopped:
         loss, gradient = evaluate(numbers.start)
         unit = first_step(loss, gradient)
-        known = [(loss, unit * gradient)]  # the search evaluates its start first
 
         def scaled(w: Array) -> tuple[float, Array]:
-            if known:
-                return known.pop()
             loss, gradient = evaluate(unit * w)
             return loss, unit * gradient
 
-        start = numbers.start / unit
-        minimize_lbfgs(scaled, start, iterations=iterations, callback=recorder.step)
+        function = knowing_start(scaled, loss, unit * gradient)
+        minimize_lbfgs(
+            function, numbers.start / unit, iterations=iterations, callback=recorder.step
+        )
         return "iterations" if recorder.iteration >= iterations else "converged"
 
     result = recorder.result(search)

@@ -10,6 +10,7 @@ line down along the gradient the loss f would be 0 at the distance f / |g|, and 
 distance becomes the unit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import ModuleType
 
@@ -17,6 +18,9 @@ import numpy as np
 
 from npstyle.maths.array import Array
 from npstyle.maths.precondition import spectrum
+
+Function = Callable[[Array], tuple[float, Array]]
+"""Returns (value, gradient) at a point."""
 
 EXPONENT = 0.4
 """p of the preconditioner."""
@@ -70,22 +74,21 @@ class Coordinates:
             return self.factors * upstream.ravel()
         return self.engine.precondition_backward(upstream, self.factors).ravel()
 
-    def in_units_of_first_step(self, loss: float, gradient: Array) -> "Coordinates":
-        """Return these coordinates in another unit: the length of a good first step.
-
-        Parameters
-        ----------
-        loss : float
-        gradient : array, flat
-            df/dw in these coordinates.
-        """
-        return replace(self, factors=self.factors * first_step(loss, gradient))
+    def in_units(self, unit: float) -> "Coordinates":
+        """Return these coordinates in another unit: w = 1 is what w = `unit` is now."""
+        return replace(self, factors=self.factors * unit)
 
 
 def first_step(loss: float, gradient: Array) -> float:
     """Return the length of a good first step from a loss and its gradient, flat; 1 if one is 0."""
     norm = float(np.vdot(gradient, gradient)) ** 0.5
     return FIRST_STEP * loss / norm if loss > 0 and norm > 0 else 1.0
+
+
+def knowing_start(function: Function, value: float, gradient: Array) -> Function:
+    """Return the function for an optimiser that evaluates its start first, which is known."""
+    known = [(value, gradient)]
+    return lambda w: known.pop() if known else function(w)
 
 
 def coordinates(image: Array, precondition: bool, engine: ModuleType) -> Coordinates:

@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 
 from npstyle.engine import cpu
 from npstyle.maths.array import Array
+from npstyle.search.coordinates import Function
 from npstyle.search.line_search import propose_steps
 
 CORRECTIONS = 20
@@ -49,9 +50,6 @@ memory of ten in float64, SciPy's default; `tools/README.md` has the evaluations
 EPSILON = 2.2e-16
 """Smallest y^T s of a correction, as a fraction of -s^T g at the start of the step. A correction
 with less curvature is left out of the history, as in SciPy."""
-
-Function = Callable[[Array], tuple[float, Array]]
-"""Returns (value, gradient) at a point."""
 
 
 def basis_shape(corrections: int, values: int) -> tuple[int, int]:

@@ -41,8 +41,14 @@ from npstyle.maths.array import Array
 from npstyle.maths.box import PIXEL_MAX
 from npstyle.search import Optimizer
 from npstyle.search.adam import ADAM_STEP, minimize_adam
-from npstyle.search.coordinates import Coordinates, coordinates
-from npstyle.search.lbfgs import CORRECTIONS, Function, basis_shape, minimize_lbfgs
+from npstyle.search.coordinates import (
+    Coordinates,
+    Function,
+    coordinates,
+    first_step,
+    knowing_start,
+)
+from npstyle.search.lbfgs import CORRECTIONS, basis_shape, minimize_lbfgs
 
 BOUNDED_CORRECTIONS = 10
 """Length of SciPy's history, in float64, for the last steps along the walls of the box."""
@@ -308,16 +314,17 @@ def _reflected(
     """Search on reflected pixels, then with bounds if no step lowers the loss at a wall's kink."""
     engine = recorder.engine
     loss, gradient = recorder.evaluate(recorder.image)
-    moved = moved.in_units_of_first_step(loss, moved.gradient(gradient))
-    known = [(loss, moved.gradient(gradient))]  # both programs evaluate the start first
-    del gradient
+    gradient = moved.gradient(gradient)
+    unit = first_step(loss, gradient)
+    moved = moved.in_units(unit)
 
-    def reflected(w: Array) -> tuple[float, Array]:
-        if known:
-            return known.pop()
+    def evaluate(w: Array) -> tuple[float, Array]:
         z = moved.pixels(w)
         loss, gradient = recorder.evaluate(engine.mirror(z))
         return loss, moved.gradient(engine.mirror_backward(gradient, z))
+
+    reflected = knowing_start(evaluate, loss, unit * gradient)
+    del gradient
 
     def on_host(w: Array) -> tuple[float, Array]:
         loss, gradient = reflected(engine.place(w))

@@ -9,7 +9,15 @@ from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.maths.precondition import precondition, precondition_backward, spectrum
 from npstyle.networks.network import load_network
 from npstyle.run.settings import Settings
-from npstyle.search.coordinates import EXPONENT, FIRST_STEP, HIGHEST, LOWEST, coordinates
+from npstyle.search.coordinates import (
+    EXPONENT,
+    FIRST_STEP,
+    HIGHEST,
+    LOWEST,
+    coordinates,
+    first_step,
+    knowing_start,
+)
 from npstyle.search.optimize import optimize
 
 SHAPE = (6, 5, 3)
@@ -44,15 +52,23 @@ def test_the_gradient_is_the_adjoint_of_the_change_of_the_pixels(moved, rng):
 
 def test_a_step_of_length_1_lowers_the_linear_model_by_the_share_of_the_first_step(moved, rng):
     loss, upstream = 7.0, rng.standard_normal(SHAPE)
-    scaled = moved.in_units_of_first_step(loss, moved.gradient(upstream))
+    scaled = moved.in_units(first_step(loss, moved.gradient(upstream)))
     gradient = scaled.gradient(upstream)
     assert np.linalg.norm(gradient) == pytest.approx(FIRST_STEP * loss, rel=1e-6)
 
 
 @pytest.mark.parametrize(("loss", "gradient"), [(0.0, 1.0), (3.0, 0.0)])
-def test_without_a_loss_or_a_gradient_the_unit_stays(moved, loss, gradient):
-    scaled = moved.in_units_of_first_step(loss, np.full(np.prod(SHAPE), gradient))
-    assert np.array_equal(scaled.factors, moved.factors)
+def test_without_a_loss_or_a_gradient_the_unit_stays(loss, gradient):
+    assert first_step(loss, np.full(7, gradient)) == 1
+
+
+def test_a_known_start_is_not_evaluated_again():
+    calls = []
+    function = knowing_start(lambda w: calls.append(w) or (2.0, w), 1.0, np.ones(2))
+    assert function(np.zeros(2))[0] == 1.0
+    assert not calls
+    assert function(np.zeros(2))[0] == 2.0
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("precondition", [True, False])
