@@ -242,20 +242,21 @@ class Trainer:
     def _memory(self, painting: tuple[int, int], preview: tuple[int, int]) -> int:
         """Memory of the device that the training takes beyond what is held, in bytes.
 
-        The objective keeps its memory while the network has its turn, a photo is read, or the
-        preview is painted. The last two happen in the host's memory.
+        The objective keeps its memory, and the threads keep their workspaces, while the network has
+        its turn, a photo is read, or the preview is painted. The last two happen in the host's
+        memory.
         """
         side = self.settings.crop
-        photo, host = (side, side), not self.device.is_gpu
-        judged = whole_bytes(self.judge, self._losses, photo, [self.size], self.threads, VECTORS)
+        crop = side, side
+        judged = whole_bytes(self.judge, self._losses, crop, [self.size], self.threads, VECTORS)
         bound = bind_style_network(self.begin().network)
         step = gradient_bytes(bound.transformer, side, side, with_kernels=True)
         layers = bound.network.transformer
         numbers = sum(array.nbytes for layer in layers for array in weights_of(layer).values())
         held = judged + TREES * numbers
-        if not host:
+        if self.device.is_gpu:
             return held + step
-        previewed = photo_bytes(bound, preview, _preview_size(preview), self.threads)
+        previewed = photo_bytes(bound, preview, _preview_size(preview), threads=0)
         needed = max(step, self.crops.reading_bytes(), previewed)
         reading = READ_BYTES * painting[0] * painting[1]
         return max(reading, held + self.crops.held_bytes() + needed)

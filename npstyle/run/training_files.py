@@ -257,8 +257,9 @@ def _check_same(path: Path, before: Mapping[str, Any], own: Mapping[str, Any]) -
 
 
 def _difference(path: Path, name: str, before: Any, now: Any) -> str:
-    if name in ("painting", "photos", "network"):
-        return f"--resume: {path} is of a training with another {name}; give the same as before"
+    other = {"painting": "another painting", "photos": "other photos", "network": "another network"}
+    if name in other:
+        return f"--resume: {path} is of a training with {other[name]}; give the same as before"
     option = "--" + name.replace("_", "-")
     return f"{option} {now}: {path} was written with {before}; give the former value"
 
