@@ -187,7 +187,7 @@ class _Session:
                 if saves:
                     self.log.end_row(done)
                     self.save()
-        self.files.checkpoint.unlink(missing_ok=True)
+        self.clear()
         if not self.quiet:
             minutes = (time.monotonic() - start) / 60
             print(f"wrote {self.files.output} after {self.training.step} steps, {minutes:.1f} min")
@@ -199,6 +199,10 @@ class _Session:
         save_training(self.files, self.training, self.steps, self.log, self.own)
         save_log(self.files, self.log.with_last(self.training.step))
         save_preview(self.files, self.trainer.preview(self.training))
+
+    def clear(self) -> None:
+        """Remove the checkpoint of a training that is done."""
+        self.files.checkpoint.unlink(missing_ok=True)
 
     def interrupted(self) -> str:
         """Save what there is after Ctrl-C, and return a line about it."""

@@ -43,7 +43,7 @@ from npstyle.run.plan import prepared
 from npstyle.run.settings import PresetName, Settings, with_preset
 from npstyle.run.strategy import whole_bytes
 from npstyle.run.stylize import READ_BYTES, photo_bytes
-from npstyle.run.table import LOSSES, MACHINE, PICTURE, RECORDS, SEARCH, setting, threads_setting
+from npstyle.run.table import LOSSES, MACHINE, PICTURE, RECORDS, TRAINING, setting, threads_setting
 from npstyle.run.transfer import losses_for
 
 LEAST_SIDE = 64
@@ -79,10 +79,10 @@ class TrainSettings:
         None,
         f"Length of the training: the first {WARM_UP} steps tell how many steps that is on this "
         "machine. --resume keeps this number.",
-        SEARCH,
+        TRAINING,
         shown=f"{MINUTES:g}",
     )
-    steps: int | None = setting(None, "Number of steps, instead of --minutes.", SEARCH)
+    steps: int | None = setting(None, "Number of steps, instead of --minutes.", TRAINING)
     width: int = setting(
         16,
         "Channels of the network at full size; twice as many take nearly four times the memory of "
@@ -110,9 +110,9 @@ class TrainSettings:
         metavar="builtin|vgg19|FILE",
         shown="vgg19 where installed, else builtin",
     )
-    crop: int = setting(256, "Side of the crops of the photos, in pixels.", SEARCH)
-    batch: int = setting(1, "Crops per step.", SEARCH)
-    seed: int = setting(0, "Seed of the first weights and of the crops.", SEARCH)
+    crop: int = setting(256, "Side of the crops of the photos, in pixels.", TRAINING)
+    batch: int = setting(1, "Crops per step.", TRAINING)
+    seed: int = setting(0, "Seed of the first weights and of the crops.", TRAINING)
     save_every: int = setting(
         200,
         "Steps between two savings of the network, the checkpoint, the log and the preview.",

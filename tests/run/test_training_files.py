@@ -105,9 +105,12 @@ def test_a_style_is_stored_in_short_numbers(files):
     for layer, right in zip(found.transformer, network.transformer, strict=True):
         for name, array in weights_of(layer).items():
             assert np.allclose(array, weights_of(right)[name], rtol=1e-3, atol=1e-7)
-    assert files.output.stat().st_size < 3 * sum(
-        array.size for layer in network.transformer for array in weights_of(layer).values()
-    ) + 30_000
+    assert (
+        files.output.stat().st_size
+        < 3
+        * sum(array.size for layer in network.transformer for array in weights_of(layer).values())
+        + 30_000
+    )
 
 
 def test_numbers_that_are_too_large_for_short_ones_stay_long(files):
@@ -287,13 +290,13 @@ def test_the_files_lie_beside_the_style(tmp_path):
         "starry.night.preview.png",
     ]
     files.check(resume=False)
-    with pytest.raises(InputError, match="--resume: there is no .*starry.night.checkpoint.npz"):
+    with pytest.raises(InputError, match=r"--resume: there is no .*starry.night.checkpoint.npz"):
         files.check(resume=True)
     files.checkpoint.write_bytes(b"")
     files.check(resume=True)
     with pytest.raises(InputError, match="add --resume"):
         files.check(resume=False)
-    with pytest.raises(InputError, match="cannot be written; use .npz"):
+    with pytest.raises(InputError, match=r"cannot be written; use .npz"):
         TrainingFiles(tmp_path / "style.png").check(resume=False)
     with pytest.raises(InputError, match="does not exist"):
         TrainingFiles(tmp_path / "no" / "style.npz").check(resume=False)
