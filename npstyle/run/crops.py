@@ -1,6 +1,6 @@
 """Photos to train on: a folder of files, and random squares out of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from npstyle.errors import InputError
 from npstyle.images.read import SUFFIXES, image_size, load_image
 from npstyle.images.resize import resize
 from npstyle.maths.array import Array
+from npstyle.run.stylize import READ_BYTES
 
 LEAST_PHOTOS = 10
 """Fewer photos would be learned by heart."""
@@ -20,8 +21,11 @@ ZOOM = 2.0
 HELD = 500
 """Decoded photos that are held in memory, in 8 bits."""
 
+Sizes = Mapping[Path, tuple[int, int]]
+"""Height and width of every photo."""
 
-def usable_photos(folder: Path, side: int, skipped: Callable[[str], None]) -> tuple[Path, ...]:
+
+def usable_photos(folder: Path, side: int, skipped: Callable[[str], None]) -> Sizes:
     """Return the photos of a folder, and of the folders in it, that have this shorter side.
 
     Parameters
@@ -32,6 +36,11 @@ def usable_photos(folder: Path, side: int, skipped: Callable[[str], None]) -> tu
     skipped : callable
         Called with a line of text for every photo that cannot be used.
 
+    Returns
+    -------
+    dict
+        Height and width by path. The order is the same on every system, as the crops depend on it.
+
     Raises
     ------
     InputError
@@ -39,8 +48,9 @@ def usable_photos(folder: Path, side: int, skipped: Callable[[str], None]) -> tu
     """
     if not folder.is_dir():
         raise InputError(f"--photos {folder}: there is no such folder; check the name")
-    found = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
+    found: dict[Path, tuple[int, int]] = {}
+    files = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
+    for path in sorted(files, key=lambda path: path.relative_to(folder).as_posix()):
         try:
             height, width = image_size(path)
         except InputError as error:
@@ -49,13 +59,13 @@ def usable_photos(folder: Path, side: int, skipped: Callable[[str], None]) -> tu
         if min(height, width) < side:
             skipped(f"skipped   {path}: {width}x{height} pixels; {side} on each side are needed")
         else:
-            found.append(path)
+            found[path] = height, width
     if len(found) < LEAST_PHOTOS:
         raise InputError(
-            f"--photos {folder}: has {len(found)} photos of {side}x{side} pixels or more; a "
-            f"training needs {LEAST_PHOTOS}, and some hundreds are better"
+            f"--photos {folder}: has {len(found)} photos of {side}x{side} pixels or more, and a "
+            f"training needs {LEAST_PHOTOS}; add photos, or give a smaller --crop"
         )
-    return tuple(found)
+    return found
 
 
 class Crops:
@@ -63,17 +73,22 @@ class Crops:
 
     Parameters
     ----------
-    photos : sequence of Path
+    sizes : dict
+        From `usable_photos`.
     side : int
         Of a crop, in pixels.
     skipped : callable
         Called with a line of text for every photo that turns out to be damaged; another one is
         drawn in its place.
+
+    Attributes
+    ----------
+    photos : tuple of Path
     """
 
-    def __init__(self, photos: Sequence[Path], side: int, skipped: Callable[[str], None]) -> None:
-        self.photos, self.side = tuple(photos), side
-        self._skipped, self._damaged = skipped, set[Path]()
+    def __init__(self, sizes: Sizes, side: int, skipped: Callable[[str], None]) -> None:
+        self.photos, self.side = tuple(sizes), side
+        self._sizes, self._skipped, self._damaged = sizes, skipped, set[Path]()
         self._load = lru_cache(maxsize=HELD)(self._decode)
 
     def draw(self, rng: np.random.Generator) -> Array:
@@ -98,25 +113,58 @@ class Crops:
             crop = crop[:, ::-1]
         return resize(crop, (self.side, self.side))
 
+    def first(self, size: int) -> Array:
+        """Read the first photo that is not damaged, scaled down to this longest side.
+
+        Returns
+        -------
+        float64 array (height, width, 3), RGB, 0..255
+
+        Raises
+        ------
+        InputError
+            If all photos are damaged.
+        """
+        for path in self.photos:
+            try:
+                return load_image(path, min(size, max(self._sizes[path])))
+            except InputError as error:
+                self._skip(path, error)
+        raise self._all_damaged()
+
+    def held_bytes(self) -> int:
+        """Count the bytes of the photos that are held in memory at most."""
+        pixels = sorted(h * w / self._factor(h, w) ** 2 for h, w in self._sizes.values())
+        return round(3 * sum(pixels[-HELD:]))
+
+    def reading_bytes(self) -> int:
+        """Count the bytes that reading the largest photo takes for a moment."""
+        return READ_BYTES * max(height * width for height, width in self._sizes.values())
+
     def _draw_photo(self, rng: np.random.Generator) -> Array:
         while len(self._damaged) < len(self.photos):
             path = self.photos[int(rng.integers(len(self.photos)))]
+            if path in self._damaged:
+                continue
             try:
                 return self._load(path)
             except InputError as error:
-                if path not in self._damaged:
-                    self._skipped(f"skipped   {error}")
-                self._damaged.add(path)
-        raise InputError(f"--photos: all {len(self.photos)} photos are damaged; give others")
+                self._skip(path, error)
+        raise self._all_damaged()
+
+    def _skip(self, path: Path, error: InputError) -> None:
+        self._damaged.add(path)
+        self._skipped(f"skipped   {error}")
+
+    def _all_damaged(self) -> InputError:
+        return InputError(f"--photos: all {len(self.photos)} photos are damaged; give others")
+
+    def _factor(self, height: int, width: int) -> float:
+        """How much a photo is scaled down so that its shorter side is the largest square."""
+        return max(1.0, min(height, width) / round(ZOOM * self.side))
 
     def _decode(self, path: Path) -> Array:
-        """The photo, scaled down so that its shorter side is the largest square, in 8 bits."""
-        height, width = image_size(path)
-        factor = max(1.0, min(height, width) / round(ZOOM * self.side))
-        pixels = load_image(path, round(max(height, width) / factor))
-        return np.round(np.clip(pixels, 0, 255)).astype(np.uint8)
-
-
-def crops_bytes(count: int, side: int) -> int:
-    """Count the bytes of the photos that are held, if they are half as wide again as high."""
-    return min(count, HELD) * int(1.5 * (ZOOM * side) ** 2) * 3
+        """The photo, scaled down, in 8 bits."""
+        height, width = self._sizes[path]
+        pixels = load_image(path, round(max(height, width) / self._factor(height, width)))
+        return np.round(pixels).astype(np.uint8)

@@ -66,7 +66,8 @@ def plot_training(path: Path, log: Sequence[Mapping[str, float]]) -> None:
     for name in log[-1]:
         if name != "step":
             values = [row.get(name, np.nan) for row in log]
-            axes.semilogy(steps, values, "--" if name.startswith("content") else "-", label=name)
+            line = "--" if name.startswith("content") else "-"
+            axes.semilogy(steps, values, line, marker=".", label=name)  # one row is a point
     axes.set(xlabel="steps", ylabel="weighted term, mean over steps")
     axes.grid(alpha=0.3)
     axes.legend()

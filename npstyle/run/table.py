@@ -22,8 +22,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from npstyle.errors import InputError
 
 PICTURE, PAINTINGS, LOSSES = "The picture", "Several paintings and colours", "The losses"
-SEARCH, RECORDS, MACHINE = "The search", "Records of the run", "The machine"
-PANELS = (PICTURE, PAINTINGS, LOSSES, SEARCH, RECORDS, MACHINE)
+SEARCH, TRAINING = "The search", "The training"
+RECORDS, MACHINE = "Records of the run", "The machine"
+PANELS = (PICTURE, PAINTINGS, LOSSES, SEARCH, TRAINING, RECORDS, MACHINE)
 """Panels of the help text, in their order."""
 
 Parse = Callable[[str, Any], Any]

@@ -4,6 +4,7 @@
 from the settings, draws the crops, and goes through the steps.
 """
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,17 +15,17 @@ import numpy as np
 
 from npstyle.engine.bind import BoundNetwork
 from npstyle.engine.device import Device, find_device, held_memory, on_device
-from npstyle.engine.feedforward.bind import bind_layers
 from npstyle.engine.feedforward.memory import gradient_bytes
+from npstyle.engine.interrupts import raise_if_interrupted
 from npstyle.engine.machine import thread_count
 from npstyle.engine.objective import StyleObjective
 from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.images.read import image_size, load_image
-from npstyle.images.resize import fit_size
+from npstyle.images.resize import fit_size, resize
 from npstyle.maths.array import Array
 from npstyle.networks.johnson import transformer_layers
-from npstyle.networks.network import shapes
+from npstyle.networks.network import Network, shapes
 from npstyle.networks.style_network import StyleNetwork
 from npstyle.onepass.stylize import bind_style_network, check_photo, paint
 from npstyle.onepass.train import (
@@ -36,12 +37,13 @@ from npstyle.onepass.train import (
     rate_at,
     weights_of,
 )
-from npstyle.run.crops import Crops, crops_bytes
+from npstyle.run.crops import Crops
 from npstyle.run.machine import SHARE, allowed_memory, memory_setting
 from npstyle.run.plan import prepared
 from npstyle.run.settings import PresetName, Settings, with_preset
 from npstyle.run.strategy import whole_bytes
-from npstyle.run.table import LOSSES, MACHINE, PICTURE, RECORDS, SEARCH, setting, threads_setting
+from npstyle.run.stylize import READ_BYTES, photo_bytes
+from npstyle.run.table import LOSSES, MACHINE, PICTURE, RECORDS, TRAINING, setting, threads_setting
 from npstyle.run.transfer import losses_for
 
 LEAST_SIDE = 64
@@ -49,6 +51,10 @@ LEAST_SIDE = 64
 
 VECTORS = 4
 """float64 crops besides the arrays of the networks: photo, picture, and gradients."""
+
+TREES = 8
+"""Arrays of the weights' form besides the network: gradients, Adam's m and v, and their successors
+while a step is taken."""
 
 PREVIEW_SIZE = 512
 """Longest side of the preview, in pixels."""
@@ -71,11 +77,12 @@ class TrainSettings:
 
     minutes: float | None = setting(
         None,
-        "Length of the training: the first steps tell how many steps that is on this machine.",
-        SEARCH,
+        f"Length of the training: the first {WARM_UP} steps tell how many steps that is on this "
+        "machine. --resume keeps this number.",
+        TRAINING,
         shown=f"{MINUTES:g}",
     )
-    steps: int | None = setting(None, "Number of steps, instead of --minutes.", SEARCH)
+    steps: int | None = setting(None, "Number of steps, instead of --minutes.", TRAINING)
     width: int = setting(
         16,
         "Channels of the network at full size; twice as many take nearly four times the memory of "
@@ -90,8 +97,8 @@ class TrainSettings:
     preset: PresetName = setting("gatys", "The loss, as for `npstyle transfer`.", LOSSES)
     content_weight: float = setting(
         30.0,
-        "Weight of the photo's content, as a multiple of the preset's. A network gives up content "
-        "first, so it needs more than a search.",
+        "Weight of the photo's content, as a multiple of the preset's. Lower values give a "
+        "stronger style. A network gives up content first, so it needs more than a search.",
         LOSSES,
     )
     tv_weight: float = setting(0.0, "Weight of smoothness (total variation).", LOSSES)
@@ -103,9 +110,9 @@ class TrainSettings:
         metavar="builtin|vgg19|FILE",
         shown="vgg19 where installed, else builtin",
     )
-    crop: int = setting(256, "Side of the crops of the photos, in pixels.", SEARCH)
-    batch: int = setting(1, "Crops per step.", SEARCH)
-    seed: int = setting(0, "Seed of the first weights and of the crops.", SEARCH)
+    crop: int = setting(256, "Side of the crops of the photos, in pixels.", TRAINING)
+    batch: int = setting(1, "Crops per step.", TRAINING)
+    seed: int = setting(0, "Seed of the first weights and of the crops.", TRAINING)
     save_every: int = setting(
         200,
         "Steps between two savings of the network, the checkpoint, the log and the preview.",
@@ -193,11 +200,14 @@ class Trainer:
         The network of the loss.
     device : Device
     threads : int
+    size : (int, int)
+        Height and width of the painting as the loss sees it.
 
     Raises
     ------
     InputError
-        If the painting, the network or the device cannot be used, or memory does not suffice.
+        If the painting, the preview, the network or the device cannot be used, or memory does not
+        suffice.
     """
 
     def __init__(self, painting: Path, crops: Crops, settings: TrainSettings) -> None:
@@ -207,35 +217,49 @@ class Trainer:
         self._losses = settings.losses()
         with on_device(self.device):
             self.judge: BoundNetwork = prepared(settings.network, self._losses, self.device)
-        size = fit_size(*image_size(painting), settings.painting_size)
-        wanted = [*self._losses.content_layers, *self._losses.style_layers]
-        if settings.preview is not None:
-            check_photo(fit_size(*image_size(settings.preview), PREVIEW_SIZE))
-        shapes(self.judge.network, wanted, settings.crop, settings.crop)
-        shapes(self.judge.network, self._losses.style_layers, *size)
-        self.memory = self._memory(size)
+        own = image_size(painting)
+        self.size = fit_size(*own, settings.painting_size)
+        _check_sizes(self.judge.network, self._losses, settings.crop, painting, self.size)
+        self.memory = self._memory(own, _checked_preview(settings.preview))
         free = allowed_memory(settings.memory, self.device, share=SHARE)
         if self.memory > free:
             raise InputError(
                 f"--crop {settings.crop}: the training needs {self.memory / 1e9:.2f} GB and "
                 f"{max(0, free) / 1e9:.2f} GB are free; use a smaller crop or --width"
             )
+        self._pixels = load_image(painting, settings.painting_size)
+        if settings.preview is None:
+            self._preview = crops.first(PREVIEW_SIZE)
+        else:
+            self._preview = load_image(settings.preview)
+            self._preview = resize(self._preview, _preview_size(self._preview.shape[:2]))
 
     @property
     def peak_memory(self) -> int:
         """Expected peak memory of the whole process on the device, in bytes."""
         return self.memory + held_memory(self.device)
 
-    def _memory(self, painting: tuple[int, int]) -> int:
-        """Memory of the device that the training takes beyond what is held, in bytes."""
-        side, layers = self.settings.crop, transformer_layers(self.settings.width, 0)
-        judged = whole_bytes(
-            self.judge, self._losses, (side, side), [painting], self.threads, VECTORS
-        )
-        layers_bytes = gradient_bytes(bind_layers(layers), side, side, with_kernels=True)
+    def _memory(self, painting: tuple[int, int], preview: tuple[int, int]) -> int:
+        """Memory of the device that the training takes beyond what is held, in bytes.
+
+        The objective keeps its memory, and the threads keep their workspaces, while the network has
+        its turn, a photo is read, or the preview is painted. The last two happen in the host's
+        memory.
+        """
+        side = self.settings.crop
+        crop = side, side
+        judged = whole_bytes(self.judge, self._losses, crop, [self.size], self.threads, VECTORS)
+        bound = bind_style_network(self.begin().network)
+        step = gradient_bytes(bound.transformer, side, side, with_kernels=True)
+        layers = bound.network.transformer
         numbers = sum(array.nbytes for layer in layers for array in weights_of(layer).values())
-        crops = 0 if self.device.is_gpu else crops_bytes(len(self.crops.photos), side)
-        return judged + layers_bytes + 8 * numbers + crops
+        held = judged + TREES * numbers
+        if self.device.is_gpu:
+            return held + step
+        previewed = photo_bytes(bound, preview, _preview_size(preview), threads=0)
+        needed = max(step, self.crops.reading_bytes(), previewed)
+        reading = READ_BYTES * painting[0] * painting[1]
+        return max(reading, held + self.crops.held_bytes() + needed)
 
     def begin(self) -> Training:
         """Return the state before the first step: random weights."""
@@ -252,9 +276,19 @@ class Trainer:
                 output_scale=255.0,
                 source=f"trained by npstyle on the painting {self.painting.name}",
                 license="",
-                source_sha256="",
+                source_sha256=hashlib.sha256(self.painting.read_bytes()).hexdigest(),
             )
         )
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Use the device and the threads; `run` and `preview` compute inside this context.
+
+        Inside it Ctrl-C does not interrupt Python anywhere, such as in the middle of a file that is
+        being written: see `npstyle.engine.interrupts`.
+        """
+        with on_device(self.device), use_threads(self.threads):
+            yield
 
     def run(self, training: Training, steps: int | None = None) -> Iterator[TrainingStep]:
         """Take steps until the training ends.
@@ -276,33 +310,27 @@ class Trainer:
         """
         start, first = time.monotonic(), training.step
         steps = steps or self.settings.steps
-        with self._computing():
-            objective = self._objective()
-            while steps is None or training.step < steps:
-                training, parts = self._step(objective, training, steps)
-                seconds = time.monotonic() - start
-                if steps is None and training.step >= WARM_UP:
-                    minutes = self.settings.minutes or MINUTES
-                    each = seconds / (training.step - first)
-                    steps = max(training.step, round(minutes * 60 / each))
-                yield TrainingStep(training, steps, parts, seconds)
+        if steps is not None and training.step >= steps:
+            return
+        objective = self._objective()
+        while steps is None or training.step < steps:
+            raise_if_interrupted()
+            training, parts = self._step(objective, training, steps)
+            seconds = time.monotonic() - start
+            if steps is None and training.step >= WARM_UP:
+                minutes = self.settings.minutes or MINUTES
+                each = seconds / (training.step - first)
+                steps = max(training.step, round(minutes * 60 / each))
+            yield TrainingStep(training, steps, parts, seconds)
 
     def preview(self, training: Training) -> Array:
         """Paint the photo of the preview, (height, width, 3), RGB, 0..255."""
-        photo = load_image(self.settings.preview or self.crops.photos[0], PREVIEW_SIZE)
-        with use_threads(self.threads):
-            return paint(bind_style_network(training.network), photo, np.zeros(0))
-
-    @contextmanager
-    def _computing(self) -> Iterator[None]:
-        with on_device(self.device), use_threads(self.threads):
-            yield
+        return paint(bind_style_network(training.network), self._preview, np.zeros(0))
 
     def _objective(self) -> StyleObjective:
         side = self.settings.crop
-        painting = load_image(self.painting, self.settings.painting_size)
         losses = losses_for(self.judge.network, self._losses)
-        return StyleObjective(self.judge, np.zeros((side, side, 3)), painting, losses)
+        return StyleObjective(self.judge, np.zeros((side, side, 3)), self._pixels, losses)
 
     def _step(
         self, objective: StyleObjective, training: Training, steps: int | None
@@ -311,9 +339,51 @@ class Trainer:
         rng = np.random.default_rng((self.settings.seed, training.step))
         photos = [self.crops.draw(rng) for _ in range(self.settings.batch)]
         gradients, parts = batch_gradient(training.network, objective, photos)
-        if not np.isfinite(sum(parts.values())):
+        arrays = [array for found in gradients.values() for array in found.values()]
+        if not np.isfinite(sum(parts.values())) or not all(np.isfinite(a).all() for a in arrays):
             raise InputError(
-                f"--network {self.judge.network.name}: the loss became infinite or NaN after "
-                f"{training.step} steps; use another network or other weights of the losses"
+                f"--network {self.judge.network.name}: the loss or its gradient became infinite or "
+                f"NaN after {training.step} steps; use another network or other weights of the "
+                "losses"
             )
         return adam_step(training, gradients, rate_at(training.step + 1, steps)), parts
+
+
+def _check_sizes(
+    network: Network, losses: Settings, crop: int, painting: Path, size: tuple[int, int]
+) -> None:
+    """Raise InputError if the crops, or the painting at a size, are too small for the losses."""
+    style = losses.style_layers
+    try:
+        shapes(network, [*losses.content_layers, *style], crop, crop)
+    except InputError as error:
+        raise InputError(
+            f"--crop {crop}: is too small for the layers of network {network.name}; give more"
+        ) from error
+    try:
+        shapes(network, style, *size)
+    except InputError as error:
+        raise InputError(
+            f"{painting}: {size[1]}x{size[0]} pixels are too few for the layers of network "
+            f"{network.name}; raise --painting-size, or use a painting that is less narrow"
+        ) from error
+
+
+def _preview_size(own: tuple[int, int]) -> tuple[int, int]:
+    """Height and width at which a photo of this size is painted; it is not enlarged."""
+    return fit_size(*own, min(PREVIEW_SIZE, max(own)))
+
+
+def _checked_preview(photo: Path | None) -> tuple[int, int]:
+    """Height and width of the preview's photo; raises InputError if it cannot be painted.
+
+    A photo of the training, in the place of None, counts among those that are read.
+    """
+    if photo is None:
+        return PREVIEW_SIZE, PREVIEW_SIZE
+    height, width = image_size(photo)
+    try:
+        check_photo(_preview_size((height, width)))
+    except InputError as error:
+        raise InputError(f"--preview {photo}: {error}") from error
+    return height, width

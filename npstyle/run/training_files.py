@@ -13,9 +13,11 @@ import csv
 import hashlib
 import io
 import json
+import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,11 +38,52 @@ from npstyle.run.training import TrainSettings
 FORMAT = 1
 """Version of the checkpoint's layout."""
 
+REMOVE = "remove it, and begin again without --resume"
+"""What helps if a checkpoint cannot be used."""
+
+DAMAGES = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError),
+)
+"""What NumPy, and the code that reads what it found, raise for a damaged file."""
+
 FREE = {"minutes", "steps", "save_every", "preview", "threads", "device", "memory"}
 """Settings that may differ when a training is resumed."""
 
-Log = list[dict[str, float]]
-"""One row for each saving: "step", and the terms of the loss."""
+
+@dataclass
+class Log:
+    """The terms of the loss, as means over the steps between two savings.
+
+    Attributes
+    ----------
+    rows : list of dict
+        "step", the last step of the row, and the terms.
+    sums : dict of float
+        Of the steps since the last row.
+    count : int
+        Number of these steps.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, parts: Mapping[str, float]) -> None:
+        """Add the terms of one step."""
+        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in parts.items()}
+        self.count += 1
+
+    def with_last(self, step: int) -> list[dict[str, float]]:
+        """Return the rows, with one for the steps since the last of them."""
+        if not self.count:
+            return self.rows
+        means = {name: value / self.count for name, value in self.sums.items()}
+        return [*self.rows, {"step": float(step), **means}]
+
+    def end_row(self, step: int) -> None:
+        """Begin another row after this step."""
+        self.rows, self.sums, self.count = self.with_last(step), {}, 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +126,8 @@ class TrainingFiles:
         check_destination(self.output, SUFFIXES)
         if resume and not self.checkpoint.is_file():
             raise InputError(
-                f"--resume: there is no {self.checkpoint}; leave out --resume to begin a training"
+                f"--resume: there is no {self.checkpoint}, which exists until a training is done; "
+                "leave out --resume to begin one"
             )
         if not resume and self.checkpoint.is_file():
             raise InputError(
@@ -96,11 +140,12 @@ def identity(
     settings: TrainSettings, painting: Path, photos: Sequence[Path], judge_sha256: str
 ) -> dict[str, Any]:
     """Return everything that must be the same for a training to be resumed, as plain JSON."""
-    names = "\n".join(photo.name for photo in photos)
+    # Many collections number their files, so that names alone are the same in two of them.
+    names = "\n".join(f"{photo.name} {photo.stat().st_size}" for photo in photos)
     own = {name: value for name, value in asdict(settings).items() if name not in FREE}
     own["network"] = judge_sha256
     own["painting"] = hashlib.sha256(painting.read_bytes()).hexdigest()
-    own["photos"] = hashlib.sha256(names.encode()).hexdigest()
+    own["photos"] = hashlib.sha256(os.fsencode(names)).hexdigest()
     return own
 
 
@@ -124,7 +169,7 @@ def save_training(
         "format": FORMAT,
         "step": training.step,
         "steps": steps,
-        "log": log,
+        "log": asdict(log),
         "training": dict(own),
     }
     with written_whole(files.checkpoint) as file:
@@ -132,10 +177,18 @@ def save_training(
 
 
 def save_style(path: Path, network: StyleNetwork) -> None:
-    """Write a style with its weights in float16."""
+    """Write a style with its weights in float16; arrays with numbers beyond its range in float32.
+
+    Raises
+    ------
+    InputError
+        If a weight is NaN or infinite, or the file cannot be written.
+    """
+    largest = np.finfo(np.float16).max
     packed = {
         f"transformer/{name}": array.astype(np.float16)
         for name, array in tensors_of(network.transformer)
+        if np.abs(array).max() <= largest
     }
     save_style_network(path, network, packed)
 
@@ -158,7 +211,7 @@ def load_training(
     training : Training
     steps : int or None
         Of the whole training, if they were known.
-    log : list
+    log : Log
 
     Raises
     ------
@@ -168,29 +221,45 @@ def load_training(
     path = files.checkpoint
     try:
         with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files if "/" in name}
             meta = json.loads(str(file["meta"]))
-            arrays = {
-                name: np.asarray(file[name], np.float32) for name in file.files if "/" in name
-            }
-        training = _restored(new, arrays, int(meta["step"]))
-        before, steps = dict(meta["training"]), meta["steps"]
-        log = [{str(k): float(v) for k, v in row.items()} for row in meta["log"]]
-        sound = meta["format"] == FORMAT and all(np.all(np.isfinite(a)) for a in arrays.values())
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: is not a checkpoint of this training, or is damaged; begin a new training"
-        ) from error
-    if not sound:
-        raise InputError(f"{path}: has another format; begin a new training")
+        version, before = meta["format"], dict(meta["training"])
+    except DAMAGES as error:
+        raise _damaged(path) from error
+    if version != FORMAT:
+        raise InputError(f"{path}: has another format; {REMOVE}")
+    _check_same(path, before, own)
+    try:
+        steps = None if meta["steps"] is None else int(meta["steps"])
+        return _restored(new, arrays, int(meta["step"])), steps, _restored_log(meta["log"])
+    except DAMAGES as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"{path}: is not a checkpoint of a training, or is damaged; {REMOVE}")
+
+
+def _restored_log(entries: Mapping[str, Any]) -> Log:
+    rows = [_numbers(row) for row in entries["rows"]]
+    return Log(rows, _numbers(entries["sums"]), int(entries["count"]))
+
+
+def _numbers(entries: Mapping[str, Any]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in entries.items()}
+
+
+def _check_same(path: Path, before: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Raise InputError, naming the option, if a setting was another one before."""
     for name in dict.fromkeys([*before, *own]):
         if before.get(name) != own.get(name):
             raise InputError(_difference(path, name, before.get(name), own.get(name)))
-    return training, None if steps is None else int(steps), log
 
 
 def _difference(path: Path, name: str, before: Any, now: Any) -> str:
-    if name in ("painting", "photos", "network"):
-        return f"--resume: {path} is of a training with another {name}; give the same as before"
+    other = {"painting": "another painting", "photos": "other photos", "network": "another network"}
+    if name in other:
+        return f"--resume: {path} is of a training with {other[name]}; give the same as before"
     option = "--" + name.replace("_", "-")
     return f"{option} {now}: {path} was written with {before}; give the former value"
 
@@ -199,9 +268,9 @@ def _restored(new: Training, arrays: Mapping[str, Array], step: int) -> Training
     """The training with the arrays of a file; raises KeyError or ValueError if they do not fit."""
 
     def taken(kind: str, layer: str, name: str, like: Array) -> Array:
-        array = arrays[f"{kind}/{layer}/{name}"]
-        if array.shape != like.shape:
-            raise ValueError(f"{kind}/{layer}/{name} has shape {array.shape}")
+        array = arrays[f"{kind}/{layer}/{name}"].astype(np.float32)
+        if array.shape != like.shape or not np.all(np.isfinite(array)):
+            raise ValueError(f"{kind}/{layer}/{name} is not finite, or has another shape")
         return array
 
     def tree(kind: str, of: Mapping[str, Mapping[str, Array]]) -> Gradients:
@@ -214,20 +283,18 @@ def _restored(new: Training, arrays: Mapping[str, Array], step: int) -> Training
     return Training(network, tree("mean", new.mean), tree("square", new.square), step)
 
 
-def save_log(files: TrainingFiles, log: Log) -> None:
-    """Write the log, and plot it if Matplotlib is installed."""
-    if not log:
-        return
+def save_log(files: TrainingFiles, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write the rows of the log, and plot them if Matplotlib is installed."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(log[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows([{k: f"{v:.6g}" for k, v in row.items()} for row in log])
+    writer.writerows([{k: f"{v:.6g}" for k, v in row.items()} for row in rows])
     with written_whole(files.log) as file:
         file.write(text.getvalue().encode())
     if find_spec("matplotlib") is not None:
         from npstyle.run.plots import plot_training
 
-        plot_training(files.plot, log)
+        plot_training(files.plot, rows)
 
 
 def save_preview(files: TrainingFiles, picture: Array) -> None:
