@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _parameters() -> list[click.Parameter]:
     from npstyle.run.table import PICTURE, RECORDS
-    from npstyle.run.training import TrainSettings
+    from npstyle.run.train_settings import TrainSettings
 
     return [
         argument("painting", "The painting whose style the network learns."),
@@ -76,6 +76,9 @@ def train(
 
     Stronger style: [bold]npstyle train starry_night.jpg --photos photos/ --content-weight 10[/bold]
 
+    Sooner, from another style: [bold]npstyle train wave.jpg --photos photos/ --start
+    starry_night[/bold]
+
     Ctrl-C keeps the style so far, and the same command with [bold]--resume[/bold] goes on. It ends
     with the same weights as a training without a break.
     """
@@ -85,7 +88,8 @@ def train(
     from npstyle.images.read import image_size
     from npstyle.run.crops import Crops, usable_photos
     from npstyle.run.table import read_given
-    from npstyle.run.training import Trainer, TrainSettings
+    from npstyle.run.train_settings import TrainSettings
+    from npstyle.run.training import Trainer
     from npstyle.run.training_files import Log, TrainingFiles, identity, load_training
 
     settings = TrainSettings(**read_given(TrainSettings, entries))
@@ -236,7 +240,7 @@ def _print_plan(
     from npstyle.cli.console import print_device
     from npstyle.engine.device import missing_loops
     from npstyle.onepass.train import weights_of
-    from npstyle.run.training import MINUTES
+    from npstyle.run.train_settings import MINUTES
 
     settings, (height, width) = trainer.settings, trainer.size
     layers = training.network.transformer

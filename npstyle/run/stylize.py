@@ -84,10 +84,11 @@ class StyleSettings:
 
     style: str | None = setting(
         None,
-        "A learned style in place of a painting: 0 to 25, or a mixture such as 3:0.5,12:0.5, or "
-        "another network FILE.npz, with :NUMBER if it has several styles.",
+        "A learned style in place of a painting: starry_night or great_wave; 0 to 25, or a mixture "
+        "such as 3:0.5,12:0.5; or another network FILE.npz, such as `npstyle train` writes, with "
+        ":NUMBER if it has several styles.",
         PICTURE,
-        metavar="N|N:SHARE,...|FILE.npz",
+        metavar="NAME|N|N:SHARE,...|FILE.npz",
     )
     blend: tuple[float, ...] = blend_setting()
     strength: float = setting(

@@ -27,6 +27,7 @@ from npstyle.maths.array import Array
 from npstyle.networks.johnson import transformer_layers
 from npstyle.networks.network import Network, shapes
 from npstyle.networks.style_network import StyleNetwork
+from npstyle.onepass.styles import load_named
 from npstyle.onepass.stylize import bind_style_network, check_photo, paint
 from npstyle.onepass.train import (
     WARM_UP,
@@ -38,16 +39,13 @@ from npstyle.onepass.train import (
     weights_of,
 )
 from npstyle.run.crops import Crops
-from npstyle.run.machine import SHARE, allowed_memory, memory_setting
+from npstyle.run.machine import SHARE, allowed_memory
 from npstyle.run.plan import prepared
-from npstyle.run.settings import PresetName, Settings, with_preset
+from npstyle.run.settings import Settings
 from npstyle.run.strategy import whole_bytes
 from npstyle.run.stylize import READ_BYTES, photo_bytes
-from npstyle.run.table import LOSSES, MACHINE, PICTURE, RECORDS, TRAINING, setting, threads_setting
+from npstyle.run.train_settings import MINUTES, TrainSettings
 from npstyle.run.transfer import losses_for
-
-LEAST_SIDE = 64
-"""Least side of a crop in pixels: the deepest layers of a loss network halve it four times."""
 
 VECTORS = 4
 """float64 crops besides the arrays of the networks: photo, picture, and gradients."""
@@ -58,109 +56,6 @@ while a step is taken."""
 
 PREVIEW_SIZE = 512
 """Longest side of the preview, in pixels."""
-
-MINUTES = 60.0
-"""Default length of a training."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSettings:
-    """How a style is trained.
-
-    The fields are documented where they are declared; `npstyle train --help` prints the same texts.
-
-    Raises
-    ------
-    InputError
-        If a value cannot be used; names the option.
-    """
-
-    minutes: float | None = setting(
-        None,
-        f"Length of the training: the first {WARM_UP} steps tell how many steps that is on this "
-        "machine. --resume keeps this number.",
-        TRAINING,
-        shown=f"{MINUTES:g}",
-    )
-    steps: int | None = setting(None, "Number of steps, instead of --minutes.", TRAINING)
-    width: int = setting(
-        16,
-        "Channels of the network at full size; twice as many take nearly four times the memory of "
-        "the file and two to three times the time.",
-        PICTURE,
-    )
-    painting_size: int = setting(
-        384,
-        "Longest side of the painting, in pixels: larger values give coarser strokes.",
-        PICTURE,
-    )
-    preset: PresetName = setting("gatys", "The loss, as for `npstyle transfer`.", LOSSES)
-    content_weight: float = setting(
-        30.0,
-        "Weight of the photo's content, as a multiple of the preset's. Lower values give a "
-        "stronger style. A network gives up content first, so it needs more than a search.",
-        LOSSES,
-    )
-    tv_weight: float = setting(0.0, "Weight of smoothness (total variation).", LOSSES)
-    network: str | None = setting(
-        None,
-        "The network that computes the loss: builtin, vgg19, or another weights file, as for "
-        "`npstyle transfer`.",
-        LOSSES,
-        metavar="builtin|vgg19|FILE",
-        shown="vgg19 where installed, else builtin",
-    )
-    crop: int = setting(256, "Side of the crops of the photos, in pixels.", TRAINING)
-    batch: int = setting(1, "Crops per step.", TRAINING)
-    seed: int = setting(0, "Seed of the first weights and of the crops.", TRAINING)
-    save_every: int = setting(
-        200,
-        "Steps between two savings of the network, the checkpoint, the log and the preview.",
-        RECORDS,
-    )
-    preview: Path | None = setting(
-        None, "Photo that is painted at every saving.", RECORDS, shown="the first of the photos"
-    )
-    threads: int | None = threads_setting()
-    device: str = setting(
-        "auto",
-        "Where to compute, as for `npstyle transfer`.",
-        MACHINE,
-        metavar="auto|cpu|cuda|cuda:N",
-    )
-    memory: int | None = memory_setting()
-
-    def __post_init__(self) -> None:
-        """Raise InputError for values that no training could use."""
-        for name in ("width", "batch", "save_every", "painting_size"):
-            if getattr(self, name) < 1:
-                option = "--" + name.replace("_", "-")
-                raise InputError(f"{option} {getattr(self, name)}: give a number of 1 or more")
-        if self.minutes is not None and self.steps is not None:
-            raise InputError("--minutes and --steps: each sets the length; give one of them")
-        if self.minutes is not None and not 0 < self.minutes < float("inf"):
-            raise InputError(f"--minutes {self.minutes:g}: give a number above 0, such as 60")
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"--steps {self.steps}: give a number of 1 or more")
-        if self.crop < LEAST_SIDE or self.crop % 4:
-            raise InputError(
-                f"--crop {self.crop}: give a multiple of 4 of {LEAST_SIDE} or more, such as 256"
-            )
-        if self.seed < 0:
-            raise InputError(f"--seed {self.seed}: give a whole number of 0 or more")
-        for name in ("content_weight", "tv_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                option = "--" + name.replace("_", "-")
-                raise InputError(f"{option} {getattr(self, name)}: give a number of 0 or more")
-
-    def losses(self) -> Settings:
-        """Return the settings of the objective."""
-        base = with_preset({"preset": self.preset})
-        return replace(
-            base,
-            content_weight=base.content_weight * self.content_weight,
-            tv_weight=base.tv_weight + self.tv_weight,
-        )
 
 
 @dataclass(frozen=True)
@@ -262,23 +157,25 @@ class Trainer:
         return max(reading, held + self.crops.held_bytes() + needed)
 
     def begin(self) -> Training:
-        """Return the state before the first step: random weights."""
-        layers = transformer_layers(self.settings.width, self.settings.seed)
-        return new_training(
-            StyleNetwork(
-                name=self.painting.stem,
-                transformer=layers,
-                predictor=(),
-                code=0,
-                channel_order="RGB",
-                mean=(127.5,) * 3,
-                scale=(1 / 127.5,) * 3,
-                output_scale=255.0,
-                source=f"trained by npstyle on the painting {self.painting.name}",
-                license="",
-                source_sha256=hashlib.sha256(self.painting.read_bytes()).hexdigest(),
-            )
+        """Return the state before the first step: random weights, or those of another style.
+
+        Raises
+        ------
+        InputError
+            If the other style cannot be used.
+        """
+        source = f"trained by npstyle on the painting {self.painting.name}"
+        network = _random_network(self.settings)
+        if self.settings.start is not None:
+            network = _loaded_network(self.settings.start)
+            source += f", starting from {network.name}"
+        named = replace(
+            network,
+            name=self.painting.stem,
+            source=source,
+            source_sha256=hashlib.sha256(self.painting.read_bytes()).hexdigest(),
         )
+        return new_training(named)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -387,3 +284,30 @@ def _checked_preview(photo: Path | None) -> tuple[int, int]:
     except InputError as error:
         raise InputError(f"--preview {photo}: {error}") from error
     return height, width
+
+
+def _random_network(settings: TrainSettings) -> StyleNetwork:
+    """A network that has not been trained."""
+    return StyleNetwork(
+        name="",
+        transformer=transformer_layers(settings.width, settings.seed),
+        predictor=(),
+        code=0,
+        channel_order="RGB",
+        mean=(127.5,) * 3,
+        scale=(1 / 127.5,) * 3,
+        output_scale=255.0,
+        source="",
+        license="",
+        source_sha256="",
+    )
+
+
+def _loaded_network(name: str) -> StyleNetwork:
+    """A network with one style; raises InputError for others."""
+    network = load_named(name)
+    if network.styles != 1 or network.code:
+        raise InputError(
+            f"--start {name}: this network has several styles; start from one with a single style"
+        )
+    return network

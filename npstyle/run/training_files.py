@@ -33,7 +33,7 @@ from npstyle.networks.style_layers import tensors_of
 from npstyle.networks.style_network import StyleNetwork, save_style_network
 from npstyle.networks.weights import SUFFIXES
 from npstyle.onepass.train import Training, weights_of, with_weights
-from npstyle.run.training import TrainSettings
+from npstyle.run.train_settings import TrainSettings
 
 FORMAT = 1
 """Version of the checkpoint's layout."""

@@ -11,7 +11,8 @@ from npstyle.images.write import save_image
 from npstyle.run import training as module
 from npstyle.run.crops import LEAST_PHOTOS, Crops, usable_photos
 from npstyle.run.settings import Settings
-from npstyle.run.training import Trainer, TrainSettings
+from npstyle.run.train_settings import TrainSettings
+from npstyle.run.training import Trainer
 from tests.engine.cuda.gpus import needed
 from tests.run.test_training import arrays, taken
 

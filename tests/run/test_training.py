@@ -10,12 +10,14 @@ import pytest
 from npstyle.errors import InputError
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.write import save_image
+from npstyle.networks.style_network import save_style_network
 from npstyle.onepass.train import weights_of
 from npstyle.run import training as module
 from npstyle.run.crops import LEAST_PHOTOS, Crops, usable_photos
 from npstyle.run.settings import PRESETS
 from npstyle.run.table import settings_of
-from npstyle.run.training import Trainer, TrainSettings
+from npstyle.run.train_settings import TrainSettings
+from npstyle.run.training import Trainer
 
 SETTINGS = TrainSettings(
     network="builtin", width=2, crop=64, painting_size=64, steps=3, threads=1, device="cpu"
@@ -154,6 +156,15 @@ def test_a_loss_that_is_not_finite_is_an_error(pictures, monkeypatch):
             taken(trainer_of(pictures))
 
 
+def test_a_training_can_start_from_another_style(pictures, steps, tmp_path):
+    other = steps[-1].training
+    save_style_network(tmp_path / "other.npz", replace(other.network, name="other"))
+    begun = trainer_of(pictures, start=str(tmp_path / "other.npz"), width=3).begin()
+    assert np.array_equal(arrays(begun), arrays(replace(begun, network=other.network)))
+    assert begun.step == 0
+    assert begun.network.source.endswith("painting painting.png, starting from other")
+
+
 def test_the_weight_of_the_content_is_a_multiple_of_the_presets():
     for name, preset in PRESETS.items():
         found = TrainSettings(preset=name, content_weight=3.0, tv_weight=0.5).losses()
@@ -189,6 +200,9 @@ def test_every_setting_has_a_help_text():
         ({"device": "gpu"}, "--device gpu"),
         ({"network": "any_style"}, "is a style network"),
         ({"memory": 10**6}, "--crop 64: the training needs"),
+        ({"start": "multistyle26"}, "--start multistyle26: this network has several styles"),
+        ({"start": "any_style"}, "--start any_style: this network has several styles"),
+        ({"start": "builtin"}, "is not a style network"),
     ],
 )
 def test_a_training_that_cannot_be_is_refused(pictures, changes, says):
@@ -199,7 +213,8 @@ def test_a_training_that_cannot_be_is_refused(pictures, changes, says):
 MEASURE = """
 import resource, sys
 from npstyle.run.crops import Crops, usable_photos
-from npstyle.run.training import Trainer, TrainSettings
+from npstyle.run.train_settings import TrainSettings
+from npstyle.run.training import Trainer
 from pathlib import Path
 settings = TrainSettings(network="builtin", steps=2, device="cpu", threads=2)
 crops = Crops(usable_photos(Path(sys.argv[2]), settings.crop, print), settings.crop, print)

@@ -12,7 +12,7 @@ from npstyle.networks.johnson import transformer_layers
 from npstyle.networks.style_network import StyleNetwork, load_style_network
 from npstyle.networks.weights import find_weights
 from npstyle.onepass.train import Training, new_training, weights_of
-from npstyle.run.training import TrainSettings
+from npstyle.run.train_settings import TrainSettings
 from npstyle.run.training_files import (
     Log,
     TrainingFiles,
