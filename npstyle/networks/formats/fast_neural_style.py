@@ -89,9 +89,7 @@ def find_style_network(
 class _Builder(Generic[T]):
     """Appends layers one by one, and counts the channels and the tensors used."""
 
-    def __init__(
-        self, source: Path, tensors: Mapping[str, T], read: Callable[[T], Array]
-    ) -> None:
+    def __init__(self, source: Path, tensors: Mapping[str, T], read: Callable[[T], Array]) -> None:
         self._source, self._tensors, self._read = source, tensors, read
         self._found = FoundNetwork()
         self._channels = 3
@@ -100,7 +98,7 @@ class _Builder(Generic[T]):
     def convolution(
         self, name: str, size: int, stride: int = 1, filters: int | None = None
     ) -> None:
-        """Append a convolution with a kernel of size x size and any or a given number of filters."""
+        """Append a convolution, size x size, with `filters` filters or as many as the file has."""
         shape = (filters, self._channels, size, size)
         weight = self._take(f"{name}.conv2d.weight", shape, f"{name}.weight")
         self._channels = len(weight)

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from npstyle.errors import InputError
-from npstyle.maths.array import Array
 from npstyle.maths.conditional import ConditionalNorm
 from npstyle.maths.layers import (
     Add,

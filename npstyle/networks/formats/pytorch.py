@@ -157,11 +157,19 @@ def _tensors(source: Path, described: Any) -> dict[str, TensorRecord]:
             f"{source}: contains a {type(described).__name__} instead of a state dictionary; "
             "save model.state_dict(), not the model"
         )
-    return {
+    tensors = {
         name: tensor
         for name, tensor in described.items()
         if isinstance(name, str) and isinstance(tensor, TensorRecord)
     }
+    # Each tensor becomes an array of its own, so shared numbers could fill any memory.
+    stored = {tensor.storage.key: tensor.storage.count for tensor in tensors.values()}
+    needed = sum(min(math.prod(t.shape), t.storage.count) for t in tensors.values())
+    if needed > sum(stored.values()):
+        raise InputError(
+            f"{source}: has tensors that share their numbers; save copies of them (.clone())"
+        )
+    return tensors
 
 
 def _offsets(

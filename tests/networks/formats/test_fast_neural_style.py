@@ -29,7 +29,11 @@ def find(tensors):
 
 
 def test_widths_and_blocks_are_those_of_the_tensors(rng):
-    for widths, blocks, decoder in [((4, 6, 8), 2, None), ((3, 2, 5), 0, None), ((2, 3, 4), 11, (5, 7))]:
+    for widths, blocks, decoder in [
+        ((4, 6, 8), 2, None),
+        ((3, 2, 5), 0, None),
+        ((2, 3, 4), 11, (5, 7)),
+    ]:
         layers = find(draw_tensors(rng, widths, blocks, decoder)).layers
         kernels = [layer.kernel.shape for layer in layers if isinstance(layer, Conv)]
         assert [shape[3] for shape in kernels[:3]] == list(widths)
@@ -166,7 +170,9 @@ def test_a_file_is_recognised_by_its_content_and_converted(rng, tmp_path, layout
     assert network.license == "that of the source"
     assert len(network.source_sha256) == 64
     assert ("without 18 running means and variances" in network.source) == running
-    assert [layer.name for layer in network.transformer] == [l.name for l in find(tensors).layers]
+    assert [layer.name for layer in network.transformer] == [
+        layer.name for layer in find(tensors).layers
+    ]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -262,9 +268,7 @@ def test_a_file_saved_by_pytorch_paints_pytorchs_picture(rng, tmp_path, layout, 
 
 @pytest.mark.peers
 @pytest.mark.parametrize("size", [(37, 50), (41, 47), (16, 16), (18, 19)])
-def test_a_size_that_is_no_multiple_of_4_gives_the_corner_of_pytorchs_picture(
-    rng, tmp_path, size
-):
+def test_a_size_that_is_no_multiple_of_4_gives_the_corner_of_pytorchs_picture(rng, tmp_path, size):
     """PyTorch's picture is rounded up to multiples of 4; ours is its upper left part."""
     widths, blocks = (8, 12, 16), 3
     tensors = draw_tensors(rng, widths, blocks)

@@ -107,6 +107,20 @@ def test_a_tensor_larger_than_its_storage_is_refused_before_memory_is_allocated(
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("layout", READ)
+def test_tensors_that_share_their_numbers_are_refused(tmp_path, layout):
+    array = np.zeros((4, 4), np.float32)
+    tensors = {"one": array, "other": array}
+    pickled = f.pickle_of_tensors(tensors, legacy=layout == "legacy")
+    key = f.text("1") + f.text("cpu")
+    assert pickled.count(key) == 1
+    shared = pickled.replace(key, f.text("0") + f.text("cpu"))
+    source = WRITE[layout](tmp_path / "a.pth", tensors, shared)
+    with pytest.raises(InputError, match="share their numbers"):
+        READ[layout](source, lambda *_: None)
+    READ[layout](WRITE[layout](tmp_path / "b.pth", tensors, pickled), lambda *_: None)
+
+
 def test_a_compressed_archive_is_refused_unread(tmp_path, tensors):
     tensors["features.0.weight"] = np.zeros(25_000_000, np.float32)
     source = f.write_torch_zip(tmp_path / "bomb.pth", tensors, compression=zipfile.ZIP_DEFLATED)
