@@ -119,7 +119,9 @@ def another_network(_):
     return ("fetch", "vgg11"), "vgg11"
 
 
-@pytest.mark.parametrize("case", [altered, hostile, incomplete, of_another_network, unknown, offline, another_network])
+@pytest.mark.parametrize(
+    "case", [altered, hostile, incomplete, of_another_network, unknown, offline, another_network]
+)
 def test_bad_weights_end_with_one_sentence_and_exit_code_2(tmp_path, case):
     arguments, culprit = case(tmp_path)
     before = sorted(os.listdir(tmp_path))
