@@ -25,13 +25,15 @@ import numpy as np
 
 from npstyle.errors import InputError
 from npstyle.networks.convert import read_foreign
-from npstyle.networks.convert_style import convert_style_network
+from npstyle.networks.convert_style import START_BYTES, convert_style_network
+from npstyle.networks.formats.fast_neural_style import find_style_network
 from npstyle.networks.formats.onnx import read_style_onnx
+from npstyle.networks.formats.tensor_file import has_tensors, read_tensors
 from npstyle.networks.style_network import load_style_network
 from npstyle.networks.weights import load_weights, save_weights
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.networks import foreign, onnx_graphs
+from tests.networks import fast_neural_style, foreign, onnx_graphs
 
 MISLEADING = [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, -1]
 """Numbers that replace bytes, such as wrong sizes and offsets."""
@@ -64,6 +66,20 @@ def _style(path: Path, values: Any) -> Path:
     return target
 
 
+def _fast_neural_style(path: Path, values: Any) -> Path:
+    """Write a style network with the tensors of PyTorch's examples."""
+    tensors = fast_neural_style.draw_tensors(np.random.default_rng(0), running=True)
+    source: Path = foreign.write_torch_legacy(path, tensors)
+    return source
+
+
+def _read_fast_neural_style(path: Path) -> None:
+    start = path.read_bytes()[:START_BYTES]
+    if not has_tensors(start):
+        raise InputError(f"{path}: is no file of tensors")
+    read_tensors(path, start, find_style_network)
+
+
 WRITERS: dict[str, Writer] = {
     "keras": foreign.write_keras,
     "pytorch zip": lambda path, values: foreign.write_torch_zip(path, foreign.torch_names(values)),
@@ -81,12 +97,14 @@ WRITERS: dict[str, Writer] = {
     "npstyle": _own,
     "onnx": _onnx,
     "npstyle, style network": _style,
+    "pytorch legacy, style": _fast_neural_style,
 }
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "npstyle": load_weights,
     "onnx": read_style_onnx,
     "npstyle, style network": load_style_network,
+    "pytorch legacy, style": _read_fast_neural_style,
 }
 """The reader of each format that `read_foreign` does not read."""
 

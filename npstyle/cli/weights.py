@@ -29,7 +29,8 @@ def _convert_parameters() -> list[click.Parameter]:
         argument(
             "sources",
             "A VGG from Keras (.h5), PyTorch (.pth), safetensors, MatConvNet (.mat) or Caffe "
-            "(.caffemodel), or one or two ONNX files of a style network.",
+            "(.caffemodel); or a style network: one of PyTorch's fast_neural_style (.pth, "
+            "safetensors), or one or two ONNX files.",
             nargs=-1,
             required=True,
         ),
@@ -49,6 +50,12 @@ def weights_convert(sources: tuple[Path, ...], destination: Path) -> None:
 
     [bold]npstyle weights convert arbitrary_predict.onnx arbitrary_transform.onnx
     weights/any_style.npz[/bold]
+
+    The style networks of PyTorch's examples, fast_neural_style (candy.pth, mosaic.pth, or your
+    own), become networks with one style:
+
+    [bold]npstyle weights convert candy.pth weights/candy.npz[/bold], then
+    [bold]npstyle stylize town.jpg --style candy.npz[/bold]
     """
     from npstyle.cli.console import preparation
     from npstyle.cli.style_console import print_style_network
@@ -60,8 +67,8 @@ def weights_convert(sources: tuple[Path, ...], destination: Path) -> None:
         return
     if len(sources) > 1:
         raise InputError(
-            f"{sources[1]}: two files make a style network, and they must be ONNX; convert a VGG "
-            "from one file"
+            f"{sources[1]}: two files make a style network, and they must be ONNX; convert any "
+            "other network from one file"
         )
     found = convert(sources[0], destination)
     print(f"{destination}: {found.name}, {len(found.tensors) // 2} convolutions")

@@ -7,7 +7,6 @@ activations as in the program that wrote the file.
 """
 
 import hashlib
-import re
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +18,17 @@ from npstyle.networks.formats.caffe import is_caffe, read_caffe
 from npstyle.networks.formats.found import Found
 from npstyle.networks.formats.keras import HDF5_SIGNATURE, read_keras
 from npstyle.networks.formats.matconvnet import MAT_HDF5_SIGNATURE, MAT_SIGNATURE, read_matconvnet
-from npstyle.networks.formats.pytorch import ZIP_SIGNATURE, read_pytorch_legacy, read_pytorch_zip
-from npstyle.networks.formats.safetensors import is_safetensors, read_safetensors
+from npstyle.networks.formats.state_dict import find_convolutions
+from npstyle.networks.formats.tensor_file import has_tensors, read_tensors
 from npstyle.networks.verify import with_check
 from npstyle.networks.weights import SUFFIXES, Weights, check_tensors, load_weights, save_weights
 
 NAMES = {"A": "vgg11", "B": "vgg13", "D": "vgg16", "E": "vgg19"}
 """Names of the supported networks, by their letter in VGG's table 1."""
 
-PICKLE = rb"\x80[\x00-\x05]|\(?[ci][\w.]+\n[\w.]+\n"
-"""Start of a pickle: its protocol, or, in the oldest protocol, a function to call."""
-
 MIN_BYTES = 64
 """Length in bytes of the start that the format is recognised by; shorter files are refused, except
-pickles."""
+files of tensors."""
 
 
 def convert(source: str | Path, destination: str | Path) -> Weights:
@@ -79,13 +75,11 @@ def read_foreign(source: Path) -> Weights:
 
 def _read(source: Path, start: bytes) -> Found:
     """Read a file with the reader that its first bytes select."""
-    if len(start) == MIN_BYTES or re.match(PICKLE, start):
+    if has_tensors(start):
+        return read_tensors(source, start, find_convolutions)
+    if len(start) == MIN_BYTES:
         if start.startswith(HDF5_SIGNATURE):
             return read_keras(source)
-        if start.startswith(ZIP_SIGNATURE):
-            return read_pytorch_zip(source)
-        if re.match(PICKLE, start):
-            return read_pytorch_legacy(source)
         if start.startswith(MAT_SIGNATURE):
             return read_matconvnet(source)
         if start.startswith(MAT_HDF5_SIGNATURE):
@@ -93,8 +87,6 @@ def _read(source: Path, start: bytes) -> Found:
                 f"{source}: is a MATLAB file of version 7.3, which cannot be read; load it in "
                 "MATLAB or Octave and save it with -v7"
             )
-        if is_safetensors(start):
-            return read_safetensors(source)
         if is_caffe(start):
             return read_caffe(source)
     raise InputError(

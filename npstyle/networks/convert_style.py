@@ -1,4 +1,8 @@
-"""Convert published feed-forward style networks to npstyle's `.npz`."""
+"""Convert published feed-forward style networks to npstyle's `.npz`.
+
+The first bytes of a file decide its format, and the names of its tensors whether they are those of
+a style network.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,8 +12,11 @@ from npstyle.errors import InputError
 from npstyle.files import check_destination
 from npstyle.maths.array import Array
 from npstyle.maths.layers import Sigmoid
-from npstyle.networks.formats.onnx import FoundNetwork, read_style_onnx
+from npstyle.networks.formats.fast_neural_style import find_style_network, is_fast_neural_style
+from npstyle.networks.formats.found import FoundNetwork
+from npstyle.networks.formats.onnx import read_style_onnx
 from npstyle.networks.formats.onnx_graph import is_onnx
+from npstyle.networks.formats.tensor_file import has_tensors, read_tensors
 from npstyle.networks.style_network import StyleNetwork, load_style_network, save_style_network
 from npstyle.networks.weights import SUFFIXES
 
@@ -23,13 +30,20 @@ PUBLISHED = {
 }
 """Origin of known files by their SHA-256; all of them are under the Apache licence 2.0."""
 
+UNKNOWN_LICENSE = "that of the source"
+
+START_BYTES = 64
+"""Length in bytes of the start that a format is recognised by."""
+
 
 def reads_as_style_network(source: Path) -> bool:
-    """Whether a file has a format that style networks are published in."""
+    """Whether a file is ONNX, or has tensors with the names of a style network."""
     try:
-        with source.open("rb") as file:
-            return is_onnx(file.read(3))
-    except OSError:
+        start = _start(source)
+        if has_tensors(start):
+            return read_tensors(source, start, lambda _, names, __: is_fast_neural_style(names))
+        return is_onnx(start)
+    except InputError:
         return False  # the reader of other weights says why
 
 
@@ -39,8 +53,8 @@ def convert_style_network(sources: Sequence[Path], destination: Path) -> StyleNe
     Parameters
     ----------
     sources : one or two paths
-        A network with styles of its own, or Magenta's predictor and transformer network (ONNX), in
-        any order.
+        A network of PyTorch's `fast_neural_style` (.pth or safetensors); or, in ONNX, a network
+        with styles of its own, or Magenta's predictor and transformer network in any order.
     destination : Path
         The .npz to write. A failure leaves no partial file.
 
@@ -55,6 +69,49 @@ def convert_style_network(sources: Sequence[Path], destination: Path) -> StyleNe
         If a source is damaged or is no such network, or the destination cannot be written.
     """
     check_destination(destination, SUFFIXES)
+    tensors = [source for source in sources if has_tensors(_start(source))]
+    if tensors and len(sources) > 1:
+        raise InputError(
+            f"{tensors[0]}: contains all of its network; convert it alone, as only two ONNX files "
+            "make one network"
+        )
+    network, packed = _from_tensors(tensors[0]) if tensors else _from_onnx(sources)
+    save_style_network(destination, network, packed)
+    return load_style_network(destination)
+
+
+def _start(source: Path) -> bytes:
+    try:
+        with source.open("rb") as file:
+            return file.read(START_BYTES)
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
+
+
+def _from_tensors(source: Path) -> tuple[StyleNetwork, dict[str, Array]]:
+    """Read a network of PyTorch's examples: one style, pixels in and out."""
+    found = read_tensors(source, _start(source), find_style_network)
+    origin = "PyTorch's fast_neural_style"
+    if found.ignored:
+        origin += f"; without {len(found.ignored)} running means and variances, which it never used"
+    network = StyleNetwork(
+        name=source.stem,
+        transformer=tuple(found.layers),
+        predictor=(),
+        code=0,
+        channel_order="RGB",
+        mean=(0.0,) * 3,
+        scale=(1.0,) * 3,
+        output_scale=1.0,
+        source=f"{source.name} ({origin})",
+        license=UNKNOWN_LICENSE,
+        source_sha256=_sha256(source),
+    )
+    return network, _named("transformer", found)
+
+
+def _from_onnx(sources: Sequence[Path]) -> tuple[StyleNetwork, dict[str, Array]]:
+    """Read one network, or two of which one reads the other's code from a painting."""
     found = {source: read_style_onnx(source) for source in sources}
     transformers = {s: f for s, f in found.items() if isinstance(f.layers[-1], Sigmoid)}
     predictors = {s: f for s, f in found.items() if s not in transformers and not f.reads_code}
@@ -64,7 +121,7 @@ def convert_style_network(sources: Sequence[Path], destination: Path) -> StyleNe
             "reads a painting if it needs a code: arbitrary_predict.onnx arbitrary_transform.onnx"
         )
     (transformer,), predictor = transformers.values(), next(iter(predictors.values()), None)
-    hashes = [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources]
+    hashes = [_sha256(source) for source in sources]
     known = next((PUBLISHED[sha256] for sha256 in hashes if sha256 in PUBLISHED), None)
     network = StyleNetwork(
         name="any_style" if predictor else "multistyle",
@@ -76,14 +133,18 @@ def convert_style_network(sources: Sequence[Path], destination: Path) -> StyleNe
         scale=(1 / 255,) * 3,
         output_scale=255.0,
         source=f"{', '.join(source.name for source in sources)} ({known or 'unknown'})",
-        license="Apache-2.0" if known else "that of the source",
+        license="Apache-2.0" if known else UNKNOWN_LICENSE,
         source_sha256=", ".join(hashes),
     )
     packed = _named("transformer", transformer)
     if predictor:
         packed |= _named("predictor", predictor)
-    save_style_network(destination, network, packed)
-    return load_style_network(destination)
+    return network, packed
+
+
+def _sha256(source: Path) -> str:
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _named(part: str, found: FoundNetwork) -> dict[str, Array]:

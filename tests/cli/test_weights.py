@@ -6,15 +6,24 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from npstyle.images.formula import draw_photo
+from npstyle.images.read import load_image
+from npstyle.images.write import save_image
 from npstyle.networks.weights import find_weights
 from tests.networks import foreign
+from tests.networks.fast_neural_style import draw_tensors
 
 
 def weights(*arguments, **environment):
+    return npstyle("weights", *arguments, **environment)
+
+
+def npstyle(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-m", "npstyle.cli", "weights", *map(str, arguments)],
+        [sys.executable, "-m", "npstyle.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -34,6 +43,29 @@ def test_a_file_is_converted_and_verified(rng, tmp_path):
     assert run.returncode == 0, run.stderr
     assert "all 16 mean activations agree" in run.stdout
     assert "vgg.pth (torchvision)" in run.stdout
+
+
+def test_a_style_network_of_pytorchs_examples_is_converted_shown_and_used(rng, tmp_path):
+    save_image(tmp_path / "photo.png", draw_photo(21, 30))
+    tensors = draw_tensors(rng, running=True)
+    source = foreign.write_torch_legacy(tmp_path / "candy.pth", tensors)
+    run = weights("convert", source, tmp_path / "candy.npz")
+    assert run.returncode == 0, run.stderr
+    shown = " ".join(run.stdout.split())
+    for words in (
+        "network candy",
+        "1 learned style ",
+        "(RGB pixel - [0.0, 0.0, 0.0]) * [1.0, 1.0, 1.0]",
+        "candy.pth (PyTorch's fast_neural_style; without 18 running means and variances",
+    ):
+        assert words in shown
+    assert weights("info", tmp_path / "candy.npz").stdout == run.stdout
+    output = tmp_path / "out.png"
+    run = npstyle(
+        "stylize", tmp_path / "photo.png", "--style", tmp_path / "candy.npz", "-o", output
+    )
+    assert run.returncode == 0, run.stderr
+    assert load_image(output).shape == (21, 30, 3)
 
 
 class Command:
@@ -61,6 +93,19 @@ def hostile(folder):
     return ("convert", folder / "a.pth", folder / "b.npz"), "system"
 
 
+def incomplete(folder):
+    tensors = draw_tensors(np.random.default_rng(0))
+    del tensors["in3.weight"]
+    source = foreign.write_safetensors(folder / "a.safetensors", tensors)
+    return ("convert", source, folder / "b.npz"), "in3.weight"
+
+
+def of_another_network(folder):
+    tensors = {"layer1.0.conv1.weight": np.zeros((4, 3, 7, 7), np.float32)}
+    source = foreign.write_safetensors(folder / "a.safetensors", tensors)
+    return ("convert", source, folder / "b.npz"), "but layer1.0.conv1.weight"
+
+
 def unknown(folder):
     shutil.copy(find_weights("builtin"), folder / "a.npz")
     return ("convert", folder / "a.npz", folder / "b.npz"), "needs no conversion"
@@ -74,7 +119,9 @@ def another_network(_):
     return ("fetch", "vgg11"), "vgg11"
 
 
-@pytest.mark.parametrize("case", [altered, hostile, unknown, offline, another_network])
+@pytest.mark.parametrize(
+    "case", [altered, hostile, incomplete, of_another_network, unknown, offline, another_network]
+)
 def test_bad_weights_end_with_one_sentence_and_exit_code_2(tmp_path, case):
     arguments, culprit = case(tmp_path)
     before = sorted(os.listdir(tmp_path))

@@ -1,9 +1,10 @@
-"""The result of every reader: convolutions by VGG's names, and the preprocessing of pictures."""
+"""The results of the readers: the convolutions of a VGG, or the layers of a style network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from npstyle.maths.array import Array
+from npstyle.networks.style_layers import StyleLayer
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 """Mean colour of ImageNet, 0..255, that Simonyan and Zisserman subtracted in training."""
@@ -33,7 +34,7 @@ TORCHVISION = Preprocessing(
 
 @dataclass(frozen=True)
 class Found:
-    """The convolutions of a file.
+    """The convolutions of a VGG and the preprocessing of pictures.
 
     Attributes
     ----------
@@ -50,3 +51,25 @@ class Found:
     preprocessing: Preprocessing
     publisher: str
     license: str
+
+
+@dataclass
+class FoundNetwork:
+    """One network of a file of style networks.
+
+    Attributes
+    ----------
+    layers : list of StyleLayer
+    packed : dict of arrays
+        Arrays of float16, or of int8 with their scales, by the names of
+        `npstyle.networks.style_layers`.
+    reads_code : bool
+        Whether its normalisations depend on a style code.
+    ignored : tuple of str
+        Names of the file's arrays that the network does not use.
+    """
+
+    layers: list[StyleLayer] = field(default_factory=list)
+    packed: dict[str, Array] = field(default_factory=dict)
+    reads_code: bool = False
+    ignored: tuple[str, ...] = ()

@@ -8,13 +8,12 @@ pairs are the stored weights, which stay int8. On activations they only round, a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from npstyle.errors import InputError
-from npstyle.maths.array import Array
 from npstyle.maths.conditional import ConditionalNorm
 from npstyle.maths.layers import (
     Add,
@@ -27,6 +26,7 @@ from npstyle.maths.layers import (
     Sigmoid,
     Upsample,
 )
+from npstyle.networks.formats.found import FoundNetwork
 from npstyle.networks.formats.onnx_graph import Node, read_graph
 from npstyle.networks.formats.onnx_values import (
     Map,
@@ -39,24 +39,6 @@ from npstyle.networks.style_layers import StyleLayer
 
 LAST = ([0, 3, 1, 2], [0, 2, 3, 1])
 """Orders of axes that move the channels to the front, and back to the end."""
-
-
-@dataclass
-class FoundNetwork:
-    """One network of a file.
-
-    Attributes
-    ----------
-    layers : list of StyleLayer
-    packed : dict of arrays
-        int8 arrays with their scales, by the names of `npstyle.networks.style_layers`.
-    reads_code : bool
-        Whether its normalisations depend on a style code.
-    """
-
-    layers: list[StyleLayer] = field(default_factory=list)
-    packed: dict[str, Array] = field(default_factory=dict)
-    reads_code: bool = False
 
 
 def read_style_onnx(source: Path) -> FoundNetwork:

@@ -15,7 +15,6 @@ Format: PyTorch's `torch/serialization.py`.
 import io
 import math
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,8 +22,7 @@ import numpy as np
 
 from npstyle.errors import InputError
 from npstyle.maths.array import Array
-from npstyle.networks.formats.found import Found
-from npstyle.networks.formats.state_dict import find_convolutions
+from npstyle.networks.formats.state_dict import Find, R
 from npstyle.networks.formats.unpickle import MAX_BYTES, RefusedError, TensorRecord, load
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -35,16 +33,20 @@ ZIP_SIGNATURE = b"PK\x03\x04"
 DTYPES = {"Half": "<f2", "Float": "<f4", "Double": "<f8", "Long": "<i8", "Int": "<i4"}
 """Supported types of storages. Integers occur as the counters of batch normalisation."""
 
-Reader = Callable[[TensorRecord], Array]
 
-
-def read_pytorch_zip(source: Path) -> Found:
+def read_pytorch_zip(source: Path, find: Find[R]) -> R:
     """Read a state dictionary in the zip layout.
+
+    Parameters
+    ----------
+    source : Path
+    find : callable
+        Receives the tensors; what it returns is returned.
 
     Raises
     ------
     InputError
-        If it is damaged or contains no VGG, or if its pickle contains more than tensors.
+        If it is damaged, or if its pickle contains more than tensors.
     """
     try:
         with zipfile.ZipFile(source) as archive:
@@ -82,7 +84,7 @@ def read_pytorch_zip(source: Path) -> Found:
                 data = _member(source, archive, members[name], size)
                 return _strided(source, tensor, np.frombuffer(data, dtype))
 
-            return find_convolutions(source, _tensors(source, _unpickled(source, pickled)), read)
+            return find(source, _tensors(source, _unpickled(source, pickled)), read)
     except InputError:
         raise
     except Exception as error:  # zipfile raises almost any exception on damaged archives
@@ -91,8 +93,8 @@ def read_pytorch_zip(source: Path) -> Found:
         ) from error
 
 
-def read_pytorch_legacy(source: Path) -> Found:
-    """Read a state dictionary in the legacy layout; raise the same errors as `read_pytorch_zip`."""
+def read_pytorch_legacy(source: Path, find: Find[R]) -> R:
+    """Read a state dictionary in the legacy layout, as `read_pytorch_zip`."""
     with source.open("rb") as file:
         head = io.BytesIO(file.read(MAX_BYTES))
         parts = [_unpickled(source, head)]
@@ -117,7 +119,7 @@ def read_pytorch_legacy(source: Path) -> Found:
             numbers = np.frombuffer(file.read(tensor.storage.count * dtype.itemsize), dtype)
             return _strided(source, tensor, numbers)
 
-        return find_convolutions(source, tensors, read)
+        return find(source, tensors, read)
 
 
 def _unpickled(source: Path, pickle: bytes | io.BytesIO) -> Any:
@@ -155,11 +157,19 @@ def _tensors(source: Path, described: Any) -> dict[str, TensorRecord]:
             f"{source}: contains a {type(described).__name__} instead of a state dictionary; "
             "save model.state_dict(), not the model"
         )
-    return {
+    tensors = {
         name: tensor
         for name, tensor in described.items()
         if isinstance(name, str) and isinstance(tensor, TensorRecord)
     }
+    # Each tensor becomes an array of its own, so shared numbers could fill any memory.
+    stored = {tensor.storage.key: tensor.storage.count for tensor in tensors.values()}
+    needed = sum(min(math.prod(t.shape), t.storage.count) for t in tensors.values())
+    if needed > sum(stored.values()):
+        raise InputError(
+            f"{source}: has tensors that share their numbers; save copies of them (.clone())"
+        )
+    return tensors
 
 
 def _offsets(

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from npstyle.errors import InputError
 from npstyle.maths.array import Array
-from npstyle.networks.formats.found import Found
-from npstyle.networks.formats.state_dict import find_convolutions
+from npstyle.networks.formats.state_dict import Find, R
 
 READABLE = ("F16", "F32", "F64")
 MAX_HEADER_BYTES = 8 << 20
@@ -30,13 +29,19 @@ def is_safetensors(start: bytes) -> bool:
     return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= MAX_HEADER_BYTES
 
 
-def read_safetensors(source: Path) -> Found:
+def read_safetensors(source: Path, find: Find[R]) -> R:
     """Read a safetensors file.
+
+    Parameters
+    ----------
+    source : Path
+    find : callable
+        Receives the tensors; what it returns is returned.
 
     Raises
     ------
     InputError
-        If it is damaged or contains no VGG.
+        If it is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -57,7 +62,9 @@ def read_safetensors(source: Path) -> Found:
                 array: Array = file.get_tensor(tensor.name)
                 return array
 
-            return find_convolutions(source, tensors, read)
+            return find(source, tensors, read)
+    except InputError:
+        raise
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
             f"{source}: the safetensors file is damaged or truncated ({error}); download it again"

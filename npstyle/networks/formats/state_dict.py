@@ -36,6 +36,11 @@ class Shaped(Protocol):
 
 
 T = TypeVar("T", bound=Shaped)
+R = TypeVar("R")
+
+Find = Callable[[Path, Mapping[str, Any], Callable[[Any], Array]], R]
+"""Finds a network among named tensors: from the file, for messages, the tensors, of which only the
+shapes have been read, and a function that reads one of them."""
 
 
 def find_convolutions(source: Path, tensors: Mapping[str, T], read: Callable[[T], Array]) -> Found:
@@ -99,8 +104,9 @@ def _by_number(source: Path, tensors: Mapping[str, Any]) -> dict[str, str]:
     if not numbers:
         shown = ", ".join(list(tensors)[:3])[:100] or "no tensors"
         raise InputError(
-            f"{source}: has no tensors of a VGG (features.0.weight or conv1_1.weight), but "
-            f"{shown}; use the state dictionary of a VGG"
+            f"{source}: has no tensors of a VGG (features.0.weight or conv1_1.weight) or of "
+            f"PyTorch's fast_neural_style (conv1.conv2d.weight), but {shown}; use the state "
+            "dictionary of one of them"
         )
     prefixes, block, count, before = {}, 1, 0, -2
     for number in numbers:

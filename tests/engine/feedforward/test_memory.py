@@ -5,15 +5,28 @@ import pytest
 
 from npstyle.engine.feedforward.memory import gradient_bytes, layer_shapes, paint_bytes
 from npstyle.engine.feedforward.passes import backward, forward, paint
+from npstyle.networks.convert_style import convert_style_network
 from npstyle.onepass.styles import load_named
 from npstyle.onepass.stylize import bind_style_network
+from tests.networks.fast_neural_style import PUBLISHED, draw_tensors
+from tests.networks.foreign import write_safetensors
+
+NETWORKS = ["any_style", "multistyle26", "fast_neural_style"]
 
 
-@pytest.mark.parametrize("name", ["any_style", "multistyle26"])
-def test_the_predicted_peak_is_the_measured_one(rng, name):
-    bound = bind_style_network(load_named(name))
+def bound_network(name, rng, folder):
+    """A network of the package, or a random one with the layers of PyTorch's examples."""
+    if name == "fast_neural_style":
+        source = write_safetensors(folder / "a.safetensors", draw_tensors(rng, PUBLISHED, 5))
+        return bind_style_network(convert_style_network([source], folder / "a.npz"))
+    return bind_style_network(load_named(name))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_predicted_peak_is_the_measured_one(rng, name, tmp_path):
+    bound = bound_network(name, rng, tmp_path)
     x = rng.uniform(0, 1, (161, 202, 3)).astype(np.float32)
-    norms = bound.norms(np.full(bound.network.code, 1 / bound.network.code))
+    norms = bound.norms(np.full(bound.network.code, 1 / max(1, bound.network.code)))
     paint(bound.transformer, x, norms)  # the workspace of the thread is not counted
     tracemalloc.start()
     paint(bound.transformer, x, norms)
@@ -31,11 +44,11 @@ def test_shapes_are_those_of_the_outputs(rng):
     assert layer_shapes(bound.predictor, 34, 41)[-1] == code.shape == (1, 1, 100)
 
 
-@pytest.mark.parametrize("name", ["any_style", "multistyle26"])
-def test_the_predicted_peak_with_the_way_back_is_the_measured_one(rng, name):
-    bound = bind_style_network(load_named(name))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_predicted_peak_with_the_way_back_is_the_measured_one(rng, name, tmp_path):
+    bound = bound_network(name, rng, tmp_path)
     x = rng.uniform(0, 1, (161, 202, 3)).astype(np.float32)
-    norms = bound.norms(np.full(bound.network.code, 1 / bound.network.code))
+    norms = bound.norms(np.full(bound.network.code, 1 / max(1, bound.network.code)))
 
     def run():
         output, cache = forward(bound.transformer, x, norms)

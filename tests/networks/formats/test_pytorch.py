@@ -10,6 +10,7 @@ import pytest
 
 from npstyle.errors import InputError
 from npstyle.networks.formats.pytorch import read_pytorch_legacy, read_pytorch_zip
+from npstyle.networks.formats.state_dict import find_convolutions
 from tests.networks import foreign as f
 
 
@@ -33,7 +34,7 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path, monkeypatch, layout, 
     pickled = pickle.dumps({"features.0.weight": Command()}, 2)
     source = WRITE[layout](tmp_path / "evil.pth", tensors, pickled)
     with pytest.raises(InputError, match=r"evil\.pth: .*(posix|nt)\.system.*nothing .* been run"):
-        READ[layout](source)
+        READ[layout](source, find_convolutions)
     assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
 
 
@@ -47,7 +48,7 @@ def test_a_hostile_pickle_is_refused_in_every_position_of_a_legacy_file(
     source = tmp_path / "evil.pth"
     source.write_bytes(b"".join(pickle.dumps(part, 2) for part in parts))
     with pytest.raises(InputError, match=r"\.system"):
-        read_pytorch_legacy(source)
+        read_pytorch_legacy(source, find_convolutions)
     assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
 
 
@@ -55,7 +56,8 @@ def test_a_hostile_pickle_is_refused_in_every_position_of_a_legacy_file(
 def test_a_dictionary_under_state_dict_is_found(tmp_path, layout, tensors):
     inner = f.pickle_of_tensors(tensors, legacy=layout == "legacy")
     outer = b"\x80\x02}" + f.text("epoch") + b"K\x07s" + f.text("state_dict") + inner[2:-1] + b"s."
-    found = READ[layout](WRITE[layout](tmp_path / "a.pth", tensors, outer))
+    source = WRITE[layout](tmp_path / "a.pth", tensors, outer)
+    found = READ[layout](source, find_convolutions)
     assert np.array_equal(found.kernels["conv5_4"], tensors["features.34.weight"])
 
 
@@ -67,10 +69,10 @@ def test_storages_of_unsupported_types_or_wrong_sizes_are_refused(tmp_path, tens
         source = tmp_path / "a.pth"
         f.write_torch_zip(source, tensors, f.pickle_of_tensors(tensors, kind))
         with pytest.raises(InputError, match=says):
-            read_pytorch_zip(source)
+            read_pytorch_zip(source, find_convolutions)
         f.write_torch_legacy(source, tensors, f.pickle_of_tensors(tensors, kind, legacy=True))
         with pytest.raises(InputError, match=r"BFloat16|truncated"):
-            read_pytorch_legacy(source)
+            read_pytorch_legacy(source, find_convolutions)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +102,23 @@ def test_a_tensor_larger_than_its_storage_is_refused_before_memory_is_allocated(
     source = WRITE[layout](tmp_path / "a.pth", tensors, pickled)
     tracemalloc.start()
     with pytest.raises(InputError, match="extends beyond its storage"):
-        READ[layout](source)
+        READ[layout](source, find_convolutions)
     assert tracemalloc.get_traced_memory()[1] < 4e6
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("layout", READ)
+def test_tensors_that_share_their_numbers_are_refused(tmp_path, layout):
+    array = np.zeros((4, 4), np.float32)
+    tensors = {"one": array, "other": array}
+    pickled = f.pickle_of_tensors(tensors, legacy=layout == "legacy")
+    key = f.text("1") + f.text("cpu")
+    assert pickled.count(key) == 1
+    shared = pickled.replace(key, f.text("0") + f.text("cpu"))
+    source = WRITE[layout](tmp_path / "a.pth", tensors, shared)
+    with pytest.raises(InputError, match="share their numbers"):
+        READ[layout](source, lambda *_: None)
+    READ[layout](WRITE[layout](tmp_path / "b.pth", tensors, pickled), lambda *_: None)
 
 
 def test_a_compressed_archive_is_refused_unread(tmp_path, tensors):
@@ -110,7 +126,7 @@ def test_a_compressed_archive_is_refused_unread(tmp_path, tensors):
     source = f.write_torch_zip(tmp_path / "bomb.pth", tensors, compression=zipfile.ZIP_DEFLATED)
     assert source.stat().st_size < 200_000
     with pytest.raises(InputError, match="compressed"):
-        read_pytorch_zip(source)
+        read_pytorch_zip(source, find_convolutions)
 
 
 def test_the_refusal_of_other_archives_and_pickles_names_the_supported_file(tmp_path, tensors):
@@ -118,21 +134,21 @@ def test_the_refusal_of_other_archives_and_pickles_names_the_supported_file(tmp_
     with zipfile.ZipFile(source, "w") as archive:
         archive.writestr("a.txt", "text")
     with pytest.raises(InputError, match=r"data\.pkl.*torch\.save"):
-        read_pytorch_zip(source)
+        read_pytorch_zip(source, find_convolutions)
     source.write_bytes(pickle.dumps({"a": 1}, 2))
     with pytest.raises(InputError, match=r"torch\.save did not write"):
-        read_pytorch_legacy(source)
+        read_pytorch_legacy(source, find_convolutions)
     f.write_torch_zip(source, {}, pickle.dumps([1, 2], 2))
     with pytest.raises(InputError, match=r"list.*state_dict"):
-        read_pytorch_zip(source)
+        read_pytorch_zip(source, find_convolutions)
     f.write_torch_zip(source, tensors, byteorder=b"big")
     with pytest.raises(InputError, match="big-endian"):
-        read_pytorch_zip(source)
+        read_pytorch_zip(source, find_convolutions)
     f.write_torch_legacy(source, tensors)
     little = b"\x88s"
     source.write_bytes(source.read_bytes().replace(little, b"\x89s", 1))
     with pytest.raises(InputError, match="big-endian"):
-        read_pytorch_legacy(source)
+        read_pytorch_legacy(source, find_convolutions)
 
 
 def test_a_legacy_file_whose_keys_are_wrong_is_refused(tmp_path, tensors):
@@ -143,11 +159,11 @@ def test_a_legacy_file_whose_keys_are_wrong_is_refused(tmp_path, tensors):
     for other, says in [(b"e.", "missing"), (f.text("0") + b"e.", "belongs to no tensor")]:
         source.write_bytes(data.replace(last, other))
         with pytest.raises(InputError, match=says):
-            read_pytorch_legacy(source)
+            read_pytorch_legacy(source, find_convolutions)
     count = struct.pack("<q", tensors["features.0.weight"].size)
     source.write_bytes(data.replace(count, struct.pack("<q", -1), 1))
     with pytest.raises(InputError, match="does not contain"):
-        read_pytorch_legacy(source)
+        read_pytorch_legacy(source, find_convolutions)
 
 
 @pytest.mark.peers
@@ -167,7 +183,7 @@ def test_files_saved_by_pytorch_are_read(tmp_path, tensors, layout, like):
         made = {name: tensor[..., 1] for name, tensor in wide.items()}
     source = tmp_path / "a.pth"
     torch.save(made, source, _use_new_zipfile_serialization=layout == "zip")
-    found = READ[layout](source)
+    found = READ[layout](source, find_convolutions)
     assert np.array_equal(found.kernels["conv3_4"], made["features.16.weight"].detach().numpy())
     assert np.array_equal(found.biases["conv1_1"], made["features.0.bias"].detach().numpy())
 

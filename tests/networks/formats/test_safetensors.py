@@ -3,6 +3,7 @@ import pytest
 
 from npstyle.errors import InputError
 from npstyle.networks.formats.safetensors import is_safetensors, read_safetensors
+from npstyle.networks.formats.state_dict import find_convolutions
 from tests.networks import foreign as f
 
 
@@ -12,7 +13,7 @@ def test_all_float_types_are_read_unchanged(rng, tmp_path):
         cast = {name: array.astype(dtype) for name, array in tensors.items()}
         source = f.write_safetensors(tmp_path / "a.safetensors", cast)
         assert is_safetensors(source.read_bytes()[:64])
-        kernel = read_safetensors(source).kernels["conv2_2"]
+        kernel = read_safetensors(source, find_convolutions).kernels["conv2_2"]
         assert kernel.dtype == dtype
         assert np.array_equal(kernel, cast["features.7.weight"])
 
@@ -36,7 +37,7 @@ def test_an_inconsistent_header_is_refused(tmp_path, entries, data, says):
     source = tmp_path / "a.safetensors"
     source.write_bytes(f.safetensors_header(entries, data))
     with pytest.raises(InputError, match=rf"a\.safetensors: .*({says})"):
-        read_safetensors(source)
+        read_safetensors(source, find_convolutions)
 
 
 def test_tensors_of_unsupported_types_are_refused_by_name(tmp_path):
@@ -44,5 +45,6 @@ def test_tensors_of_unsupported_types_are_refused_by_name(tmp_path):
     entries["features.0.bias"] = {"dtype": "BF16", "shape": [64], "data_offsets": [3456, 3584]}
     source = tmp_path / "a.safetensors"
     source.write_bytes(f.safetensors_header(entries, bytes(3584)))
-    with pytest.raises(InputError, match=r"features\.0\.weight is BF16; save it as one of F16"):
-        read_safetensors(source)
+    says = r"^\S+a\.safetensors: the tensor features\.0\.weight is BF16; save it as one of F16"
+    with pytest.raises(InputError, match=says):
+        read_safetensors(source, find_convolutions)
