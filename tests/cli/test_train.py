@@ -206,25 +206,53 @@ def wait_for(process, beginning):
     pytest.fail(process.stderr.read())
 
 
-def test_a_training_that_was_killed_ends_as_one_without_a_break(pictures, trained, tmp_path):
-    output = tmp_path / "style.npz"
-    # A training of many more steps: the length decides how fast the steps shrink only after the
-    # first fifty, and it may be given anew.
-    process = start(*training(pictures, output, "--steps", 5000, "--save-every", 2))
-    try:
-        wait_for(process, "2/")
-        wait_for(process, "4/")  # printed before the saving: that of step 2 is complete
-    finally:
-        process.kill()
-        process.communicate()
-    with np.load(beside(output, ".checkpoint.npz")) as file:
-        assert '"step": 2' in str(file["meta"]) or '"step": 4' in str(file["meta"])
-    options = ("--steps", 5, "--save-every", 2, "--resume")
+KILL = """
+import os, signal, sys
+import numpy as np
+from npstyle.cli.main import main
+from npstyle.run.training import Trainer
+
+where, sys.argv[1:] = sys.argv[1], sys.argv[2:]
+run, write = Trainer.run, np.savez
+savings = []
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def run_and_die(self, training, steps=None):
+    for step in run(self, training, steps):
+        if step.training.step == 3:
+            kill()
+        yield step
+
+def write_and_die(file, **arrays):
+    savings.append(file)
+    if len(savings) == 2:
+        file.write(b"PK")
+        file.flush()
+        kill()
+    write(file, **arrays)
+
+if where == "between":
+    Trainer.run = run_and_die
+else:
+    np.savez = write_and_die
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9")
+@pytest.mark.parametrize("where", ["between", "writing"])
+def test_a_training_that_was_killed_ends_as_one_without_a_break(pictures, trained, tmp_path, where):
+    output, options = tmp_path / "style.npz", ("--steps", 5, "--save-every", 2)
+    arguments = map(str, training(pictures, output, *options))
+    command = [sys.executable, "-c", KILL, where, *arguments]
+    killed = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     with kept_checkpoint():
-        run = npstyle(*training(pictures, output, *options))
+        run = npstyle(*training(pictures, output, *options, "--resume"))
     assert run.code == 0, run.err
-    assert "resumed   after " in run.out
-    assert "training  5 steps" in run.out
+    assert "training  5 steps, 1 crop per step\nresumed   after 2 steps\n" in run.out
     assert_same_training(output, trained[0])
 
 

@@ -105,6 +105,8 @@ def gradient_bytes(
         before, values = math.prod(shape), math.prod(after)
         forward = before * itemsize + _layer_bytes(bound, layer, shape, after, own=False)
         backward = (values + _backward_values(layer, shape, after)) * itemsize
+        if with_kernels and isinstance(layer, Conv | FramedConv | DepthwiseConv):
+            backward += before * itemsize  # the input, which the kernel's gradient needed
         # Backward, a sum's gradient waits as long as the array that it added did forward.
         skips = {skip: array for skip, array in skips.items() if readers[skip] >= k}
         held = cached + sum(skips.values()) * itemsize

@@ -3,9 +3,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from npstyle.engine.feedforward.bind import bind_layers
 from npstyle.engine.feedforward.memory import gradient_bytes, layer_shapes, paint_bytes
-from npstyle.engine.feedforward.passes import backward, forward, paint
+from npstyle.engine.feedforward.passes import backward, backward_weights, forward, paint
 from npstyle.networks.convert_style import convert_style_network
+from npstyle.networks.johnson import transformer_layers
 from npstyle.onepass.styles import load_named
 from npstyle.onepass.stylize import bind_style_network
 from tests.networks.fast_neural_style import PUBLISHED, draw_tensors
@@ -60,3 +62,22 @@ def test_the_predicted_peak_with_the_way_back_is_the_measured_one(rng, name, tmp
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak == pytest.approx(gradient_bytes(bound.transformer, 161, 202), rel=0.08)
+
+
+@pytest.mark.parametrize(("width", "side"), [(4, 96), (16, 128)])
+def test_the_predicted_peak_with_gradients_of_kernels_is_the_measured_one(
+    rng, cpu_engine, width, side
+):
+    bound = bind_layers(transformer_layers(width, 0), engine=cpu_engine)
+    x = rng.uniform(-1, 1, (side, side, 3)).astype(np.float32)
+
+    def run():
+        output, cache = forward(bound, x, with_kernels=True)
+        backward_weights(bound, cache, output)
+
+    run()  # the workspace of the thread is not counted
+    tracemalloc.start()
+    run()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak == pytest.approx(gradient_bytes(bound, side, side, with_kernels=True), rel=0.1)
