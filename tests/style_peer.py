@@ -83,9 +83,9 @@ def torch_forward(layers, arrays, x, code=None):
     return x, norms
 
 
-def planes(pixels):
+def planes(pixels, dtype=torch.float64):
     """(height, width, channels) -> (1, channels, height, width), as a leaf."""
-    return tensor(pixels.transpose(2, 0, 1)[None])
+    return tensor(pixels.transpose(2, 0, 1)[None], dtype)
 
 
 def hwc(gradient):
@@ -93,15 +93,11 @@ def hwc(gradient):
     return gradient.numpy()[0].transpose(1, 2, 0)
 
 
-class TorchTraining:
-    """Steps of a training in PyTorch: of one network, judged by a `tests.peer.TorchObjective`.
+class TorchPainter:
+    """A network with one style in PyTorch. Kernels are kept in PyTorch's own layout."""
 
-    Kernels are kept in PyTorch's own layout.
-    """
-
-    def __init__(self, network, objective):
-        self.network, self.objective = network, objective
-        dtype = objective.dtype
+    def __init__(self, network, dtype=torch.float64):
+        self.network, self.dtype = network, dtype
         self.leaves = torch_layers(network.transformer, dtype)
         for own in self.leaves.values():
             if "kernel" in own:
@@ -110,39 +106,16 @@ class TorchTraining:
             torch.tensor(values, dtype=dtype).view(1, 3, 1, 1)
             for values in (network.mean, network.scale)
         )
-        leaves = [leaf for own in self.leaves.values() for leaf in own.values()]
-        self.adam = torch.optim.Adam(leaves, lr=1e-3)
 
-    def paint(self, photo):
-        """The picture (1, 3, height, width) of a photo (1, 3, height, width), RGB, 0..255."""
+    def paint(self, pixels):
+        """The picture (1, 3, height, width) of a photo (height, width, 3), RGB, 0..255."""
         arrays = {
             layer: own | ({"kernel": own["kernel"].permute(2, 3, 1, 0)} if "kernel" in own else {})
             for layer, own in self.leaves.items()
         }
-        image = (photo - self.mean) * self.scale
+        image = (planes(pixels, self.dtype).detach() - self.mean) * self.scale
         output, _ = torch_forward(self.network.transformer, arrays, image)
         return output * self.network.output_scale
-
-    def backward(self, photos):
-        """Compute the gradient of the mean loss of photos (height, width, 3); return the loss."""
-        self.adam.zero_grad()
-        judge, total = self.objective, 0.0
-        for pixels in photos:
-            photo = judge.tensor(pixels)
-            with torch.no_grad():
-                judge.photo = judge.activations(photo, judge.content)
-            loss = judge.loss(self.paint(photo)) / len(photos)
-            loss.backward()
-            total += loss.item()
-        return total
-
-    def step(self, photos, rate):
-        """Take one step of Adam."""
-        loss = self.backward(photos)
-        for group in self.adam.param_groups:
-            group["lr"] = rate
-        self.adam.step()
-        return loss
 
     def arrays(self, of=lambda leaf: leaf.detach()):
         """The weights in the layout of npstyle; or their gradients, `of=lambda leaf: leaf.grad`."""
@@ -154,3 +127,33 @@ class TorchTraining:
             for layer, own in self.leaves.items()
             if own
         }
+
+
+class TorchTraining(TorchPainter):
+    """Steps of a training of a network, judged by a `tests.peer.TorchObjective`."""
+
+    def __init__(self, network, objective):
+        super().__init__(network, objective.dtype)
+        self.objective = objective
+        leaves = [leaf for own in self.leaves.values() for leaf in own.values()]
+        self.adam = torch.optim.Adam(leaves, lr=1e-3)
+
+    def backward(self, photos):
+        """Compute the gradient of the mean loss of photos (height, width, 3); return the loss."""
+        self.adam.zero_grad()
+        judge, total = self.objective, 0.0
+        for photo in photos:
+            with torch.no_grad():
+                judge.photo = judge.activations(judge.tensor(photo), judge.content)
+            loss = judge.loss(self.paint(photo)) / len(photos)
+            loss.backward()
+            total += loss.item()
+        return total
+
+    def step(self, photos, rate):
+        """Take one step of Adam; return the loss before it."""
+        loss = self.backward(photos)
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+        self.adam.step()
+        return loss
