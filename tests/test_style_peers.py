@@ -6,97 +6,17 @@ import pytest
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed; pip install -e '.[peers]' to compare with it"
 )
-import torch.nn.functional as functional
 
 from npstyle import maths
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.maths.conditional import ConditionalNorm
-from npstyle.maths.layers import (
-    Add,
-    Conv,
-    DepthwiseConv,
-    GlobalPool,
-    InstanceNorm,
-    Pad,
-    Relu,
-    Relu6,
-    Sigmoid,
-    Upsample,
-)
 from npstyle.onepass.styles import load_named
 from npstyle.onepass.stylize import bind_style_network, paint_backward
 from tests.numeric import relative_error
+from tests.style_peer import hwc, planes, tensor, torch_forward, torch_layers
 
 pytestmark = pytest.mark.peers
 
 BOUND = 1e-10
-
-
-def tensor(array):
-    return torch.tensor(np.ascontiguousarray(array, np.float64), requires_grad=True)
-
-
-def torch_layers(layers):
-    """The arrays of layers as leaves of PyTorch's graph, by layer and name."""
-    return {
-        layer.name: {
-            name: tensor(value)
-            for name, value in vars(layer).items()
-            if isinstance(value, np.ndarray)
-        }
-        for layer in layers
-    }
-
-
-def torch_forward(layers, arrays, x, code=None):
-    """The output (1, channels, height, width) of a network, with the normalisations' scales."""
-    outputs, norms = {"image": x}, {}
-    for layer in layers:
-        own = arrays[layer.name]
-        match layer:
-            case Conv():
-                p = layer.padding
-                if layer.padding_mode == "reflect":
-                    x, p = functional.pad(x, [p] * 4, mode="reflect"), 0
-                kernel = own["kernel"].permute(3, 2, 0, 1)
-                x = functional.conv2d(x, kernel, own["bias"], layer.stride, p)
-            case DepthwiseConv():
-                kernel = own["kernel"].permute(2, 0, 1)[:, None]
-                way = layer.stride, layer.padding, 1, len(kernel)
-                x = functional.conv2d(x, kernel, own["bias"], *way)
-            case ConditionalNorm() | InstanceNorm():
-                scale, shift = own.get("scale"), own.get("shift")
-                if isinstance(layer, ConditionalNorm):
-                    scale = own["scale_weights"] @ code + own["scale_bias"]
-                    shift = own["shift_weights"] @ code + own["shift_bias"]
-                scale.retain_grad()
-                shift.retain_grad()
-                norms[layer.name] = {"scale": scale, "shift": shift}
-                x = functional.instance_norm(x, weight=scale, bias=shift, eps=layer.epsilon)
-            case Relu():
-                x = functional.relu(x)
-            case Relu6():
-                x = functional.relu6(x)
-            case Add():
-                x = x + outputs[layer.skip]
-            case Upsample():
-                x = functional.interpolate(x, scale_factor=layer.factor, mode="nearest")
-            case Pad():
-                x = functional.pad(x, [layer.before, layer.after] * 2)
-            case GlobalPool():
-                x = x.mean((2, 3), keepdim=True)
-            case Sigmoid():
-                x = torch.sigmoid(x)
-        outputs[layer.name] = x
-    return x, norms
-
-
-def planes(pixels):
-    return tensor(pixels.transpose(2, 0, 1)[None])
-
-
-def hwc(gradient):
-    return gradient.numpy()[0].transpose(1, 2, 0)
 
 
 @pytest.mark.parametrize("name", ["any_style", "multistyle26"])

@@ -13,6 +13,7 @@ Checking npstyle:
 - `subjects`, `pages`, `battery`  the derivatives of the textbook, by chapter
 - `pairs`, `agreement`            every function of the engine against the textbook
 - `kinks`, `whole`                layers, passes, objectives and tiles of a whole network
+- `training`, `whole_training`    the same for the steps of a training
 - `on_gpu`                        numerical checks of the kernels on a GPU
 - `suite`                         all of it, one report after another
 - `explain`, `plots`              chapters and results to look at

@@ -20,7 +20,7 @@ from npstyle.engine.cpu import winograd
 from npstyle.engine.guides import Region, Source
 from npstyle.engine.losses import Losses
 from npstyle.engine.objective import StyleObjective
-from npstyle.lab import feedforward, pages
+from npstyle.lab import feedforward, pages, training
 from npstyle.lab.kinks import sides_of_bound
 from npstyle.lab.subjects import Subject
 from npstyle.maths.array import Array
@@ -261,6 +261,8 @@ CHAPTERS = {
         pages.precondition_subjects,
         ("precondition", "precondition_backward"),
     ),
+    "adam": Chapter((maths.adam_direction,), training.adam_subjects, ()),
+    "training": Chapter((maths.training_gradient,), training.training_subjects, ()),
     "winograd": Chapter(
         (winograd.winograd_conv2d, winograd.winograd_conv2d_backward),
         winograd_subjects,

@@ -12,6 +12,7 @@ from npstyle.lab.battery import CHAPTERS
 from npstyle.lab.gradcheck import Report, check_subject
 from npstyle.lab.suite import AGREEMENT_SIZE
 from npstyle.lab.whole import tile_outcomes, whole_agreements
+from npstyle.lab.whole_training import adam_outcome, training_outcome
 from npstyle.networks.network import load_network
 
 
@@ -86,4 +87,8 @@ def _agreements(name: str, seed: int) -> list[Report]:
         found += [(f"cpu {what}", outcome) for what, outcome in every if what.startswith(name)]
     if name == "tiles":
         found += tile_outcomes(load_network("builtin"), seed)
+    if name == "adam":
+        found.append(("cpu adam_step", adam_outcome(seed)))
+    if name == "training":
+        found.append(("cpu batch_gradient", training_outcome(seed)))
     return [Report(what, (outcome,)) for what, outcome in found]

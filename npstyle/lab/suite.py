@@ -14,6 +14,7 @@ from npstyle.lab.on_gpu import gpu_objectives, gpu_subjects
 from npstyle.lab.userfile import load_pair
 from npstyle.lab.whole import all_subjects, tile_outcomes, whole_agreements
 from npstyle.lab.whole_painter import painter_outcome
+from npstyle.lab.whole_training import adam_outcome, training_outcome
 from npstyle.networks.network import Network
 
 AGREEMENT_SIZE = 32
@@ -49,6 +50,8 @@ def check_network(
     if not missing_loops():
         yield from check_loops(seed)
     yield Report("cpu painter", (painter_outcome(seed),))
+    yield Report("cpu adam_step", (adam_outcome(seed),))
+    yield Report("cpu batch_gradient", (training_outcome(seed),))
     for name, outcome in tile_outcomes(network, seed):
         yield Report(name, (outcome,))
 

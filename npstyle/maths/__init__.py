@@ -27,14 +27,17 @@ In reading order:
 18. `objective`     all of it: from the pixels to the loss, and back to the gradient at the pixels
 19. `box`           how a search without bounds stays inside 0..255
 20. `precondition`  other coordinates for the search: fewer steps to the same picture
+21. `adam`          steps of almost equal length, whatever the size of the gradient
+22. `training`      from the loss back to the weights of a network that paints
 
-A loss needs the chapters 1 to 4, 6, 7, 11, 12 and 14 to 18. The others are for networks that paint
-in one pass.
+A loss needs the chapters 1 to 4, 6, 7, 11, 12 and 14 to 18, and a search of the pixels 19 to 21.
+The others are for networks that paint in one pass, which training makes by steps of Adam.
 
 `npstyle.engine` computes the same functions fast. `npstyle.lab` checks this package numerically,
 and the engine against this package.
 """
 
+from npstyle.maths.adam import adam_direction
 from npstyle.maths.array import Array
 from npstyle.maths.box import PIXEL_MAX, mirror, mirror_backward
 from npstyle.maths.conditional import ConditionalNorm, conditioned, conditioned_backward
@@ -96,6 +99,7 @@ from npstyle.maths.preprocessing import preprocess, preprocess_backward
 from npstyle.maths.relu import relu, relu6, relu6_backward, relu_backward
 from npstyle.maths.sigmoid import sigmoid, sigmoid_backward
 from npstyle.maths.style import style_loss, style_loss_backward
+from npstyle.maths.training import training_gradient
 from npstyle.maths.upsampling import upsample, upsample_backward
 from npstyle.maths.variation import total_variation, total_variation_backward
 from npstyle.maths.windows import output_size, windows
@@ -119,6 +123,7 @@ __all__ = [
     "Sigmoid",
     "StyleTerm",
     "Upsample",
+    "adam_direction",
     "avg_pool2d",
     "avg_pool2d_backward",
     "backward",
@@ -173,6 +178,7 @@ __all__ = [
     "style_loss_backward",
     "total_variation",
     "total_variation_backward",
+    "training_gradient",
     "upsample",
     "upsample_backward",
     "windows",

@@ -37,7 +37,7 @@ class Training:
     network : StyleNetwork
         With the current weights.
     mean, square : dict of dict of arrays
-        Adam's m and v, float32, by the name of a layer and of its array.
+        Adam's m and v, by the name of a layer and of its array, in the precision of the weights.
     step : int
         Steps taken.
     """
@@ -82,7 +82,8 @@ def batch_gradient(
     ----------
     network : StyleNetwork
     objective : StyleObjective
-        Its content is that of the last photo afterwards.
+        Its engine and its precision are also those of the network. Its content is that of the last
+        photo afterwards.
     photos : sequence of arrays (height, width, 3), RGB, 0..255
         All of the objective's size.
 
@@ -92,7 +93,8 @@ def batch_gradient(
     parts : dict
         As in `Evaluation.parts`.
     """
-    bound = bind_style_network(network, engine=objective.bound.engine)
+    judge = objective.bound
+    bound = bind_style_network(network, engine=judge.engine, dtype=judge.dtype)
     total: Gradients = {}
     parts: dict[str, float] = {}
     for photo in photos:

@@ -3,13 +3,14 @@ import time
 import numpy as np
 import pytest
 
+from npstyle import maths
 from npstyle.engine.cpu import conv
 from npstyle.engine.cpu.conv import conv2d, conv2d_backward
 from npstyle.engine.cpu.conv_weights import conv2d_backward_weights
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.strips import strips
 from npstyle.engine.threads import parallel_for, use_threads
-from tests.numeric import central_difference
+from tests.numeric import central_difference, relative_error
 
 CASES = [
     ((5, 6, 2), (3, 3), 1, 1),
@@ -38,6 +39,17 @@ def literal_conv2d(image, weight, bias, stride, padding):
                 total += image[u, v, c] * weight[i, j, c, o]
         out[y, x, o] = total
     return out
+
+
+WEIGHT_CASES = [
+    *[((12, 11, 3), (9, 9), 1, 4, 16), ((12, 11, 16), (9, 9), 1, 4, 3)],
+    *[((12, 11, 3), (9, 9), 2, 4, 2), ((13, 12, 5), (9, 9), 3, 0, 2)],
+    *[((8, 9, 3), (2, 2), 1, 0, 5), ((8, 9, 5), (4, 2), 1, 1, 2), ((8, 9, 5), (2, 4), 2, 1, 2)],
+    *[((9, 10, 4), (3, 3), 2, 1, 8), ((9, 10, 8), (3, 3), 2, 1, 4), ((10, 9, 4), (3, 3), 3, 1, 5)],
+    *[((9, 8, 7), (3, 3), 1, 1, 1), ((9, 8, 1), (3, 3), 1, 1, 7), ((9, 8, 6), (5, 1), 1, 0, 6)],
+    *[((10, 7, 6), (1, 1), 3, 0, 2), ((7, 10, 2), (2, 3), 3, 2, 4), ((9, 9, 4), (9, 9), 1, 0, 3)],
+]
+"""Shape of the image, kernel, stride, padding and filters: more and fewer than channels."""
 
 
 def draw(rng, shape, kernel, filters=3):
@@ -96,6 +108,79 @@ def test_strips_and_threads_do_not_change_a_bit(rng, monkeypatch):
         assert np.array_equal(shared, to_weight)
     monkeypatch.setattr(conv, "STRIP_BYTES", 20_000)
     assert np.allclose(conv2d(image, weight, bias, 1, 1), whole, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "filters"), WEIGHT_CASES)
+@pytest.mark.parametrize("strip_bytes", [conv.STRIP_BYTES, 1])
+def test_the_gradient_of_a_kernel_is_the_textbooks(
+    rng, monkeypatch, shape, kernel, stride, padding, filters, strip_bytes
+):
+    monkeypatch.setattr(conv, "STRIP_BYTES", strip_bytes)
+    image = rng.standard_normal(shape)
+    upstream = rng.standard_normal((*conv.output_size(shape, kernel, stride, padding), filters))
+    way = kernel, stride, padding
+    found = conv2d_backward_weights(upstream, image, *way)
+    for ours, right in zip(
+        found, maths.conv2d_backward_weights(upstream, image, *way), strict=True
+    ):
+        assert ours.shape == right.shape
+        assert relative_error(ours, right) <= 1e-14
+
+
+def planes_first(array):
+    """The same array with its rows contiguous, channel by channel."""
+    return np.ascontiguousarray(array.transpose(2, 0, 1)).transpose(1, 2, 0)
+
+
+@pytest.mark.parametrize(
+    "laid",
+    [
+        planes_first,
+        np.asfortranarray,
+        lambda array: array[::-1].copy()[::-1],
+        lambda array: array[:, ::-1].copy()[:, ::-1],
+        lambda array: np.pad(array, ((1, 2), (3, 1), (0, 2)))[1:-2, 3:-1, :-2],
+        lambda array: array.repeat(2, axis=1)[:, ::2],
+    ],
+    ids=["planes", "fortran", "rows reversed", "columns reversed", "inside another", "every other"],
+)
+@pytest.mark.parametrize(("channels", "filters"), [(3, 5), (5, 3)])
+@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (1, 1), (2, 0), (3, 1)])
+def test_the_order_of_the_arrays_in_memory_does_not_matter(
+    rng, laid, channels, filters, stride, padding
+):
+    image = rng.standard_normal((9, 10, channels))
+    size = conv.output_size(image.shape, (3, 2), stride, padding)
+    upstream = rng.standard_normal((*size, filters))
+    right = maths.conv2d_backward_weights(upstream, image, (3, 2), stride, padding)
+    for g, X in ((laid(upstream), image), (upstream, laid(image)), (laid(upstream), laid(image))):
+        found = conv2d_backward_weights(g, X, (3, 2), stride, padding)
+        assert relative_error(found[0], right[0]) <= 1e-14
+        assert relative_error(found[1], right[1]) <= 1e-14
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
+@pytest.mark.parametrize(("channels", "filters"), [(3, 6), (6, 3)])
+def test_the_gradient_of_a_kernel_is_right_in_other_precisions(rng, dtype, channels, filters):
+    image = rng.standard_normal((12, 9, channels)).astype(dtype)
+    upstream = rng.standard_normal((12, 9, filters)).astype(dtype)
+    exact = (a.astype(np.longdouble) for a in (upstream, image))
+    right = maths.conv2d_backward_weights(*exact, (3, 3), 1, 1)
+    for ours, wanted in zip(
+        conv2d_backward_weights(upstream, image, (3, 3), 1, 1), right, strict=True
+    ):
+        assert ours.dtype == dtype
+        size = np.linalg.norm(wanted.astype(np.float64))
+        error = np.linalg.norm((ours - wanted).astype(np.float64))
+        assert error <= 10 * np.finfo(dtype).eps * size
+
+
+def test_rows_and_columns_that_no_window_reaches_do_not_count(rng):
+    image = rng.standard_normal((9, 9, 3))
+    upstream = rng.standard_normal((3, 3, 4))  # windows of 2 at 0, 3 and 6: 8 is not read
+    found, _ = conv2d_backward_weights(upstream, image, (2, 2), 3)
+    image[8] = image[:, 8] = np.nan
+    assert np.array_equal(conv2d_backward_weights(upstream, image, (2, 2), 3)[0], found)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
