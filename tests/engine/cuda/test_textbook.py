@@ -157,7 +157,8 @@ def test_a_function_agrees_with_the_textbook(rng, dtype, case):
     if "out" in keywords:
         assert result is keywords["out"]
     several = isinstance(expected, tuple)
-    for one, right in zip(*((result, expected) if several else ([result], [expected])), strict=True):
+    results, rights = (result, expected) if several else ((result,), (expected,))
+    for one, right in zip(results, rights, strict=True):
         found = back(one)
         assert found.dtype == (bool if name == "relu_mask" else dtype)
         close(found.astype(np.float64), np.asarray(right, np.float64), dtype)
