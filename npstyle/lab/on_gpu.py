@@ -35,7 +35,7 @@ def gpu_subjects(seed: int) -> Iterator[Subject]:
     """Yield every kernel; those linear between their kinks in float32, too."""
     for dtype in (np.float64, np.float32):
         draw = partial(_draw, np.random.default_rng(seed), dtype)
-        for subject in (*_linear(draw), *_linear_of_painters(draw)):
+        for subject in (*_linear(draw), *_linear_in_weights(draw), *_linear_of_painters(draw)):
             yield replace(subject, name=f"{subject.name} {np.dtype(dtype).name}")
     draw = partial(_draw, np.random.default_rng(seed), np.float64)
     yield from _curved(draw)
@@ -131,6 +131,28 @@ def _linear(draw: Callable[..., Array]) -> Iterator[Subject]:
         _on_gpu(lambda g, x: cuda.replicate_pad_backward(g, 2)),
         (draw(3, 5, 3),),
         linear=(0,),
+        step=LONG,
+    )
+
+
+def _linear_in_weights(draw: Callable[..., Array]) -> Iterator[Subject]:
+    """Convolution and depthwise convolution in kernel and bias, by wide and by narrow tiles."""
+    image, way = cuda.place(draw(7, 6, 3)), (2, 1)
+    for filters in (4, 18):
+        yield Subject(
+            f"conv2d, weights of {filters} filters",
+            _on_gpu(lambda k, b: cuda.conv2d(image, k, b, *way)),
+            _on_gpu(lambda g, k, b: cuda.conv2d_backward_weights(g, image, (3, 2), *way)),
+            (draw(3, 2, 3, filters), draw(filters)),
+            linear=(0, 1),
+            step=LONG,
+        )
+    yield Subject(
+        "depthwise_conv2d, weights",
+        _on_gpu(lambda k, b: cuda.depthwise_conv2d(image, k, b, *way)),
+        _on_gpu(lambda g, k, b: cuda.depthwise_conv2d_backward_weights(g, image, (3, 2), *way)),
+        (draw(3, 2, 3), draw(3)),
+        linear=(0, 1),
         step=LONG,
     )
 
@@ -242,26 +264,18 @@ def _linear_of_painters(draw: Callable[..., Array]) -> Iterator[Subject]:
 
 
 def _curved_of_painters(draw: Callable[..., Array]) -> Iterator[Subject]:
-    """Instance normalisation, the sigmoid, and depthwise convolution in its weights."""
-    x = draw(5, 6, 3)
+    """Instance normalisation and the sigmoid."""
     yield Subject(
         "instance_norm",
         _on_gpu(lambda x, a, b: cuda.instance_norm(x, a, b, 1e-3)),
         _on_gpu(lambda g, x, a, b: cuda.instance_norm_backward(g, x, a, 1e-3)),
-        (x, draw(3), draw(3)),
+        (draw(5, 6, 3), draw(3), draw(3)),
     )
     yield Subject(
         "sigmoid",
         _on_gpu(cuda.sigmoid),
         _on_gpu(lambda g, z: cuda.sigmoid_backward(g, cuda.sigmoid(z))),
         (2 * draw(5, 6, 3),),
-    )
-    image = cuda.place(x)
-    yield Subject(
-        "depthwise_conv2d, weights",
-        _on_gpu(lambda k, b: cuda.depthwise_conv2d(image, k, b, 2, 1)),
-        _on_gpu(lambda g, k, b: cuda.depthwise_conv2d_backward_weights(g, image, (3, 2), 2, 1)),
-        (draw(3, 2, 3), draw(3)),
     )
 
 

@@ -26,6 +26,8 @@ def test_the_derivative_of_every_kernel_passes():
         "conv2d 3x3 /1 with ReLU float32",
         "winograd_conv2d pooled",
         "mirror",
+        "conv2d, weights of 18 filters float32",
+        "depthwise_conv2d, weights float64",
         "relu6 float32",
         "instance_norm",
     ):

@@ -1,10 +1,9 @@
 """The engine on NVIDIA GPUs: CuPy arrays and CUDA kernels.
 
 This module exports the same functions as `npstyle.engine.cpu`, with the same arguments, for CuPy
-arrays, with three differences. A loss is an array of one float64 on the GPU, because fetching it
-would make the host wait; `numbers` fetches several at once. `conv2d_backward_weights` is missing,
-since neither style transfer nor a pass of a network that paints needs it. `pack_filters` and the
-`tensor_` functions, the convolution on tensor cores, have no counterpart on the CPU.
+arrays, with two differences. A loss is an array of one float64 on the GPU, because fetching it
+would make the host wait; `numbers` fetches several at once. `pack_filters` and the `tensor_`
+functions, the convolution on tensor cores, have no counterpart on the CPU.
 
 CuPy is imported when a function first needs it, so this module can be imported without it. Arrays
 must be contiguous (see `npstyle.engine.cuda.arrays`). An array `out` is returned: the derivatives
@@ -12,7 +11,7 @@ of the losses and of Gram matrices are added to it, all other functions overwrit
 """
 
 from npstyle.engine.cuda.arrays import ON_GPU, numbers, place, to_host, zeros_like
-from npstyle.engine.cuda.conv import conv2d, conv2d_backward
+from npstyle.engine.cuda.conv import conv2d, conv2d_backward, conv2d_backward_weights
 from npstyle.engine.cuda.depthwise import (
     depthwise_conv2d,
     depthwise_conv2d_backward,
@@ -85,6 +84,7 @@ __all__ = [
     "content_loss_backward",
     "conv2d",
     "conv2d_backward",
+    "conv2d_backward_weights",
     "depthwise_conv2d",
     "depthwise_conv2d_backward",
     "depthwise_conv2d_backward_weights",

@@ -1,10 +1,15 @@
 """Convolution of any kernel size, stride and padding on a GPU.
 
-The formulas are those of `npstyle.maths.conv`; the kernels are in `conv.cu`.
+The formulas are those of `npstyle.maths.conv`; the kernels are in `conv.cu` and `conv_weights.cu`.
 """
+
+from math import prod
+
+import numpy as np
 
 from npstyle.engine.cuda import launch as shapes
 from npstyle.engine.cuda.arrays import empty, launch
+from npstyle.engine.cuda.channels import channel_sums
 from npstyle.engine.cuda.relu import mask_pointers
 from npstyle.maths.array import Array
 from npstyle.maths.windows import output_size
@@ -80,3 +85,39 @@ def conv2d_backward(
     mask = mask_pointers(relu_mask)
     launch("conv", shape, upstream, kernel, *mask, out, *geometry, *upstream.shape[:2])
     return out
+
+
+def conv2d_backward_weights(
+    upstream: Array, image: Array, kernel_size: tuple[int, int], stride: int = 1, padding: int = 0
+) -> tuple[Array, Array]:
+    """Derivative of `conv2d` with respect to kernel and bias.
+
+    Parameters
+    ----------
+    upstream : array (out height, out width, channels out)
+        g = dL/dZ.
+    image : array (height, width, channels in)
+        X, in the dtype of g.
+    kernel_size : (int, int)
+        Height and width of the kernel.
+    stride, padding : int
+        s and p.
+
+    Returns
+    -------
+    kernel_gradient : array (kernel height, kernel width, channels in, channels out)
+        dL/dK = C^T g.
+    bias_gradient : array (channels out,)
+        dL/db.
+    """
+    *size, filters = upstream.shape
+    kernel_shape = (*kernel_size, image.shape[2], filters)
+    dtype, count = upstream.dtype, prod(kernel_shape)
+    shape = shapes.conv2d_backward_weights(dtype.name, prod(size), count // filters, filters)
+    parts = shape.grid[2]
+    partial, gradient = empty((parts, *kernel_shape), dtype), empty(kernel_shape, dtype)
+    geometry = (*image.shape, filters, *kernel_size, stride, padding, *size)
+    launch("conv_weights", shape, upstream, image, partial, *geometry)
+    totals = shapes.elementwise(f"kernel_totals_{dtype.name}", count)
+    launch("conv_weights", totals, partial, gradient, parts, np.int64(count))
+    return gradient, channel_sums(upstream).astype(dtype)

@@ -29,6 +29,16 @@ PRODUCT_BLOCKS = 64
 FEW_CHANNELS = 4
 """Channels of the image up to which the derivative of a convolution uses narrow tiles."""
 
+FEW_FILTERS = 16
+"""Filters up to which the derivative with respect to a kernel uses narrow tiles."""
+
+KERNEL_BLOCKS = 512
+"""Blocks that share the derivative with respect to a kernel. It must not depend on the GPU, since
+the number of partial sums depends on it."""
+
+KERNEL_POSITIONS = 128
+"""Minimum number of positions per partial sum of that derivative."""
+
 FEW_TILES = 64
 """Winograd tiles, or channels, up to which the products are computed in small tiles."""
 
@@ -38,6 +48,11 @@ CHUNK = 16
 _TYPED = {
     "channels": ("channel_sums", "channel_squares", "channel_products"),
     "conv": ("conv2d", "conv2d_backward", "conv2d_backward_few"),
+    "conv_weights": (
+        "conv2d_backward_weights",
+        "conv2d_backward_weights_few",
+        "kernel_totals",
+    ),
     "depthwise": ("depthwise_conv2d", "depthwise_conv2d_backward"),
     "losses": (
         "squares",
@@ -174,6 +189,27 @@ def conv2d_backward(dtype: str, height: int, width: int, channels: int) -> Launc
         )
     grid = (_ceil(height * width, 64), _ceil(channels, 64), 1)
     return Launch(f"conv2d_backward_{dtype}", grid, (256, 1, 1))
+
+
+def conv2d_backward_weights(dtype: str, positions: int, rows: int, filters: int) -> Launch:
+    """The derivative of the general convolution with respect to its kernel.
+
+    Parameters
+    ----------
+    dtype : "float32" or "float64"
+    positions : int
+        Of the upstream gradient.
+    rows, filters : int
+        Taps times channels in, and channels out, of the kernel. grid[2] is the number of partial
+        sums, which `kernel_totals` adds.
+    """
+    few = filters <= FEW_FILTERS
+    tiles = _ceil(rows, 128 if few else 64), _ceil(filters, FEW_FILTERS if few else 64)
+    wanted = KERNEL_BLOCKS // (tiles[0] * tiles[1])
+    parts = max(1, min(wanted, positions // KERNEL_POSITIONS))
+    parts = _ceil(positions, _ceil(positions, parts))  # no part is left without a position
+    kernel = f"conv2d_backward_weights_{'few_' if few else ''}{dtype}"
+    return Launch(kernel, (*tiles, parts), (128 if few else 256, 1, 1))
 
 
 def winograd_transform(kernel: str, tile_rows: int, tile_columns: int, channels: int) -> Launch:

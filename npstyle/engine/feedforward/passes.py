@@ -85,7 +85,7 @@ def forward(
     bound, image, norms
         As in `paint`.
     with_kernels : bool
-        Whether the gradients of kernels and biases are wanted; the engine on a GPU has none.
+        Whether the gradients of kernels and biases are wanted.
 
     Returns
     -------

@@ -48,7 +48,7 @@ def subpixel_kernel(kernel: Array) -> Array:
 def subpixel_kernel_backward(upstream: Array) -> Array:
     """Derivative of `subpixel_kernel`: dL/dK from dL/dK'."""
     phases = upstream.reshape(3, 3, upstream.shape[2], PHASES, PHASES, -1)
-    gradient = np.zeros((3, 3, upstream.shape[2], phases.shape[5]), upstream.dtype)
+    gradient = np.zeros_like(phases[..., 0, 0, :])  # on a GPU if `upstream` is there
     for a, b, i, j in np.ndindex(PHASES, PHASES, 3, 3):
         gradient[i, j] += phases[_READ[a][i], _READ[b][j], :, a, b]
     return gradient

@@ -12,7 +12,14 @@ import pytest
 
 from npstyle.engine.cpu.winograd import transform_filters, winograd_conv2d_backward
 from npstyle.engine.cuda import launch as cuda
-from npstyle.maths import avg_pool2d_backward, conv2d, conv2d_backward, output_size, relu
+from npstyle.maths import (
+    avg_pool2d_backward,
+    conv2d,
+    conv2d_backward,
+    conv2d_backward_weights,
+    output_size,
+    relu,
+)
 from tests.engine.cuda import shim
 from tests.engine.cuda.routes import tensor_conv, winograd
 from tests.engine.cuda.shim import Out, run
@@ -82,6 +89,45 @@ def test_conv2d_backward(rng, dtype, case):
         passed = exact(upstream) * (1 if by is NO_RELU else mask)
         expected = conv2d_backward(passed, exact(kernel), shape, stride, padding)
         assert relative_error(out, expected) < tolerance
+
+
+def backward_weights(upstream, image, size, stride, padding):
+    """Run the two steps; return dL/dK and the number of partial sums."""
+    shape, dtype = (*size, image.shape[2], upstream.shape[2]), upstream.dtype
+    count, positions = int(np.prod(shape)), upstream[..., 0].size
+    launch = cuda.conv2d_backward_weights(dtype.name, positions, count // shape[3], shape[3])
+    parts = launch.grid[2]
+    geometry = (*image.shape, shape[3], *size, stride, padding, *upstream.shape[:2])
+    partial = run(launch, upstream, image, Out((parts, *shape), dtype), *geometry)
+    totals = cuda.elementwise(f"kernel_totals_{dtype.name}", count)
+    return run(totals, partial, Out(shape, dtype), parts, count), parts
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", [*CASES, (23, 25, 3, 16, 9, 9, 1, 4), (33, 31, 2, 17, 3, 3, 2, 1)])
+def test_conv2d_backward_weights(rng, dtype, case):
+    height, width, channels, filters, *size, stride, padding = case
+    image = draw(rng, height, width, channels, dtype=dtype)
+    positions = output_size(image.shape, size, stride, padding)
+    upstream = draw(rng, *positions, filters, dtype=dtype)
+    found, parts = backward_weights(upstream, image, size, stride, padding)
+    assert (parts > 1) == (upstream[..., 0].size >= 2 * cuda.KERNEL_POSITIONS)
+    expected = conv2d_backward_weights(exact(upstream), exact(image), size, stride, padding)[0]
+    assert relative_error(found, expected) <= (1e-6 if dtype == "float32" else 1e-12)
+
+
+def test_no_partial_sum_of_a_kernel_is_without_positions_and_few_are_written():
+    for positions in (1, 127, 500, 4096, 65_536, 1_000_003):
+        for rows, filters in [(27, 3), (243, 16), (1296, 3), (576, 64), (1152, 128), (4608, 512)]:
+            launch = cuda.conv2d_backward_weights("float32", positions, rows, filters)
+            parts = launch.grid[2]
+            each = -(-positions // parts)
+            assert (parts - 1) * each < positions
+            assert parts == 1 or each >= cuda.KERNEL_POSITIONS
+            assert parts == 1 or np.prod(launch.grid) <= cuda.KERNEL_BLOCKS
+            side = 128 if "few" in launch.kernel else 64
+            assert launch.grid[0] * side >= rows
+            assert launch.grid[1] * (16 if "few" in launch.kernel else 64) >= filters
 
 
 # ------------------------------------------------------------------------- Winograd

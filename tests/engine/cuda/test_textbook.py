@@ -56,6 +56,12 @@ def convolutions(rng):
         expected = maths.conv2d_backward(rectified(g, F), K, X.shape, *way)
         for mask in (F, F > 0):
             yield "conv2d_backward", (g, K, X.shape, *way), {"relu_mask": mask}, expected
+        expected = maths.conv2d_backward_weights(g, X, size, *way)
+        yield "conv2d_backward_weights", (g, X, size, *way), {}, expected
+    for channels, filters in [(3, 16), (20, 17)]:  # several partial sums
+        X, g = draw(rng, 20, 27, channels), draw(rng, 20, 27, filters)
+        expected = maths.conv2d_backward_weights(g, X, (3, 3), 1, 1)
+        yield "conv2d_backward_weights", (g, X, (3, 3), 1, 1), {}, expected
 
 
 def pooling(rng):
@@ -150,9 +156,12 @@ def test_a_function_agrees_with_the_textbook(rng, dtype, case):
         return
     if "out" in keywords:
         assert result is keywords["out"]
-    found = back(result)
-    assert found.dtype == (bool if name == "relu_mask" else dtype)
-    close(found.astype(np.float64), np.asarray(expected, np.float64), dtype)
+    several = isinstance(expected, tuple)
+    results, rights = (result, expected) if several else ((result,), (expected,))
+    for one, right in zip(results, rights, strict=True):
+        found = back(one)
+        assert found.dtype == (bool if name == "relu_mask" else dtype)
+        close(found.astype(np.float64), np.asarray(right, np.float64), dtype)
 
 
 @typed
