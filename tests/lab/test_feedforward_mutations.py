@@ -10,7 +10,7 @@ from npstyle.lab import feedforward
 from npstyle.lab.battery import CHAPTERS
 from npstyle.lab.gradcheck import check_subject
 from npstyle.maths.layers import run_layer_backward
-from tests.lab.test_mutations import first, wrong
+from tests.lab.test_mutations import first, with_one_gradient, wrong
 
 EPSILON = 1e-4
 """As in the subjects of instance normalisation."""
@@ -103,8 +103,15 @@ def symmetric(g, x):
     return gradient
 
 
-def painter(spoil=None, code=None, maps=None):
-    """The small painter with a wrong gradient at an output, at the code or at the maps."""
+PHOTO, CODE, SCALE_WEIGHTS = 0, 1, 2 + feedforward.PAINTER_ARRAYS.index(("norm1", "scale_weights"))
+"""Inputs of the small painter."""
+
+
+def painter(at=None, spoil=None, code=None, maps=None):
+    """The small painter with a wrong gradient at an output, at the code or at the maps.
+
+    The gradient of its input `at` is under test, by default those of all.
+    """
 
     def build(rng, network):
         layers = feedforward.small_painter(rng)
@@ -116,24 +123,26 @@ def painter(spoil=None, code=None, maps=None):
             plain = maths.conditioned(changed, c)
             outputs = maths.forward(plain, x)
             pieces = np.split(g, [outputs["add"].size])
-            at = {
+            arriving = {
                 end: piece.reshape(outputs[end].shape)
                 for end, piece in zip(["add", names[-1]], pieces, strict=True)
             }
             for layer, before in zip(plain[::-1], ["image", *names][-2::-1], strict=True):
-                if layer.name in at:
+                if layer.name in arriving:
                     X, Y = outputs[before], outputs[layer.name]
-                    way_back = run_layer_backward(layer, at[layer.name], X, Y)
-                    at[before] = at.get(before, 0) + way_back
+                    way_back = run_layer_backward(layer, arriving[layer.name], X, Y)
+                    arriving[before] = arriving.get(before, 0) + way_back
                     if layer.name == "add":
-                        at["relu1"] = at[layer.name] * (spoil if spoil is not None else 1)
-            found = maths.backward_weights(plain, outputs, at)
+                        factor = spoil if spoil is not None else 1
+                        arriving["relu1"] = arriving[layer.name] * factor
+            found = maths.backward_weights(plain, outputs, arriving)
             at_code, at_maps = maths.conditioned_backward(changed, c, found)
             at_code = code(changed, found) if code else at_code
             found |= maps(at_maps) if maps else at_maps
-            return at["image"], at_code, *(found[a][b] for a, b in feedforward.PAINTER_ARRAYS)
+            return arriving["image"], at_code, *(found[a][b] for a, b in feedforward.PAINTER_ARRAYS)
 
-        return replace(subject, backward=backward)
+        subject = replace(subject, backward=backward)
+        return subject if at is None else with_one_gradient(subject, at)
 
     return build
 
@@ -228,12 +237,12 @@ MUTATIONS = {
     "sigmoid_of_the_input": wrong("sigmoid", lambda g, z: g * z * (1 - z)),
     "sigmoid_factor_lost": wrong("sigmoid", lambda g, z: g * maths.sigmoid(z)),
     "sigmoid_of_tanh": wrong("sigmoid", lambda g, z: g * (1 - np.tanh(z / 2) ** 2) / 2),
-    "residual_skip_forgotten": painter(spoil=0),
-    "residual_skip_twice": painter(spoil=2),
-    "code_gradient_of_the_scales_only": painter(code=of_the_scales_only),
-    "code_gradient_of_one_layer": painter(code=of_the_last_norm_only),
-    "map_gradient_without_the_code": painter(maps=code_forgotten),
-    "map_gradients_swapped": painter(maps=scales_and_shifts_swapped),
+    "residual_skip_forgotten": painter(PHOTO, spoil=0),
+    "residual_skip_twice": painter(PHOTO, spoil=2),
+    "code_gradient_of_the_scales_only": painter(CODE, code=of_the_scales_only),
+    "code_gradient_of_one_layer": painter(CODE, code=of_the_last_norm_only),
+    "map_gradient_without_the_code": painter(SCALE_WEIGHTS, maps=code_forgotten),
+    "map_gradients_swapped": painter(SCALE_WEIGHTS, maps=scales_and_shifts_swapped),
 }
 
 

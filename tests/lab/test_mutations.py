@@ -479,11 +479,24 @@ def test_the_subjects_are_right_without_their_mutation(small_network, rng):
         assert report.passed, report
 
 
+def with_one_gradient(subject, k):
+    """The subject with the gradient of its k-th input alone under test."""
+
+    def backward(g, *inputs):
+        gradients = subject.backward(g, *inputs)
+        return tuple(gradient if i == k else None for i, gradient in enumerate(gradients))
+
+    return replace(subject, backward=backward)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_right_derivatives_pass_with_200_seeds(chapter):
     for seed in range(200):
         for subject in CHAPTERS[chapter].subjects(np.random.default_rng(seed)):
-            report = check_subject(subject, samples=25, directions=3, seed=seed)
+            inputs = len(subject.inputs)
+            if inputs > 3:  # the arrays of a network, in turn
+                subject = with_one_gradient(subject, seed % inputs)
+            report = check_subject(subject, samples=10, directions=2, seed=seed)
             wrong_outcomes = [o for o in report.outcomes if not o.passed]
             assert not wrong_outcomes, (seed, subject.name, wrong_outcomes)
