@@ -58,14 +58,19 @@ def _demo_parameters() -> list[click.Parameter]:
 
 @app.command(cls=Command, parameters=_demo_parameters)
 def demo(folder: Path, network: str | None, **entries: Any) -> None:
-    """Draw a landscape and a painting by formula, and render one in the style of the other."""
+    """Draw a landscape and a painting by formula, and render one in the style of the other.
+
+    The landscape is also painted in one pass, in the styles that come with the package.
+    """
     from npstyle.cli.run import run_and_save
     from npstyle.images.formula import draw_painting, draw_photo
     from npstyle.images.write import save_image
+    from npstyle.onepass.styles import TRAINED_STYLES
     from npstyle.run.machine import Machine
     from npstyle.run.pictures import Pictures
     from npstyle.run.recording import Outputs
     from npstyle.run.settings import Settings, with_preset
+    from npstyle.run.stylize import StyleSettings, Stylizer
     from npstyle.run.table import read_given
 
     settings = with_preset(DEMO | read_given(Settings, entries))
@@ -76,6 +81,7 @@ def demo(folder: Path, network: str | None, **entries: Any) -> None:
             f"{folder}: the folder cannot be created ({error.strerror}); choose another"
         ) from error
     photo, painting = folder / "photo.png", folder / "painting.png"
+    outputs = Outputs(output=folder / "styled.png", **read_given(Outputs, entries))
     height = max(1, settings.size * 3 // 4)
     save_image(photo, draw_photo(height, settings.size))
     save_image(painting, draw_painting(height, settings.size))
@@ -84,8 +90,13 @@ def demo(folder: Path, network: str | None, **entries: Any) -> None:
         network,
         settings,
         Machine(**read_given(Machine, entries)),
-        Outputs(output=folder / "styled.png", **read_given(Outputs, entries)),
+        outputs,
     )
+    for style in TRAINED_STYLES:
+        painted = Stylizer((), StyleSettings(style=style))(photo)
+        save_image(folder / f"{style}.png", painted.image, painted.record)
+        if not outputs.quiet:
+            print(f"wrote {folder / style}.png, painted in one pass")
 
 
 @app.command(cls=Command, parameters=lambda: [argument("picture", "A picture written by npstyle.")])

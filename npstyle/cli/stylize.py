@@ -77,16 +77,19 @@ def stylize(
     quiet: bool,
     **entries: Any,
 ) -> None:
-    """Paint photos in one pass, in the style of any painting or in one of 26 learned styles.
+    """Paint photos in one pass, in the style of any painting or in a learned style.
 
     A network that was trained for it paints the whole picture at once. That takes a second where
     the search of `npstyle transfer` takes minutes, and comes less close to the painting.
 
     [bold]npstyle stylize town.jpg --painting starry_night.jpg -o out.png[/bold]
 
-    [bold]npstyle stylize town.jpg --style 7[/bold] or [bold]--style 3:0.5,12:0.5[/bold]
+    [bold]npstyle stylize town.jpg --style starry_night[/bold], [bold]--style 7[/bold] or
+    [bold]--style 3:0.5,12:0.5[/bold]
 
-    All 26 styles: [bold]npstyle stylize town.jpg --sheet[/bold]
+    All learned styles: [bold]npstyle stylize town.jpg --sheet[/bold]
+
+    [bold]npstyle train[/bold] learns another style.
 
     Closer to the painting, in 20 steps: [bold]npstyle stylize town.jpg --painting starry_night.jpg
     --refine 20[/bold]
@@ -205,7 +208,7 @@ def _sheet(
     """Write the sheet of all learned styles."""
     from npstyle.images.sheet import labelled_sheet
     from npstyle.images.write import check_output
-    from npstyle.onepass.styles import MANY_STYLES, load_named
+    from npstyle.onepass.styles import MANY_STYLES, TRAINED_STYLES, load_named
     from npstyle.run.stylize import Stylizer
 
     if len(photos) != 1 or paintings or settings.refine:
@@ -218,11 +221,13 @@ def _sheet(
     if network.predictor:
         raise InputError(f"--style {file}: this network has no styles of its own to show")
     small = replace(settings, size=settings.size or SHEET_SIDE)
-    pictures, labels = [], []
-    for k in _with_bar(range(network.styles), quiet):
-        one = f"{k}" if settings.style is None else f"{file}:{k}"
-        pictures.append(Stylizer((), replace(small, style=one))(photos[0]).image)
-        labels.append(str(k))
+    prefix = "" if settings.style is None else f"{file}:"
+    styles = {str(k): f"{prefix}{k}" for k in range(network.styles)}
+    if settings.style is None:
+        styles |= {name: name for name in TRAINED_STYLES}
+    labels, pictures = list(styles), []
+    for style in _with_bar(styles.values(), quiet):
+        pictures.append(Stylizer((), replace(small, style=style))(photos[0]).image)
     sheet = labelled_sheet(pictures, labels, SHEET_COLUMNS)
     _write(target, sheet, {"photo": str(photos[0]), "network": network.name})
     if not quiet:

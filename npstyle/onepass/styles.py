@@ -16,6 +16,9 @@ ANY_STYLE = "any_style"
 MANY_STYLES = "multistyle26"
 """The network of the package with learned styles."""
 
+TRAINED_STYLES = ("great_wave", "starry_night")
+"""The networks of the package with one style each, trained by `npstyle train`."""
+
 MIXTURE = r"\d+(:[\d.]+)?(,\d+(:[\d.]+)?)*"
 """Numbers of styles, each with its share or without: 7, or 3:0.5,12:0.5."""
 
@@ -39,7 +42,8 @@ def parse_style(text: str) -> tuple[StyleNetwork, Array]:
     ----------
     text : str
         A style of the package's network, such as "7"; a mixture, such as "3:0.5,12:0.5"; or the
-        file or name of a network, alone or with a style of its own: "FILE.npz", "FILE.npz:7".
+        file or name of a network, such as "starry_night", alone or with a style of its own:
+        "FILE.npz", "FILE.npz:7".
 
     Returns
     -------
@@ -56,6 +60,13 @@ def parse_style(text: str) -> tuple[StyleNetwork, Array]:
     if not re.fullmatch(MIXTURE, text):
         found = re.fullmatch(rf"(.+\.npz):({MIXTURE})", text)
         file, mixture = (found[1], found[2]) if found else (text, "")
+    try:
+        find_weights(file)
+    except InputError as error:
+        raise InputError(
+            f"--style {text}: there is no such style or file; give a number from 0 to 25, one of "
+            f"{', '.join(TRAINED_STYLES)}, or a FILE.npz"
+        ) from error
     network = load_named(file)
     if network.predictor:
         raise InputError(

@@ -19,6 +19,7 @@ from PIL import Image
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.read import load_image, read_settings
 from npstyle.images.write import save_image
+from npstyle.onepass.styles import TRAINED_STYLES
 
 
 def npstyle(*arguments, cwd=None):
@@ -126,11 +127,12 @@ def test_options_reach_the_settings(pictures, tmp_path):
     assert {name: settings[name] for name in expected} == expected
 
 
-def test_demo_writes_three_pictures(tmp_path):
+def test_demo_writes_its_pictures(tmp_path):
     run = npstyle("demo", tmp_path / "demo", "--size", 48, "--iterations", 3)
     assert run.returncode == 0, run.stderr
     shapes = {p.name: load_image(p).shape for p in (tmp_path / "demo").iterdir()}
-    assert shapes == dict.fromkeys(("photo.png", "painting.png", "styled.png"), (36, 48, 3))
+    names = ("photo", "painting", "styled", *TRAINED_STYLES)
+    assert shapes == {f"{name}.png": (36, 48, 3) for name in names}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -35,7 +35,7 @@ def test_a_file_may_be_named_with_one_of_its_styles():
         ("any_style", "reads its style from a painting"),
         ("multistyle26", "has 26 styles; name one"),
         ("builtin", "is not a style network"),
-        ("nothing", "no such file"),
+        ("nothing", "no such style or file"),
     ],
 )
 def test_a_style_that_is_none_is_refused(style, says):
