@@ -105,6 +105,32 @@ def benchmarks(folder: Path) -> list[str]:
     return lines
 
 
+def training(folder: Path) -> list[str]:
+    """Return the figures of `tools/benchmark_gpu_training.py`, none if they are missing."""
+    found = figures(folder / "training.json")
+    if not found:
+        return []
+    rows = [
+        [
+            row["layer"],
+            f"{row['npstyle_s'] * 1e3:.3f} ms",
+            f"{row['operations'] / row['npstyle_s'] / 1e12:.1f}",
+            f"{row['pytorch_s'] / row['npstyle_s']:.2f}",
+            f"{row['error']:.1e}",
+        ]
+        for row in found["layers"]
+    ]
+    header = ["derivative with respect to the kernel", "time", "TFLOP/s", "PyTorch / npstyle"]
+    times = ", ".join(f"{name} {t * 1e3:.2f} ms" for name, t in found["pass_s"].items())
+    return [
+        "## Training",
+        "",
+        *table([*header, "error"], rows),
+        f"Forward and backward at {found['size']} x {found['size']}: {times}.",
+        "",
+    ]
+
+
 def assemble(folder: Path) -> str:
     """Return the text of the report."""
     ended = steps(folder)
@@ -113,7 +139,7 @@ def assemble(folder: Path) -> str:
     for name in ("tests", "gradcheck"):
         last = read(folder / f"{name}.log").strip().splitlines()[-1:] or ["no output"]
         lines += [f"{name}: `{last[0]}`", ""]
-    lines += ["## Evaluations", "", *benchmarks(folder)]
+    lines += ["## Evaluations", "", *benchmarks(folder), *training(folder)]
     jobs = [row for row in ended if row[0].startswith("job-")]
     lines += ["## 500 iterations at 512, from the start to the written file", ""]
     lines += table(["job", "outcome", "s"], [list(row) for row in jobs])

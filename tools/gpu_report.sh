@@ -77,6 +77,7 @@ step tests 150 "$python" -m pytest -q -p no:cacheprovider --tb=short --durations
     tests/engine/cuda/test_feedforward.py \
     tests/engine/cuda/test_memory.py tests/engine/cuda/test_replay.py tests/run/test_gpu_transfer.py
 step gradcheck 60 "$python" tools/gpu_gradcheck.py
+step training 40 "$python" tools/benchmark_gpu_training.py --out "$folder/training.json"
 benchmark 512 --accuracy 256
 benchmark 1024
 for library in npstyle pytorch; do

@@ -48,12 +48,27 @@ FIGURES = {
     },
 }
 
+TRAINING = {
+    "size": 256,
+    "layers": [
+        {
+            "layer": "3x3 /1, 64 to 64 channels, 64x64",
+            "operations": 3e8,
+            "npstyle_s": 3e-5,
+            "pytorch_s": 6e-5,
+            "error": 2e-7,
+        }
+    ],
+    "pass_s": {"with kernels": 0.02, "without": 0.015},
+}
+
 FAKE = """#!/bin/bash
 case "$*" in
 *gpu_report.py*) exec {python} "$@" ;;
 *gpu_inputs.py*) echo "missing: pooch" ;;
 *"-m pytest"*) echo "80 passed in 9.9s" ;;
 *gpu_gradcheck*) echo "Traceback: no GPU"; exit 1 ;;
+*benchmark_gpu_training*) echo '{training}' >"${{!#}}" ;;
 *"--sizes 512"*) echo '{figures}' >"${{!#}}" ;;
 *"--sizes 1024"*) echo '{{"device": "A GPU", "siz' >"${{!#}}"; sleep 60 ;;
 *) exit 0 ;;
@@ -64,7 +79,8 @@ esac
 def test_a_report_is_written_even_if_steps_fail(tmp_path):
     folder = tmp_path / "report"
     python = tmp_path / "python"
-    python.write_text(FAKE.format(python=sys.executable, figures=json.dumps(FIGURES)))
+    shown = {"figures": json.dumps(FIGURES), "training": json.dumps(TRAINING)}
+    python.write_text(FAKE.format(python=sys.executable, **shown))
     python.chmod(0o755)
     environment = {
         **os.environ,
@@ -90,6 +106,8 @@ def test_a_report_is_written_even_if_steps_fail(tmp_path):
         "Ceilings: copy 4.00 TB/s; products in TFLOP/s: float32 50.0, tf32 400.0, fp16 700.0.",
         "| float32 | 10.00 ms | 30.0 | 200 | 11.00 ms | 2.00 (eager) |",
         "| tf32 | 1.0e-04 | 2.0e-02 | 1.0e-03 | 12 of 1000 |",
+        "| 3x3 /1, 64 to 64 channels, 64x64 | 0.030 ms | 10.0 | 2.00 | 2.0e-07 |",
+        "Forward and backward at 256 x 256: with kernels 20.00 ms, without 15.00 ms.",
         "| job-npstyle-float32 | done |",
     ):
         assert said in text, text
