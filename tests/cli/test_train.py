@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -68,6 +69,14 @@ def trained(pictures, tmp_path_factory):
     return output, run
 
 
+@pytest.fixture(autouse=True)
+def without_plots(request, monkeypatch):
+    """Draw no plots, which take longer than a step, except in the training without a break."""
+    if "trained" in request.fixturenames:
+        request.getfixturevalue("trained")
+    monkeypatch.setattr("npstyle.run.training_files.find_spec", lambda name: None)
+
+
 def kept_checkpoint():
     """Let a training leave its checkpoint, so that its numbers can be compared."""
     return mock.patch("npstyle.cli.train._Session.clear")
@@ -125,6 +134,8 @@ def test_all_files_are_written(trained):
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["2", "4", "5"]
     assert all(float(value) > 0 for row in rows for value in row.values())
+    if find_spec("matplotlib") is not None:
+        assert load_image(beside(output, ".losses.png")).shape[1] > 500
 
 
 def test_a_picture_records_the_trained_style_and_its_hash(pictures, trained, tmp_path):
@@ -159,7 +170,7 @@ def test_a_terminal_shows_a_bar(pictures, tmp_path, monkeypatch):
 def test_quiet_prints_nothing_and_a_finished_training_leaves_no_checkpoint(pictures, tmp_path):
     run = npstyle(*training(pictures, tmp_path / "style.npz", "--steps", 1, "--quiet"))
     assert (run.code, run.out, run.err) == (0, "", "")
-    names = {path.name for path in tmp_path.iterdir()} - {"style.losses.png"}
+    names = {path.name for path in tmp_path.iterdir()}
     assert names == {"style.npz", "style.log.csv", "style.preview.png"}
     again = npstyle(*training(pictures, tmp_path / "style.npz", "--steps", 2, "--resume"))
     assert again.code == 2
@@ -182,7 +193,7 @@ def test_photos_that_cannot_be_read_are_skipped_with_a_line_each(pictures, tmp_p
     body = (photos / "0.jpg").read_bytes()
     (photos / "0a.jpg").write_bytes(body[: len(body) * 2 // 3])
     (photos / "0.jpg").write_bytes(body[: len(body) * 2 // 3])
-    options = ("--steps", 1, "--batch", 30)
+    options = ("--steps", 1, "--seed", 11)  # it draws the second of eleven photos first
     run = npstyle(*training(pictures, tmp_path / "style.npz", *options, photos=photos))
     assert run.code == 0, run.err
     lines = run.err.splitlines()
@@ -210,8 +221,10 @@ KILL = """
 import os, signal, sys
 import numpy as np
 from npstyle.cli.main import main
+from npstyle.run import training_files
 from npstyle.run.training import Trainer
 
+training_files.find_spec = lambda name: None  # no plots, which take longer than a step
 where, sys.argv[1:] = sys.argv[1], sys.argv[2:]
 run, write = Trainer.run, np.savez
 savings = []
@@ -256,21 +269,20 @@ def test_a_training_that_was_killed_ends_as_one_without_a_break(pictures, traine
     assert_same_training(output, trained[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_keep_the_style_so_far(pictures, trained, tmp_path, number):
+def test_sigterm_keeps_the_style_so_far(pictures, tmp_path):
     output = tmp_path / "style.npz"
     process = start(*training(pictures, output, "--steps", 5000))
     try:
         wait_for(process, "1/5000")
-        process.send_signal(number)
+        process.terminate()
         _, err = process.communicate(timeout=100)
     finally:
         process.kill()
-    assert process.returncode == 128 + number, err
+    assert process.returncode == 128 + signal.SIGTERM, err
     assert err.startswith("npstyle: interrupted after ")
     assert err.endswith(f"{output} is the style so far, --resume goes on\n")
     assert err.count("\n") == 1
-    load_style_network(output)
+    assert load_style_network(output).name == "painting"
     names = {path.name for path in tmp_path.iterdir()} - {"style.losses.png"}
     assert names == {
         *("style.npz", "style.checkpoint.npz", "style.log.csv", "style.preview.png"),
