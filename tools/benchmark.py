@@ -195,9 +195,7 @@ def _theirs(layer: Conv, x: Array, upstream: Array) -> tuple[Call, Call]:
     image, gradient = (torch.tensor(a.transpose(2, 0, 1)[None].copy()) for a in (x, upstream))
     return (
         lambda: conv2d_torch(image, kernel, bias, padding=1).relu_(),
-        lambda: conv2d_input(
-            image.shape, kernel, gradient * (gradient > 0), padding=1
-        ),
+        lambda: conv2d_input(image.shape, kernel, gradient * (gradient > 0), padding=1),
     )
 
 

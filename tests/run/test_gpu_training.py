@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npstyle.engine import cuda
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.write import save_image
 from npstyle.run import training as module
@@ -29,11 +28,6 @@ class SmallTrainSettings(TrainSettings):
         return Settings(content_layers={"conv2_1": 1.0}, style_layers=layers)
 
 
-@pytest.mark.xfail(
-    not hasattr(cuda, "conv2d_backward_weights"),
-    reason="the engine on a GPU has no gradients of kernels yet",
-    run=False,
-)
 def test_a_step_on_the_gpu_is_that_on_the_cpu(tmp_path, small_network, monkeypatch):
     monkeypatch.setattr(module, "LEAST_SIDE", SIDE)
     save_image(tmp_path / "painting.png", draw_painting(SIDE, SIDE))
