@@ -7,7 +7,7 @@ import pytest
 
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.write import save_image
-from npstyle.run import training as module
+from npstyle.run import train_settings as module
 from npstyle.run.crops import LEAST_PHOTOS, Crops, usable_photos
 from npstyle.run.settings import Settings
 from npstyle.run.train_settings import TrainSettings
