@@ -1,4 +1,4 @@
-"""`npstyle gradcheck` and `npstyle explain` as users run them."""
+"""`npstyle gradcheck` and `npstyle explain` as users run them; bad input in the tests' process."""
 
 import json
 import re
@@ -21,7 +21,8 @@ def readme_example():
 
 def test_all_checks_pass_and_give_a_table_and_a_plot(tmp_path):
     plot = tmp_path / "plot.png"
-    run = npstyle("gradcheck", "--quick", "--network", "builtin", "--plot", plot)
+    few = ("--quick", "--samples", 2, "--directions", 1)
+    run = npstyle("gradcheck", *few, "--network", "builtin", "--plot", plot)
     assert run.returncode == 0, run.stdout + run.stderr
     for word in (
         "conv2d 3x3",
@@ -36,8 +37,9 @@ def test_all_checks_pass_and_give_a_table_and_a_plot(tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_json_contains_every_number():
-    run = npstyle("gradcheck", "--quick", "--json", "--size", 32)
+def test_json_contains_every_number(in_this_process):
+    few = ("--size", 32, "--samples", 1, "--directions", 1)
+    run = in_this_process("gradcheck", "--quick", "--json", *few)
     assert run.returncode == 0, run.stderr
     reports = json.loads(run.stdout, parse_constant=pytest.fail)
     assert all(report["passed"] for report in reports)
@@ -61,8 +63,8 @@ def test_the_readme_states_how_many_mutations_there_are():
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_explain_shows_formula_code_and_check(chapter):
-    run = npstyle("explain", chapter)
+def test_explain_shows_formula_code_and_check(in_this_process, chapter):
+    run = in_this_process("explain", chapter)
     assert run.returncode == 0, run.stderr
     found = CHAPTERS[chapter]
     assert found.module.__doc__.strip().splitlines()[0] in run.stdout
@@ -98,11 +100,11 @@ FILES = {
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_a_file_that_cannot_be_checked_gets_one_sentence(tmp_path, case):
+def test_a_file_that_cannot_be_checked_gets_one_sentence(tmp_path, in_this_process, case):
     text, says = FILES[case]
     file = tmp_path / "mine.py"
     file.write_text(text)
-    run = npstyle("gradcheck", f"{file}:loss")
+    run = in_this_process("gradcheck", f"{file}:loss")
     assert run.returncode == 2, run.stdout
     assert says in run.stderr
     assert "Traceback" not in run.stderr
@@ -114,7 +116,7 @@ def test_a_file_that_cannot_be_checked_gets_one_sentence(tmp_path, case):
     [
         (("gradcheck", "no.py:loss"), "no.py"),
         (("gradcheck", "no_colon"), "FILE.py:NAME"),
-        (("gradcheck", "--size", "4"), "--size"),
+        (("gradcheck", "--size", "4", "--samples", "1", "--directions", "1"), "--size"),
         (("gradcheck", "--samples", "0"), "--samples"),
         (("gradcheck", "--network", "nowhere"), "nowhere"),
         (("gradcheck", "--plot", "x.xyz"), ".xyz"),
@@ -124,8 +126,8 @@ def test_a_file_that_cannot_be_checked_gets_one_sentence(tmp_path, case):
         (("explain", "lstm"), "conv2d"),
     ],
 )
-def test_a_bad_option_gets_one_sentence(tmp_path, arguments, says):
-    run = npstyle(*arguments, cwd=tmp_path)
+def test_a_bad_option_gets_one_sentence(tmp_path, in_this_process, arguments, says):
+    run = in_this_process(*arguments, cwd=tmp_path)
     assert run.returncode == 2, run.stdout
     assert says in run.stderr
     assert "Traceback" not in run.stderr

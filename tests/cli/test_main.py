@@ -1,4 +1,4 @@
-"""The program as users run it: in a process of its own."""
+"""The program as users run it: in a process of its own, except to refuse bad input."""
 
 import json
 import os
@@ -469,7 +469,9 @@ CASES = sorted(bad_inputs(Path()))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_ends_with_one_sentence_and_exit_code_2(pictures, tmp_path, case):
+def test_bad_input_ends_with_one_sentence_and_exit_code_2(
+    pictures, tmp_path, in_this_process, case
+):
     for path in pictures:
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "text.jpg").write_text("no picture")
@@ -478,7 +480,7 @@ def test_bad_input_ends_with_one_sentence_and_exit_code_2(pictures, tmp_path, ca
     Image.new("RGB", (4, 4)).save(tmp_path / "plain.png")
     arguments, culprit = bad_inputs(tmp_path)[case]
     before = sorted(os.listdir(tmp_path))
-    run = npstyle(*arguments, cwd=tmp_path)
+    run = in_this_process(*arguments, cwd=tmp_path)
     assert run.returncode == 2, run.stdout + run.stderr
     assert "Traceback" not in run.stderr
     assert culprit in run.stderr.replace("\n", "")
@@ -486,17 +488,20 @@ def test_bad_input_ends_with_one_sentence_and_exit_code_2(pictures, tmp_path, ca
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_every_command_has_a_help_text():
+def test_every_command_has_a_help_text(in_this_process):
     for command in (
-        *((), ("transfer",), ("reconstruct",), ("texture",), ("demo",), ("info",)),
+        *(("transfer",), ("reconstruct",), ("texture",), ("demo",), ("info",)),
         *(("figure", "content"), ("figure", "style"), ("figure", "grid"), ("batch",)),
         ("weights", "normalize"),
         ("weights", "convert"),
     ):
-        run = npstyle(*command, "--help")
+        run = in_this_process(*command, "--help")
         assert run.returncode == 0
         assert "Usage" in run.stdout
-    assert "npstyle transfer" in npstyle("--help").stdout
+    run = npstyle("--help")
+    assert run.returncode == 0
+    assert "Usage" in run.stdout
+    assert "npstyle transfer" in run.stdout
 
 
 def test_the_version_is_printed():
@@ -525,8 +530,10 @@ def test_a_run_in_tiles_prints_its_cost_and_makes_the_same_picture(pictures, tmp
         (("--memory", "50MB"), "allow that much"),
     ],
 )
-def test_a_bad_memory_limit_ends_with_one_sentence(pictures, tmp_path, options, says):
-    run = npstyle(*quick(pictures, *options), cwd=tmp_path)
+def test_a_bad_memory_limit_ends_with_one_sentence(
+    pictures, tmp_path, in_this_process, options, says
+):
+    run = in_this_process(*quick(pictures, *options), cwd=tmp_path)
     assert run.returncode == 2
     assert run.stderr.count("\n") == 1
     assert says in run.stderr

@@ -16,7 +16,6 @@ from npstyle.run.pictures import Pictures
 from npstyle.run.recording import Outputs
 from npstyle.run.settings import Settings, with_preset
 from npstyle.run.table import read_given, settings_of
-from tests.cli.test_main import npstyle
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 TABLES = (Settings, Pictures, Machine, Outputs)
@@ -119,8 +118,8 @@ def test_the_readmes_command_lines_are_understood(line):
         ("batch jobs.toml --jobs 0", "--jobs 0: give a number of 1 or more"),
     ],
 )
-def test_a_bad_command_line_ends_with_one_sentence_and_exit_code_2(line, sentence):
-    run = npstyle(*line.split())
+def test_a_bad_command_line_ends_with_one_sentence_and_exit_code_2(in_this_process, line, sentence):
+    run = in_this_process(*line.split())
     assert run.returncode == 2
     assert run.stdout == ""
     assert sentence in run.stderr

@@ -1,4 +1,4 @@
-"""`npstyle stylize` as users run it: in a process of its own."""
+"""`npstyle stylize` as users run it: in a process of its own, except to refuse bad input."""
 
 import json
 import signal
@@ -154,10 +154,13 @@ def test_ctrl_c_and_sigterm_keep_the_best_picture_of_a_refinement(pictures, tmp_
         (("--painting", "PAINTING", "--refine", "3", "--preset", "x"), "--preset x"),
     ],
 )
-def test_bad_input_ends_with_one_sentence_and_exit_code_2(pictures, tmp_path, options, says):
+def test_bad_input_ends_with_one_sentence_and_exit_code_2(
+    pictures, tmp_path, in_this_process, options, says
+):
     options = [str(pictures / "painting.jpg") if text == "PAINTING" else text for text in options]
-    run = stylize(pictures / "photos" / "photo0.png", *options, cwd=tmp_path)
-    text = run.stderr.decode()
+    photo = pictures / "photos" / "photo0.png"
+    run = in_this_process("stylize", photo, *options, cwd=tmp_path)
+    text = run.stderr
     assert run.returncode == 2, text
     assert says in text
     assert len(text.strip().splitlines()) == 1
