@@ -1,11 +1,8 @@
 """Output of the command line: plan, progress, result and tables."""
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,9 +10,7 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
     Progress,
-    TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -28,7 +23,6 @@ if TYPE_CHECKING:
     from npstyle.networks.style_network import StyleNetwork
     from npstyle.networks.weights import Weights
     from npstyle.run.plan import Plan
-    from npstyle.search.optimize import Progress as Iteration
     from npstyle.search.optimize import Result
 
 OTHER_NETWORK = {
@@ -39,70 +33,6 @@ OTHER_NETWORK = {
     "vgg19": "          --network builtin is faster and needs a fraction of the memory\n",
 }
 """Hint about the other network, printed where the user did not choose one."""
-
-PLAIN_LINES = 20
-"""Approximate number of progress lines in a run whose output is not a terminal."""
-
-
-class ProgressDisplay:
-    """A live bar on a terminal, occasional lines elsewhere, nothing if `quiet`."""
-
-    def __init__(self, iterations: int, quiet: bool) -> None:
-        self.iterations = iterations
-        self.quiet = quiet
-        self.started = 0.0
-        self.work = [float(k) for k in range(iterations + 1)]
-        self.work_before: float | None = None
-        self.bar: Progress | None = None
-        if sys.stdout.isatty() and not quiet:
-            self.bar = Progress(
-                BarColumn(bar_width=None),  # takes what the other columns leave
-                MofNCompleteColumn(),
-                TextColumn("{task.description}"),
-                expand=True,
-            )
-
-    def weigh(self, steps: Sequence[int], work: Sequence[float]) -> None:
-        """Set the number of steps at each scale and the cost of one step there, in any unit."""
-        each = [cost for count, cost in zip(steps, work, strict=True) for _ in range(count)]
-        self.work = list(accumulate(each, initial=0.0))
-
-    def __enter__(self) -> "ProgressDisplay":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def start(self) -> None:
-        """Show the empty bar and start the clock."""
-        self.started = time.monotonic()
-        if self.bar is not None:
-            self.bar.add_task("reading the pictures", total=self.iterations)
-            self.bar.start()
-
-    def update(self, iteration: "Iteration") -> None:
-        """Show one finished iteration."""
-        if self.quiet:
-            return
-        seconds = time.monotonic() - self.started
-        rate = iteration.evaluations / max(seconds, 1e-9)
-        if self.work_before is None:  # the work of a resumed run that was done earlier
-            self.work_before = self.work[iteration.iteration - 1]
-        done = self.work[iteration.iteration] - self.work_before
-        left = seconds / done * (self.work[-1] - self.work[iteration.iteration])
-        text = f"{terms(iteration.loss, iteration.parts)}  {rate:.2f}/s  {duration(left)} left"
-        if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=iteration.iteration, description=text)
-            return
-        every = max(1, self.iterations // PLAIN_LINES)
-        if iteration.iteration % every == 0 or iteration.iteration in (1, self.iterations):
-            print(f"{iteration.iteration}/{self.iterations}  {text}", flush=True)
 
 
 class DownloadBar:
@@ -223,16 +153,17 @@ def _route(plan: "Plan") -> str:
     return "plain sums: no convolution is wide enough for the fast route"
 
 
-def print_result(result: "Result", output: Path) -> None:
-    """Print how a run ended and where its picture is."""
+def ending(result: "Result") -> str:
+    """Describe how a run ended."""
+    from npstyle.run.progress import terms
+
     endings = {
         "iterations": f"{result.iterations} iterations",
         "converged": f"converged after {result.iterations} iterations",
         "interrupted": f"interrupted after {result.iterations} iterations, kept the best picture",
         "not finite": f"stopped after {result.iterations} iterations, kept the best picture",
     }
-    print(f"{endings[result.stopped]}, {terms(result.loss, result.parts)}")
-    print(f"wrote {output}", flush=True)
+    return f"{endings[result.stopped]}, {terms(result.loss, result.parts)}"
 
 
 def print_table(entries: Mapping[str, Any]) -> None:
@@ -379,17 +310,3 @@ def print_source(source: str) -> None:
         console.print(Syntax(source, "python", background_color="default"))
     else:
         print(source)
-
-
-def terms(loss: float, parts: Mapping[str, float]) -> str:
-    """Format the loss and the sum of each kind of term."""
-    from npstyle.engine.losses import term
-
-    kinds = dict.fromkeys(name.split()[0] for name in parts)
-    return " ".join([f"loss {loss:.2e}", *(f"{kind} {term(parts, kind):.2e}" for kind in kinds)])
-
-
-def duration(seconds: float) -> str:
-    """Format a time as minutes and seconds."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes}:{seconds:02d}"

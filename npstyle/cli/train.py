@@ -194,8 +194,8 @@ class _Session:
 
 
 def _text(step: "TrainingStep", first: int) -> str:
-    from npstyle.cli.console import duration
     from npstyle.engine.losses import term
+    from npstyle.run.progress import duration
 
     content, style = (term(step.parts, kind) for kind in ("content", "style"))
     text = f"content {content:.3g}  style {style:.3g}"

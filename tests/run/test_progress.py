@@ -3,13 +3,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from npstyle.cli import console
+from npstyle.run import progress
+from npstyle.run.progress import ProgressDisplay
 
 
 @pytest.fixture
 def clock(monkeypatch):
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(console.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
     return clock
 
 
@@ -22,8 +23,8 @@ def left_after(display, clock, seconds, iteration, capsys):
 
 
 def test_the_time_left_accounts_for_the_cost_of_larger_scales(clock, capsys):
-    display = console.ProgressDisplay(4, quiet=False)
-    display.weigh((2, 2), (1.0, 9.0))
+    display = ProgressDisplay(4, quiet=False)
+    display.pace.weigh((2, 2), (1.0, 9.0))
     display.start()
     assert left_after(display, clock, 1, 1, capsys) == "0:19"
     assert left_after(display, clock, 1, 2, capsys) == "0:18"
@@ -31,6 +32,6 @@ def test_the_time_left_accounts_for_the_cost_of_larger_scales(clock, capsys):
 
 
 def test_the_time_left_of_a_resumed_run_ignores_earlier_work(clock, capsys):
-    display = console.ProgressDisplay(10, quiet=False)
+    display = ProgressDisplay(10, quiet=False)
     display.start()
     assert left_after(display, clock, 2, 6, capsys) == "0:08"

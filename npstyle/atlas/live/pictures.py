@@ -1,0 +1,92 @@
+"""The pictures as the page shows them: small, compressed, and only as many as time allows.
+
+The server's thread computes on the cores that the run needs. Therefore it measures the processor
+time of each picture and leaves at least `1 / SHARE` times as much until the next one. A picture of
+512 pixels takes a few milliseconds, so the page gets `1 / PICTURE_SECONDS` of them a second; a very
+large one takes longer and comes less often.
+"""
+
+import base64
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from npstyle.atlas.live.feed import Feed
+from npstyle.errors import InputError
+from npstyle.images.read import load_image
+from npstyle.maths.array import Array
+
+PICTURE_SECONDS = 0.5
+"""Shortest time between two pictures, in seconds."""
+
+SHARE = 0.01
+"""Largest share of one core's time that is spent on pictures."""
+
+SIDE = 1024
+"""Longest side of a picture on the page, in pixels."""
+
+QUALITY = 85
+"""Quality of JPEG, 0..100."""
+
+
+class ShownPictures:
+    """The newest picture of a run, and the photo before it, as data addresses.
+
+    Attributes
+    ----------
+    number : int
+        Number of pictures so far; 0 if there is none yet.
+    data : str
+        The newest.
+    """
+
+    def __init__(
+        self, feed: Feed, photo: Path, clock: Callable[[], float] = time.thread_time
+    ) -> None:
+        self.number = 0
+        self.data = ""
+        self._feed = feed
+        self._photo = photo
+        self._clock = clock
+        self._before: str | None = None
+        self._due = 0.0
+
+    @property
+    def before(self) -> str:
+        """The photo; empty if it cannot be read."""
+        if self._before is None:
+            try:
+                self._before = encode(load_image(self._photo))
+            except InputError:  # the run refuses it, too, and says why
+                self._before = ""
+        return self._before
+
+    def refresh(self) -> None:
+        """Compress a picture that the run has left, and ask for the next when it is due."""
+        picture = self._feed.take_picture()
+        if picture is not None:
+            start = self._clock()
+            self.data = encode(picture())
+            self.number += 1
+            seconds = (self._clock() - start) / SHARE
+            self._due = time.monotonic() + max(PICTURE_SECONDS, seconds)
+        if time.monotonic() >= self._due:
+            self._feed.ask_for_picture()
+
+
+def encode(pixels: Array) -> str:
+    """Return a picture of at most `SIDE` pixels as a data address (JPEG).
+
+    Parameters
+    ----------
+    pixels : array (height, width, 3), RGB, 0..255
+    """
+    image = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+    image.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
