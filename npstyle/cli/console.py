@@ -243,45 +243,25 @@ def print_check(pairs: Mapping[str, tuple[float, float]]) -> None:
 class ReportTable:
     """The laboratory's table; each line is printed as soon as a derivative has been checked."""
 
-    ROW = "{:<26} {:<12} {:>7} {:>11} {:>5} {:>5} {:>6}"
-
     def __init__(self, silent: bool = False) -> None:
+        from npstyle.lab.summary import HEADER, ROW
+
         self.silent = silent
         self.console = Console(highlight=False, soft_wrap=True)
         if not silent:
-            header = self.ROW.format("what", "method", "error", "slopes", "kinks", "", "s")
-            self.console.print(f"[bold]{header}[/bold]")
+            self.console.print(f"[bold]{ROW.format(*HEADER)}[/bold]")
 
     def add(self, report: "Report") -> None:
         """Print one derivative: the worst result of each method over its inputs."""
+        from npstyle.lab.summary import rows_of
+
         if self.silent:
             return
-        name = report.name
-        for method in dict.fromkeys(outcome.method for outcome in report.outcomes):
-            group = [outcome for outcome in report.outcomes if outcome.method == method]
-            passed = all(outcome.passed for outcome in group)
-            slopes = [slope for outcome in group for slope in outcome.slopes or ()]
-            # The input whose second slope is farthest from 2 represents the others.
-            pairs = sorted(
-                zip(slopes[::2], slopes[1::2], strict=True),
-                key=lambda pair: 0 if pair[1] != pair[1] else -abs(pair[1] - 2),
-            )
-            text = " ".join("-" if s != s else f"{s:.3f}" for s in pairs[0]) if pairs else ""
-            row = self.ROW.format(
-                name if len(name) <= 26 else f"...{name[-23:]}",
-                method,
-                "" if method == "taylor" else f"{max(outcome.error for outcome in group):.1e}",
-                text,
-                sum(outcome.kinks for outcome in group) or "",
-                "ok" if passed else "WRONG",
-                f"{sum(outcome.seconds for outcome in group):.2f}",
-            )
-            self.console.print(f"[red]{escape(row)}[/red]" if not passed else escape(row))
-            for outcome in group:
-                if not outcome.passed:
-                    where = f"input {outcome.argument}, " if len(group) > 1 else ""
-                    self.console.print(f"[red]    {escape(where + outcome.note)}[/red]")
-            name = ""
+        for row in rows_of(report):
+            line = escape(row.text)
+            self.console.print(line if row.passed else f"[red]{line}[/red]")
+            for note in row.notes:
+                self.console.print(f"[red]    {escape(note)}[/red]")
 
     def finish(self, reports: "Sequence[Report]") -> None:
         """Print the summary."""

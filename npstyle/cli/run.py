@@ -114,7 +114,7 @@ class _Run:
         if self.live is not None:
             pace, feed = self.display.pace, self.live.feed
             feed.publish(progress, *pace.measure(progress.iteration, progress.evaluations))
-            pace.rest(feed.wait(self.display.say))
+            pace.rest(feed.wait(progress, self.display.say))
 
     def close(self) -> None:
         """Finish the records and save the last checkpoint."""

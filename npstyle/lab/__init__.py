@@ -15,5 +15,5 @@ Checking npstyle:
 - `kinks`, `whole`                layers, passes, objectives and tiles of a whole network
 - `on_gpu`                        numerical checks of the kernels on a GPU
 - `suite`                         all of it, one report after another
-- `explain`, `plots`              chapters and results to look at
+- `explain`, `summary`, `plots`   chapters and results to look at
 """

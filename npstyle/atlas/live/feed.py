@@ -46,6 +46,7 @@ class Feed:
         self._changed = threading.Condition()
         self._pace = 0.0, 0.0
         self._picture: Callable[[], Array] | None = None
+        self._left = 0
         self._is_wanted = False
         self._is_paused = False
         self._is_stopping = False
@@ -73,16 +74,15 @@ class Feed:
         parts = progress.parts
         self.points.append((progress.iteration, progress.evaluations, progress.loss, parts))
         self._pace = rate, left
-        if self._is_wanted:
-            image, finished = progress.to_host(progress.current), progress.finished
-            with self._changed:
-                self._picture, self._is_wanted = lambda: finished(image), False
+        self._leave_picture(progress)
 
-    def wait(self, say: Callable[[str], None]) -> float:
+    def wait(self, progress: Progress, say: Callable[[str], None]) -> float:
         """Wait as long as the page asks for a pause, and return how many seconds that took.
 
         Parameters
         ----------
+        progress : Progress
+            Its picture is for a page that is opened during the pause.
         say : callable
             Called with `PAUSED` when a pause begins.
 
@@ -97,10 +97,19 @@ class Feed:
         with self._changed:
             while self._is_paused and not self._is_stopping:
                 raise_if_interrupted()
+                self._leave_picture(progress)
                 self._changed.wait(PAUSE_SECONDS)
         if self._is_stopping:
             raise KeyboardInterrupt
         return time.monotonic() - start
+
+    def _leave_picture(self, progress: Progress) -> None:
+        """Leave a picture if the page has asked for one that it does not have yet."""
+        if self._is_wanted and progress.iteration != self._left:
+            image, finished = progress.to_host(progress.current), progress.finished
+            with self._changed:
+                self._picture, self._is_wanted = lambda: finished(image), False
+            self._left = progress.iteration
 
     def end(self, sentence: str, image: Array | None = None) -> None:
         """Tell the page how the run ended, with the final picture; later calls do nothing."""

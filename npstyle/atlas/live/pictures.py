@@ -6,19 +6,14 @@ time of each picture and leaves at least `1 / SHARE` times as much until the nex
 large one takes longer and comes less often.
 """
 
-import base64
-import io
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from npstyle.atlas.live.feed import Feed
 from npstyle.errors import InputError
 from npstyle.images.read import load_image
-from npstyle.maths.array import Array
+from npstyle.images.write import data_address
 
 PICTURE_SECONDS = 0.5
 """Shortest time between two pictures, in seconds."""
@@ -28,9 +23,6 @@ SHARE = 0.01
 
 SIDE = 1024
 """Longest side of a picture on the page, in pixels."""
-
-QUALITY = 85
-"""Quality of JPEG, 0..100."""
 
 
 class ShownPictures:
@@ -60,7 +52,7 @@ class ShownPictures:
         """The photo; empty if it cannot be read."""
         if self._before is None:
             try:
-                self._before = encode(load_image(self._photo))
+                self._before = data_address(load_image(self._photo), SIDE)
             except InputError:  # the run refuses it, too, and says why
                 self._before = ""
         return self._before
@@ -70,23 +62,9 @@ class ShownPictures:
         picture = self._feed.take_picture()
         if picture is not None:
             start = self._clock()
-            self.data = encode(picture())
+            self.data = data_address(picture(), SIDE)
             self.number += 1
             seconds = (self._clock() - start) / SHARE
             self._due = time.monotonic() + max(PICTURE_SECONDS, seconds)
         if time.monotonic() >= self._due:
             self._feed.ask_for_picture()
-
-
-def encode(pixels: Array) -> str:
-    """Return a picture of at most `SIDE` pixels as a data address (JPEG).
-
-    Parameters
-    ----------
-    pixels : array (height, width, 3), RGB, 0..255
-    """
-    image = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
-    image.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
