@@ -1,11 +1,11 @@
 """Pictures in, picture out: the whole of style transfer in one call."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 import numpy as np
 
@@ -143,6 +143,7 @@ def transfer(
         memory than there is.
     """
     paintings = (painting,) if isinstance(painting, str | Path | np.ndarray) else tuple(painting)
+    named = cast(Mapping[str, Sequence[Picture]], masks)
     chosen = settings or Settings()
     display = ProgressDisplay(sum(chosen.scale_steps()), quiet=not progress)
 
@@ -153,7 +154,7 @@ def transfer(
 
     with display:
         return transfer_pictures(
-            Pictures(photo, paintings, **{name: tuple(given) for name, given in masks.items()}),
+            Pictures(photo, paintings, **{name: tuple(given) for name, given in named.items()}),
             network,
             chosen,
             machine or Machine(),

@@ -3,8 +3,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.run import progress
 from npstyle.run.progress import ProgressDisplay
+from npstyle.run.settings import Settings
+from npstyle.run.transfer import transfer
 
 
 @pytest.fixture
@@ -35,3 +38,28 @@ def test_the_time_left_of_a_resumed_run_ignores_earlier_work(clock, capsys):
     display = ProgressDisplay(10, quiet=False)
     display.start()
     assert left_after(display, clock, 2, 6, capsys) == "0:08"
+
+
+def test_a_pause_does_not_count_as_work(clock, capsys):
+    display = ProgressDisplay(4, quiet=False)
+    display.start()
+    assert left_after(display, clock, 1, 1, capsys) == "0:03"
+    clock.now += 100
+    display.pace.rest(100)
+    assert left_after(display, clock, 1, 2, capsys) == "0:02"
+
+
+def test_the_library_shows_progress_only_if_asked(capsys):
+    settings = Settings(size=32, iterations=2)
+    seen = []
+    for asked in (False, True):
+        transfer(
+            draw_photo(24, 32),
+            draw_painting(24, 32),
+            "builtin",
+            settings,
+            callback=lambda step: seen.append(step.iteration),
+            progress=asked,
+        )
+        assert ("2/2  loss" in capsys.readouterr().out) == asked
+    assert seen == [1, 2, 1, 2]

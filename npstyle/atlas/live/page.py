@@ -49,13 +49,14 @@ def facts(plan: Plan, named: Mapping[str, str]) -> dict[str, str]:
         What the plan does not have: the names of the pictures and of the file to write.
     """
     height, width = plan.photo_sizes[-1]
-    device = f"{plan.device}, {plan.device.name}" if plan.device.is_gpu else "CPU"
+    on_cpu = f"CPU, {plan.threads} thread{'s' if plan.threads > 1 else ''}"
+    settings = {k: v for k, v in vars(plan.settings).items() if k != "size" and v not in (None, ())}
     return {
         **named,
         "network": plan.network.name,
         "size": f"{width}x{height}",
-        "device": device if plan.device.is_gpu else f"{device}, {plan.threads} threads",
-        **{name: _text(value) for name, value in vars(plan.settings).items() if name != "size"},
+        "device": f"{plan.device}, {plan.device.name}" if plan.device.is_gpu else on_cpu,
+        **{name: _text(value) for name, value in settings.items()},
     }
 
 

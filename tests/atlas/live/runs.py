@@ -14,7 +14,7 @@ import pytest
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.write import save_image
 
-WAIT = 90
+WAIT = 240
 """Seconds: a machine with other work may take this long to start a run."""
 
 needs_live = pytest.mark.skipif(
