@@ -155,9 +155,9 @@ def test_a_stop_keeps_the_picture_and_ends_as_ctrl_c_does(tmp_path):
 
 def test_a_paused_run_stands_still_and_ctrl_c_still_ends_it(tmp_path):
     with live_run(tmp_path, iterations=100_000) as (process, address):
-        order(address, "pause")
         stream = events(address)
         assert any(event["points"] for event in stream)
+        order(address, "pause")
         # It pauses after the step that it was computing.
         resting = list(islice(stream, 12))[-3:]
         assert all(event["state"] == "paused" for event in resting)
