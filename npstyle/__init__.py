@@ -6,7 +6,8 @@
 
 `npstyle.maths` is the textbook: the formulas and their derivatives as plain functions on arrays.
 `StyleObjective` is the fast loss and its gradient at the pixels, `TiledObjective` the same for a
-picture larger than memory. `check_gradient` checks a derivative numerically.
+picture larger than memory. `check_gradient` checks a derivative numerically, and `explain` shows a
+chapter of the textbook with its checks.
 """
 
 import lazy_loader

@@ -8,6 +8,7 @@ from .engine.objective import StyleObjective as StyleObjective
 from .errors import InputError as InputError
 from .images.read import load_image as load_image
 from .images.write import save_image as save_image
+from .lab.explain import explain as explain
 from .lab.gradcheck import check_gradient as check_gradient
 from .networks.network import Network as Network
 from .networks.network import configure as configure

@@ -1,11 +1,8 @@
 """Output of the command line: plan, progress, result and tables."""
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,9 +10,7 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
     Progress,
-    TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -28,7 +23,6 @@ if TYPE_CHECKING:
     from npstyle.networks.style_network import StyleNetwork
     from npstyle.networks.weights import Weights
     from npstyle.run.plan import Plan
-    from npstyle.search.optimize import Progress as Iteration
     from npstyle.search.optimize import Result
 
 OTHER_NETWORK = {
@@ -39,70 +33,6 @@ OTHER_NETWORK = {
     "vgg19": "          --network builtin is faster and needs a fraction of the memory\n",
 }
 """Hint about the other network, printed where the user did not choose one."""
-
-PLAIN_LINES = 20
-"""Approximate number of progress lines in a run whose output is not a terminal."""
-
-
-class ProgressDisplay:
-    """A live bar on a terminal, occasional lines elsewhere, nothing if `quiet`."""
-
-    def __init__(self, iterations: int, quiet: bool) -> None:
-        self.iterations = iterations
-        self.quiet = quiet
-        self.started = 0.0
-        self.work = [float(k) for k in range(iterations + 1)]
-        self.work_before: float | None = None
-        self.bar: Progress | None = None
-        if sys.stdout.isatty() and not quiet:
-            self.bar = Progress(
-                BarColumn(bar_width=None),  # takes what the other columns leave
-                MofNCompleteColumn(),
-                TextColumn("{task.description}"),
-                expand=True,
-            )
-
-    def weigh(self, steps: Sequence[int], work: Sequence[float]) -> None:
-        """Set the number of steps at each scale and the cost of one step there, in any unit."""
-        each = [cost for count, cost in zip(steps, work, strict=True) for _ in range(count)]
-        self.work = list(accumulate(each, initial=0.0))
-
-    def __enter__(self) -> "ProgressDisplay":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def start(self) -> None:
-        """Show the empty bar and start the clock."""
-        self.started = time.monotonic()
-        if self.bar is not None:
-            self.bar.add_task("reading the pictures", total=self.iterations)
-            self.bar.start()
-
-    def update(self, iteration: "Iteration") -> None:
-        """Show one finished iteration."""
-        if self.quiet:
-            return
-        seconds = time.monotonic() - self.started
-        rate = iteration.evaluations / max(seconds, 1e-9)
-        if self.work_before is None:  # the work of a resumed run that was done earlier
-            self.work_before = self.work[iteration.iteration - 1]
-        done = self.work[iteration.iteration] - self.work_before
-        left = seconds / done * (self.work[-1] - self.work[iteration.iteration])
-        text = f"{terms(iteration.loss, iteration.parts)}  {rate:.2f}/s  {duration(left)} left"
-        if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=iteration.iteration, description=text)
-            return
-        every = max(1, self.iterations // PLAIN_LINES)
-        if iteration.iteration % every == 0 or iteration.iteration in (1, self.iterations):
-            print(f"{iteration.iteration}/{self.iterations}  {text}", flush=True)
 
 
 class DownloadBar:
@@ -223,16 +153,17 @@ def _route(plan: "Plan") -> str:
     return "plain sums: no convolution is wide enough for the fast route"
 
 
-def print_result(result: "Result", output: Path) -> None:
-    """Print how a run ended and where its picture is."""
+def ending(result: "Result") -> str:
+    """Describe how a run ended."""
+    from npstyle.run.progress import terms
+
     endings = {
         "iterations": f"{result.iterations} iterations",
         "converged": f"converged after {result.iterations} iterations",
         "interrupted": f"interrupted after {result.iterations} iterations, kept the best picture",
         "not finite": f"stopped after {result.iterations} iterations, kept the best picture",
     }
-    print(f"{endings[result.stopped]}, {terms(result.loss, result.parts)}")
-    print(f"wrote {output}", flush=True)
+    return f"{endings[result.stopped]}, {terms(result.loss, result.parts)}"
 
 
 def print_table(entries: Mapping[str, Any]) -> None:
@@ -312,45 +243,25 @@ def print_check(pairs: Mapping[str, tuple[float, float]]) -> None:
 class ReportTable:
     """The laboratory's table; each line is printed as soon as a derivative has been checked."""
 
-    ROW = "{:<26} {:<12} {:>7} {:>11} {:>5} {:>5} {:>6}"
-
     def __init__(self, silent: bool = False) -> None:
+        from npstyle.lab.summary import HEADER, ROW
+
         self.silent = silent
         self.console = Console(highlight=False, soft_wrap=True)
         if not silent:
-            header = self.ROW.format("what", "method", "error", "slopes", "kinks", "", "s")
-            self.console.print(f"[bold]{header}[/bold]")
+            self.console.print(f"[bold]{ROW.format(*HEADER)}[/bold]")
 
     def add(self, report: "Report") -> None:
         """Print one derivative: the worst result of each method over its inputs."""
+        from npstyle.lab.summary import rows_of
+
         if self.silent:
             return
-        name = report.name
-        for method in dict.fromkeys(outcome.method for outcome in report.outcomes):
-            group = [outcome for outcome in report.outcomes if outcome.method == method]
-            passed = all(outcome.passed for outcome in group)
-            slopes = [slope for outcome in group for slope in outcome.slopes or ()]
-            # The input whose second slope is farthest from 2 represents the others.
-            pairs = sorted(
-                zip(slopes[::2], slopes[1::2], strict=True),
-                key=lambda pair: 0 if pair[1] != pair[1] else -abs(pair[1] - 2),
-            )
-            text = " ".join("-" if s != s else f"{s:.3f}" for s in pairs[0]) if pairs else ""
-            row = self.ROW.format(
-                name if len(name) <= 26 else f"...{name[-23:]}",
-                method,
-                "" if method == "taylor" else f"{max(outcome.error for outcome in group):.1e}",
-                text,
-                sum(outcome.kinks for outcome in group) or "",
-                "ok" if passed else "WRONG",
-                f"{sum(outcome.seconds for outcome in group):.2f}",
-            )
-            self.console.print(f"[red]{escape(row)}[/red]" if not passed else escape(row))
-            for outcome in group:
-                if not outcome.passed:
-                    where = f"input {outcome.argument}, " if len(group) > 1 else ""
-                    self.console.print(f"[red]    {escape(where + outcome.note)}[/red]")
-            name = ""
+        for row in rows_of(report):
+            line = escape(row.text)
+            self.console.print(line if row.passed else f"[red]{line}[/red]")
+            for note in row.notes:
+                self.console.print(f"[red]    {escape(note)}[/red]")
 
     def finish(self, reports: "Sequence[Report]") -> None:
         """Print the summary."""
@@ -379,17 +290,3 @@ def print_source(source: str) -> None:
         console.print(Syntax(source, "python", background_color="default"))
     else:
         print(source)
-
-
-def terms(loss: float, parts: Mapping[str, float]) -> str:
-    """Format the loss and the sum of each kind of term."""
-    from npstyle.engine.losses import term
-
-    kinds = dict.fromkeys(name.split()[0] for name in parts)
-    return " ".join([f"loss {loss:.2e}", *(f"{kind} {term(parts, kind):.2e}" for kind in kinds)])
-
-
-def duration(seconds: float) -> str:
-    """Format a time as minutes and seconds."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes}:{seconds:02d}"

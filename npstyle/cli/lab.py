@@ -200,8 +200,8 @@ def explain(chapter: str | None) -> None:
     print(found.text)
     console.print_source(found.source)
     display = console.ReportTable()
-    for report in (*found.reports, *found.agreements):
+    for report in found.checks:
         display.add(report)
-    display.finish([*found.reports, *found.agreements])
+    display.finish(found.checks)
     if not found.passed:
         raise Exit(1)

@@ -232,6 +232,7 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
     from npstyle.networks.network import load_network
     from npstyle.run.figures import contact_sheet, run_cell, save_sheet
     from npstyle.run.machine import Machine
+    from npstyle.run.progress import ProgressDisplay
     from npstyle.run.strategy import choose_device
     from npstyle.run.table import read_given
 
@@ -249,7 +250,7 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
         console.print_device(device)
     load_loops(device, quiet)
     for k, cell in enumerate(flat, start=1):
-        display = console.ProgressDisplay(sum(cell.settings.scale_steps()), quiet)
+        display = ProgressDisplay(sum(cell.settings.scale_steps()), quiet)
         if not quiet:
             print(f"{k}/{len(flat)}  {cell.name}", flush=True)
         display.start()

@@ -152,7 +152,7 @@ def _paint_one(stylizer: "Stylizer", photo: Path, quiet: bool) -> "Stylized":
         print_plan(stylizer, photo)
     if not stylizer.settings.refine:
         return stylizer(photo)
-    from npstyle.cli.console import ProgressDisplay
+    from npstyle.run.progress import ProgressDisplay
 
     with ProgressDisplay(stylizer.settings.refine, quiet) as display:
         display.start()

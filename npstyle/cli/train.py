@@ -221,9 +221,9 @@ class _Session:
 
 
 def _text(step: "TrainingStep", first: int) -> str:
-    from npstyle.cli.console import duration
     from npstyle.engine.losses import term
     from npstyle.onepass.train import WARM_UP
+    from npstyle.run.progress import duration
 
     content, style = (term(step.parts, kind) for kind in ("content", "style"))
     text = f"content {content:.2e}  style {style:.2e}"

@@ -7,6 +7,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -35,6 +36,18 @@ class Evaluation(NamedTuple):
     loss: float
     gradient: Array
     parts: dict[str, float]
+
+    def _repr_html_(self) -> str:
+        """Return a table of the terms and the gradient's size, for a notebook."""
+        sizes = abs(self.gradient)
+        rows = {
+            "loss": self.loss,
+            **self.parts,
+            "gradient, root mean square": float((sizes**2).mean()) ** 0.5,
+            "gradient, largest": float(sizes.max()),
+        }
+        cells = (f"<td>{escape(name)}</td><td>{value:.4g}</td>" for name, value in rows.items())
+        return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Write pictures: arrays to files, with the settings of the run in their metadata."""
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -19,6 +20,9 @@ from npstyle.maths.array import Array
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 QUALITY = 95
 """Quality of JPEG and WebP, 0..100."""
+
+EMBEDDED_QUALITY = 85
+"""Quality of the JPEG in a page or a notebook, 0..100."""
 
 
 def check_output(path: str | Path) -> None:
@@ -61,6 +65,23 @@ def save_image(path: str | Path, pixels: Array, settings: dict[str, Any] | None 
         ) from error
     with written_whole(path) as file:
         file.write(data)
+
+
+def data_address(pixels: Array, side: int) -> str:
+    """Return a picture as an address that contains it ("data:image/jpeg;base64,..."), for HTML.
+
+    Parameters
+    ----------
+    pixels : array (height, width, 3), RGB, 0..255
+        Clipped to the range.
+    side : int
+        Longest side in pixels; larger pictures are scaled down.
+    """
+    image = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=EMBEDDED_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _encode(suffix: str, pixels: Array, text: str | None) -> bytes:

@@ -16,5 +16,5 @@ Checking npstyle:
 - `training`, `whole_training`    the same for the steps of a training
 - `on_gpu`                        numerical checks of the kernels on a GPU
 - `suite`                         all of it, one report after another
-- `explain`, `plots`              chapters and results to look at
+- `explain`, `summary`, `plots`   chapters and results to look at
 """

@@ -1,9 +1,13 @@
 """One chapter on one screen: derivation, code, numerical checks, and the engine's agreement."""
 
 import inspect
+import io
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
+from rich.console import Console
+from rich.syntax import Syntax
 
 from npstyle.engine import cpu
 from npstyle.errors import InputError
@@ -11,14 +15,18 @@ from npstyle.lab.agreement import agreement
 from npstyle.lab.battery import CHAPTERS
 from npstyle.lab.gradcheck import Report, check_subject
 from npstyle.lab.suite import AGREEMENT_SIZE
+from npstyle.lab.summary import reports_html, reports_text
 from npstyle.lab.whole import tile_outcomes, whole_agreements
 from npstyle.lab.whole_training import adam_outcome, training_outcome
 from npstyle.networks.network import load_network
 
+CODE_WIDTH = 100
+"""Width of the code in a notebook, in characters."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Explanation:
-    """A chapter, explained.
+    """A chapter, explained: shown as text in a terminal, and as HTML in a notebook.
 
     Attributes
     ----------
@@ -42,7 +50,26 @@ class Explanation:
     @property
     def passed(self) -> bool:
         """True if every check passed."""
-        return all(report.passed for report in (*self.reports, *self.agreements))
+        return all(report.passed for report in self.checks)
+
+    @property
+    def checks(self) -> tuple[Report, ...]:
+        """The derivatives' reports, then the engine's."""
+        return (*self.reports, *self.agreements)
+
+    def __repr__(self) -> str:
+        return "\n\n".join([self.text, self.source.rstrip(), reports_text(self.checks)])
+
+    def _repr_html_(self) -> str:
+        text = f"<pre>{escape(self.text)}</pre>"
+        return f"<div>{text}{_code_html(self.source)}{reports_html(self.checks)}</div>"
+
+
+def _code_html(source: str) -> str:
+    """Return Python source with colours, on a background of its own."""
+    console = Console(record=True, file=io.StringIO(), width=CODE_WIDTH, force_jupyter=False)
+    console.print(Syntax(source, "python"))
+    return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
 
 def chapters() -> tuple[str, ...]:

@@ -52,6 +52,7 @@ from npstyle.errors import InputError
 from npstyle.lab import methods as lab_methods
 from npstyle.lab.methods import Outcome
 from npstyle.lab.subjects import Subject
+from npstyle.lab.summary import reports_html
 from npstyle.lab.trial import Trial, float_array, scale_of
 from npstyle.maths.array import Array
 
@@ -77,6 +78,9 @@ class Report:
 
     name: str
     outcomes: tuple[Outcome, ...]
+
+    def _repr_html_(self) -> str:
+        return reports_html([self])
 
     @property
     def passed(self) -> bool:

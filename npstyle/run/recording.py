@@ -24,10 +24,13 @@ GIF_SIDE = 480
 GIF_MILLISECONDS = 80
 """Time that an animation shows each frame; the last one stays 20 times as long."""
 
+LIVE_PORTS = 1024, 65535
+"""First and last port for the live page; those below are the system's."""
+
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files that a run writes, and what it prints.
+    """The files that a run writes, and what it prints and shows.
 
     The fields are documented where they are declared; `npstyle transfer --help` prints the same
     texts.
@@ -74,17 +77,44 @@ class Outputs:
         RECORDS,
         metavar="FILE.png",
     )
+    live: bool = setting(
+        False,
+        "Follow the run on a page in the browser, and pause or stop it there. Needs npstyle[live].",
+        RECORDS,
+    )
+    live_port: int | None = setting(
+        None, "Port of the page.", RECORDS, metavar="PORT", shown="a free one"
+    )
+    no_open: bool = setting(False, "Print the page's address and open no browser.", RECORDS)
     quiet: bool = setting(False, "Print errors only.", RECORDS, short="-q")
 
     def __post_init__(self) -> None:
         """Raise InputError for values that no run could use."""
         if self.save_every < 0:
             raise InputError(f"--save-every {self.save_every}: give a number of 0 or more")
+        self._check_live()
         if self.frames_every is not None:
             if self.frames_every < 1:
                 raise InputError(f"--frames-every {self.frames_every}: give a number of 1 or more")
             if self.frames is None and self.gif is None:
                 raise InputError("--frames-every: needs --frames or --gif; add one of them")
+
+    def _check_live(self) -> None:
+        """Raise InputError for options of the live page that no page could use."""
+        port = self.live_port
+        if port is not None and not LIVE_PORTS[0] <= port <= LIVE_PORTS[1]:
+            raise InputError(
+                f"--live-port {port}: give a port from {LIVE_PORTS[0]} to {LIVE_PORTS[1]}"
+            )
+        if not self.live and (port is not None or self.no_open):
+            raise InputError(
+                f"{'--no-open' if self.no_open else '--live-port'}: needs --live; add it"
+            )
+        if self.quiet and self.no_open:
+            raise InputError(
+                "--no-open: with --quiet, the page's address would be neither printed nor opened; "
+                "leave one of them out"
+            )
 
 
 @dataclass

@@ -1,11 +1,11 @@
 """Pictures in, picture out: the whole of style transfer in one call."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 import numpy as np
 
@@ -23,8 +23,10 @@ from npstyle.images.resize import resize
 from npstyle.maths.array import Array
 from npstyle.networks.network import Network
 from npstyle.run.machine import Machine
+from npstyle.run.notebook import transfer_html
 from npstyle.run.pictures import Picture, Pictures, check_pictures, load_scale, picture_name
 from npstyle.run.plan import Plan, check_memory, make_plan, out_of_memory, prepared
+from npstyle.run.progress import ProgressDisplay
 from npstyle.run.settings import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.run.start import painted_picture, starting_picture
 from npstyle.run.strategy import choose_device
@@ -79,6 +81,16 @@ class Transfer:
     result: Result
     record: dict[str, Any]
 
+    def _repr_html_(self) -> str:
+        return transfer_html(self)
+
+
+class Masks(TypedDict, total=False):
+    """The masks of `transfer`; see `npstyle.run.pictures.Pictures`."""
+
+    content_masks: Sequence[Picture]
+    style_masks: Sequence[Picture]
+
 
 def transfer(
     photo: Picture,
@@ -87,11 +99,11 @@ def transfer(
     settings: Settings | None = None,
     machine: Machine | None = None,
     *,
-    content_masks: Sequence[Picture] = (),
-    style_masks: Sequence[Picture] = (),
     state: State | None = None,
     callback: Callable[[Progress], None] | None = None,
     keep: Callable[[State], None] | None = None,
+    progress: bool = False,
+    **masks: Unpack[Masks],
 ) -> Transfer:
     """Render a photo in the style of one or more paintings.
 
@@ -106,8 +118,6 @@ def transfer(
     machine : Machine, optional
         Threads, device, tiles and memory limits. By default one thread per physical core, the first
         GPU that works, and 80 % of the free memory.
-    content_masks, style_masks : sequences of pictures, optional
-        See `npstyle.run.pictures.Pictures`.
     state : State, optional
         State to resume from, of an earlier run with the same pictures and settings. The optimiser's
         own state is not part of it and starts afresh.
@@ -115,6 +125,10 @@ def transfer(
         Called with a `Progress` after each iteration; iterations are counted over all scales.
     keep : callable, optional
         Called with the `State` after each iteration, before `callback`.
+    progress : bool
+        Whether to show the progress: as a bar in a terminal and in a notebook, else as lines.
+    content_masks, style_masks : sequences of pictures, optional
+        See `npstyle.run.pictures.Pictures`.
 
     Returns
     -------
@@ -129,15 +143,26 @@ def transfer(
         memory than there is.
     """
     paintings = (painting,) if isinstance(painting, str | Path | np.ndarray) else tuple(painting)
-    return transfer_pictures(
-        Pictures(photo, paintings, tuple(content_masks), tuple(style_masks)),
-        network,
-        settings or Settings(),
-        machine or Machine(),
-        state=state,
-        callback=callback,
-        keep=keep,
-    )
+    named = cast(Mapping[str, Sequence[Picture]], masks)
+    chosen = settings or Settings()
+    display = ProgressDisplay(sum(chosen.scale_steps()), quiet=not progress)
+
+    def report(step: Progress) -> None:
+        display.update(step)
+        if callback is not None:
+            callback(step)
+
+    with display:
+        return transfer_pictures(
+            Pictures(photo, paintings, **{name: tuple(given) for name, given in named.items()}),
+            network,
+            chosen,
+            machine or Machine(),
+            state=state,
+            announce=display.begin,
+            callback=report,
+            keep=keep,
+        )
 
 
 def transfer_pictures(

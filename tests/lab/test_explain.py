@@ -28,3 +28,14 @@ def test_every_function_of_the_textbook_is_in_a_chapter():
 def test_an_unknown_chapter_is_refused_with_the_list():
     with pytest.raises(InputError, match=r"explain lstm: no such chapter; .*conv2d"):
         explain("lstm")
+
+
+def test_a_chapter_shows_itself_as_text_and_as_html():
+    found = explain("relu")
+    text, html = repr(found), found._repr_html_()
+    for part in ("def relu_backward(", "coordinates", "cpu "):
+        assert part in text
+    assert text.startswith(found.text)
+    assert "relu_backward" in html
+    assert "<td>coordinates</td>" in html
+    assert "http" not in html.replace("https://arxiv.org", "")
