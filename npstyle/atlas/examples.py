@@ -82,25 +82,27 @@ def grids(example: Example) -> tuple[Grid, ...]:
     reads, slopes = read_by(example), jacobian(example)
     X, Y = example.symbols
     cells: dict[str, list[Cell]] = {"x": [], "y": [], "dx": [], "dy": []}
+    at_x, at_y = _places(example, x), _places(example, y)
     for i in range(x.size):
-        place = _place(x, i)
+        place = at_x[i]
         to = " ".join(f"{name}-y{o}" for o in np.flatnonzero(reads[:, i]))
-        says = f"{X}{place} = {_number(x.flat[i])} is read by {np.count_nonzero(reads[:, i])} outputs"
+        count = _counted(np.count_nonzero(reads[:, i]), "output")
+        says = f"{X}{place} = {_number(x.flat[i])} is read by {count}"
         cells["x"].append(Cell(f"{name}-x{i}", _number(x.flat[i]), to, says))
-        of = np.flatnonzero(slopes[:, i])
+        of = np.flatnonzero(slopes[:, i] * g.ravel())
         terms = [f"{_number(g.flat[o])} × {_number(slopes[o, i])}" for o in of]
-        says = f"∂L/∂{X}{place} = {_sum(terms)} = {_number(gradient.flat[i])}"
+        made = f"{_sum(terms)} = {_number(gradient.flat[i])}" if terms else "0: nothing arrives"
+        says = f"∂L/∂{X}{place} = {made}"
         to = " ".join(f"{name}-dy{o}" for o in of)
         cells["dx"].append(Cell(f"{name}-dx{i}", _number(gradient.flat[i]), to, says))
     for o in range(y.size):
-        place = _place(y, o)
+        place, value = at_y[o], _number(y.flat[o])
         made = _output(example, reads[o], slopes[o], y, o)
         to = " ".join(f"{name}-x{i}" for i in np.flatnonzero(reads[o]))
-        cells["y"].append(
-            Cell(f"{name}-y{o}", _number(y.flat[o]), to, f"{Y}{place} = {made} = {_number(y.flat[o])}")
-        )
-        of = np.flatnonzero(slopes[o])
-        says = f"∂L/∂{Y}{place} = {_number(g.flat[o])} goes to {len(of)} inputs"
+        says = f"{Y}{place} = {made} = {value}" if made else f"{Y}{place} = {value}, a constant"
+        cells["y"].append(Cell(f"{name}-y{o}", value, to, says))
+        of = np.flatnonzero(slopes[o] * g.flat[o])
+        says = f"∂L/∂{Y}{place} = {_number(g.flat[o])} goes to {_counted(len(of), 'input')}"
         to = " ".join(f"{name}-dx{i}" for i in of)
         cells["dy"].append(Cell(f"{name}-dy{o}", _number(g.flat[o]), to, says))
     return (
@@ -141,7 +143,7 @@ def _output(example: Example, reads: Array, slopes: Array, y: Array, o: int) -> 
     values = example.x.ravel()
     terms = [f"{_number(values[i])} × {_number(slopes[i])}" for i in np.flatnonzero(reads)]
     rest = float(y.flat[o] - values[reads] @ slopes[reads])
-    return _sum([*terms, *([_number(rest)] if abs(rest) > 1e-9 else [])])
+    return " + ".join([*terms, *([_number(rest)] if abs(rest) > 1e-9 else [])])
 
 
 def _grid(name: str, array: Array, cells: list[Cell], example: Example) -> Grid:
@@ -154,16 +156,22 @@ def _plain(name: str, array: Array, start: str) -> Grid:
     return Grid(
         name,
         tuple(
-            tuple(Cell(f"{start}-{r}-{k}", _number(v)) for k, v in enumerate(row)) for r, row in rows
+            tuple(Cell(f"{start}-{r}-{k}", _number(v)) for k, v in enumerate(row))
+            for r, row in rows
         ),
     )
 
 
-def _place(array: Array, flat: int) -> str:
-    """Write an index without the channel of an array that has one."""
-    index = np.unravel_index(flat, array.shape)
-    kept = index[:2] if array.ndim == 3 and array.shape[2] == 1 else index
-    return f"[{', '.join(str(int(k)) for k in kept)}]" if array.ndim else ""
+def _places(example: Example, array: Array) -> dict[int, str]:
+    """Return row and column of every entry of an array, as it is shown."""
+    shown = example.layout(np.arange(array.size).reshape(array.shape))
+    if shown.size == 1:
+        return {0: ""}
+    return {int(flat): f"[{r}, {k}]" for (r, k), flat in np.ndenumerate(shown)}
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count or 'no'} {what}{'s' * (count != 1)}"
 
 
 def _number(value: float) -> str:
@@ -171,7 +179,7 @@ def _number(value: float) -> str:
 
 
 def _sum(terms: list[str]) -> str:
-    return " + ".join(terms) or "0"
+    return " + ".join(terms)
 
 
 def _joined(values: Array) -> str:

@@ -22,19 +22,21 @@ two spaces, three or more             a small gap, a gap between two formulas
 import re
 from dataclasses import dataclass
 
-GREEK = frozenset("alpha beta gamma delta epsilon theta lambda pi sigma phi".split())
+GREEK = frozenset(
+    ("alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "pi", "sigma", "phi")
+)
 
-FUNCTIONS = frozenset("exp cos tanh max min".split())
+FUNCTIONS = frozenset(("exp", "cos", "tanh", "max", "min"))
 """Functions that LaTeX has a command for."""
 
 OPERATORS = frozenset(
-    "mean sign round floor clip mirror diag vec layer log objective relu sigmoid".split()
+    ("mean", "sign", "round", "floor", "clip", "mirror", "diag", "vec", "layer", "log")
 )
 """Names that stand for functions where a bracket or a subscript follows."""
 
-SHORT_WORDS = frozenset("of in is to at if by or on as it".split())
+SHORT_WORDS = frozenset(("of", "in", "is", "to", "at", "if", "by", "or", "on", "as", "it"))
 
-OPERANDS = {"height", "width"}
+OPERANDS = frozenset(("height", "width"))
 """Words that stand for numbers."""
 
 RELATIONS = {">=": r"\ge", "<=": r"\le", "->": r"\to", "...": r"\dots", "*": r"\ast", "<": r"\lt",
@@ -186,7 +188,9 @@ class _Reader:
             return Part(rf"\mathrm{{d}}{rest}", "operand", differential=rest)
         if name in OPERANDS:
             return self.scripts(Part(rf"\text{{{name}}}", "operand"))
-        article = name == "a" and follows == " " and len(self.peek(1)) > 2 and self.peek(1).isalpha()
+        article = (
+            name == "a" and follows == " " and len(self.peek(1)) > 2 and self.peek(1).isalpha()
+        )
         if len(name) > 2 or name in SHORT_WORDS or article:
             return Part(name, "word")
         if len(name) == 2:

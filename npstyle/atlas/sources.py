@@ -198,9 +198,7 @@ def _functions(
             for k in range(first, node.end_lineno + 1)
             if k not in hidden
         )
-        yield Function(
-            node.name, inline(" ".join(summary.split()), link), escape(details), lines
-        )
+        yield Function(node.name, inline(" ".join(summary.split()), link), escape(details), lines)
 
 
 def _docstring_lines(node: ast.FunctionDef | ast.ClassDef) -> set[int]:
