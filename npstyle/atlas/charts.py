@@ -119,6 +119,9 @@ SHAPES = (
     ".chart .line{stroke:var(--line);stroke-width:2;fill:none;stroke-linejoin:round}"
     ".chart .line.thin{stroke-width:1}.chart .line.dashed{stroke-dasharray:6 4}"
     ".chart .line.dotted{stroke-dasharray:2 4}.chart .dot{fill:var(--line)}"
+    ".diagram .box{fill:none;stroke:var(--faint)}.diagram .title{fill:var(--accent)}"
+    ".diagram .arrow{stroke:var(--ink);fill:none}.diagram .tip{fill:var(--ink)}"
+    ".diagram .formula{font-style:italic}"
 )
 """How the parts of a chart look; the page's style sheet has the same rules."""
 

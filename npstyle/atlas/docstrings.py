@@ -77,7 +77,7 @@ _SIGN = r"(?: (?:[=+<>/*-]|>=|<=|x) |[/=]| )"
 _RUN = re.compile(rf"(?<![\w`'\".)-]){_OPERAND}(?:{_SIGN}{_OPERAND})*(?![\w'\"-]|\.\d|\()")
 _STRONG = re.compile(r"[_^=<>|\[]|d\w+/d\w+|(?<![\w.])[A-Za-z]+")
 _FOLLOWED = r" (?!(?:and|or|is|are|has|in|at|as|of|on|by|to|for|with|from)\b)[a-z]{2}"
-_ARTICLE = re.compile(rf"(?:^| )[aA](?={_FOLLOWED})")
+_ARTICLE = re.compile(rf"(?<!\w)[aA](?={_FOLLOWED})")
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -107,7 +107,7 @@ def _with_symbols(text: str) -> str:
         run = found.group()
         article = _ARTICLE.search(text, found.start(), found.end() + 3)
         if article and article.end() == found.end():
-            run = run[: article.start() - found.start()]
+            run = run[: article.start() - found.start()].rstrip()
         if not _STRONG.search(run) or run == "do":
             continue
         made += [escape(text[end : found.start()], quote=False), to_mathml(run, display=False)]

@@ -171,7 +171,7 @@ def _places(example: Example, array: Array) -> dict[int, str]:
 
 
 def _counted(count: int, what: str) -> str:
-    return f"{count or 'no'} {what}{'s' * (count != 1)}"
+    return f"{count or 'no'} {what}" + ("s" if count != 1 else "")
 
 
 def _number(value: float) -> str:

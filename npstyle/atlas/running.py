@@ -89,9 +89,18 @@ def steps_to_show(iterations: int) -> tuple[int, ...]:
 def track(
     network: Network, photo: Array, painting: Array, settings: Settings, report: Report
 ) -> Track:
-    """Run a search from the photo and keep what it does."""
+    """Run a search from the photo and keep what it does.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the run was interrupted; `transfer` itself would return its picture.
+    """
     found = Track(steps_to_show(settings.iterations), photo, report)
-    transfer(photo, painting, network, settings, Machine(device="cpu"), callback=found.update)
+    machine = Machine(device="cpu")
+    done = transfer(photo, painting, network, settings, machine, callback=found.update)
+    if done.result.stopped == "interrupted":
+        raise KeyboardInterrupt
     found.pictures.setdefault(found.iterations[-1], found.before)
     return found
 

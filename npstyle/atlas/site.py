@@ -83,7 +83,8 @@ def build(
     with folder_whole(folder) as made:
         site = _Site(made, contents)
         site.copy_static()
-        settings = Settings(iterations=iterations, init="content")
+        size = max(pair.photo.shape[:2])
+        settings = Settings(size=size, iterations=iterations, init="content")
         gradient, track, plain = _run(pair, network, settings, steps)
         steps.next("one evaluation")
         looked_at = track.pictures.get(LOOKED_AT, track.before)
