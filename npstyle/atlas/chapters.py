@@ -162,9 +162,7 @@ def make_page(contents: Contents, link: Linker, seed: int = 0) -> Page:
         tuple(map(_proof, reports)),
         tuple(taylor_charts(stem, reports)),
         tuple(_mistake(name) for name, m in MUTATIONS.items() if m.chapter in contents.chapters),
-        tuple(
-            (r.name, r.outcomes[0].note, f"{r.outcomes[0].tolerance:.0e}") for r in agreements
-        ),
+        tuple((r.name, r.outcomes[0].note, f"{r.outcomes[0].tolerance:.0e}") for r in agreements),
         tuple((e, grids(e)) for e in examples() if e.module == contents.modules[0]),
         all(found.passed for found in explained),
     )
@@ -207,7 +205,10 @@ def taylor_charts(stem: str, reports: list[Report]) -> list[tuple[str, str, str]
         return []
     drawn = [*_guides(), *_remainders(lines, "c0 marked", "second remainder")]
     chart = line_chart(
-        "Taylor remainders against the step h", Axis("h", log=True), Axis(REMAINDER, log=True), drawn
+        "Taylor remainders against the step h",
+        Axis("h", log=True),
+        Axis("remainder / that of the longest step", log=True),
+        drawn,
     )
     slopes = [o.slopes[1] for o in lines if o.slopes is not None]
     caption = (
@@ -217,9 +218,6 @@ def taylor_charts(stem: str, reports: list[Report]) -> list[tuple[str, str, str]
         "the lines become level, all that is left is rounding."
     )
     return [(f"{stem}-taylor", chart, caption)]
-
-
-REMAINDER = "remainder / that of the longest step"
 
 
 def _is_fitted(outcome: Outcome) -> bool:

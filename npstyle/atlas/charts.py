@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 
@@ -242,7 +243,7 @@ def radial_mean(spectrum: Array, bins: int = 24) -> tuple[list[float], list[floa
     edges = np.geomspace(1 / (2 * max(height, width)), 0.71, bins + 1)
     squares = np.mean(spectrum**2, axis=2)
     frequencies, amplitudes = [], []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         ring = (f >= low) & (f < high)
         if ring.any():
             frequencies.append(float(np.sqrt(low * high)))

@@ -51,8 +51,10 @@ def blocks(text: str) -> Iterator[Block]:
         group = [line for _, line in items]
         if found == "indented":
             yield _indented(group)
-        elif found == "heading" or found == "text":
-            yield Block(found, tuple(group))
+        elif found == "heading":
+            yield Block("heading", tuple(group))
+        elif found == "text":
+            yield Block("text", tuple(group))
 
 
 def _indented(lines: list[str]) -> Block:

@@ -86,7 +86,12 @@ class Evaluation:
 
 
 def look(
-    network: Network, photo: Array, painting: Array, picture: Array, settings: Settings, album: Album
+    network: Network,
+    photo: Array,
+    painting: Array,
+    picture: Array,
+    settings: Settings,
+    album: Album,
 ) -> Evaluation:
     """Evaluate the objective at a picture and draw what happens on the way.
 
@@ -309,9 +314,7 @@ def _pixel_gradients(album: Album, at_pixels: list[tuple[str, Array]]) -> list[G
     return groups
 
 
-def _fields(
-    network: Network, formula: Formula, outputs: Mapping[str, Array]
-) -> tuple[Field, ...]:
+def _fields(network: Network, formula: Formula, outputs: Mapping[str, Array]) -> tuple[Field, ...]:
     """Return the receptive field of the unit in the middle of each layer with a loss."""
     found = []
     for name in dict.fromkeys(term.layer for term in formula.terms):

@@ -35,6 +35,4 @@ def read_pair(photo: Path, painting: Path, size: int = SIZE) -> Pair:
     InputError
         If a file cannot be read.
     """
-    return Pair(
-        load_image(photo, size), load_image(painting, size), (photo.name, painting.name)
-    )
+    return Pair(load_image(photo, size), load_image(painting, size), (photo.name, painting.name))

@@ -7,8 +7,9 @@ import numpy as np
 
 from npstyle.atlas.charts import Axis, Series, line_chart, radial_mean
 from npstyle.atlas.heatmaps import Album, Figure
+from npstyle.engine.cpu.precondition import precondition, precondition_backward
 from npstyle.maths.array import Array
-from npstyle.maths.precondition import precondition, precondition_backward, spectrum
+from npstyle.maths.precondition import spectrum
 from npstyle.networks.network import Network
 from npstyle.run.machine import Machine
 from npstyle.run.settings import Settings
@@ -83,7 +84,7 @@ class Run:
 
 def steps_to_show(iterations: int) -> tuple[int, ...]:
     """Return the steps whose pictures are shown, ever further apart."""
-    return tuple(k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < iterations) + (iterations,)
+    return (*(k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < iterations), iterations)
 
 
 def track(
@@ -127,7 +128,9 @@ def draw(photo: Array, moved: Track, plain: Track, gradient: Array, album: Album
         loss = moved.losses[moved.iterations.index(step)]
         counted = f"after {step} step{'s' * (step != 1)}"
         pictures.append(
-            album.photo(f"step-{step}", pixels, f"{counted}; loss {loss:.3g}", f"the picture {counted}")
+            album.photo(
+                f"step-{step}", pixels, f"{counted}; loss {loss:.3g}", f"the picture {counted}"
+            )
         )
     return Run(
         moved.iterations[-1],

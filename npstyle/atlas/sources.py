@@ -12,6 +12,9 @@ from npstyle.atlas.formulas import to_mathml
 from npstyle.atlas.links import LINKS
 
 Linker = Callable[[str], str | None]
+"""From a name of the code to the address of what explains it, or None."""
+
+Definition = ast.FunctionDef | ast.ClassDef
 
 
 @dataclass
@@ -122,19 +125,21 @@ def read_module(
     source = inspect.getsource(module)
     tied = _tie(module.__name__, source, [f for part in parts for f in part.formulas])
     whole = module.__name__.startswith("npstyle.maths.")
-    nodes = [
-        node
-        for node in ast.parse(source).body
-        if (isinstance(node, ast.FunctionDef) or _has_methods(node))
-        and (whole or node.name in names)
-    ]
+    nodes = [node for node in _definitions(source) if whole or node.name in names]
     functions = _functions(source, nodes, tied, link)
     path = module.__name__.replace(".", "/") + ".py"
     return Module(module.__name__, path, title, tuple(parts), tuple(functions))
 
 
-def _has_methods(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ClassDef) and any(isinstance(n, ast.FunctionDef) for n in node.body)
+def _definitions(source: str) -> list[Definition]:
+    """Return the functions of a source, and the classes that have methods."""
+    found: list[Definition] = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef):
+            found.append(node)
+        elif isinstance(node, ast.ClassDef):
+            found += [node] * any(isinstance(inner, ast.FunctionDef) for inner in node.body)
+    return found
 
 
 def _derivation(text: str, link: Linker, number: int) -> tuple[str, list[Part]]:
@@ -177,7 +182,7 @@ def _tie(name: str, source: str, formulas: list[Formula]) -> dict[int, list[int]
 
 
 def _functions(
-    source: str, nodes: list[ast.stmt], tied: dict[int, list[int]], link: Linker
+    source: str, nodes: list[Definition], tied: dict[int, list[int]], link: Linker
 ) -> Iterator[Function]:
     """Yield the functions of a source, without their docstrings."""
     from pygments import highlight
@@ -187,7 +192,6 @@ def _functions(
     formatter, lexer = HtmlFormatter(nowrap=True), PythonLexer(stripnl=False, ensurenl=False)
     made = highlight(source, lexer, formatter).split("\n")
     for node in nodes:
-        assert isinstance(node, ast.FunctionDef | ast.ClassDef)
         doc = ast.get_docstring(node) or ""
         summary, _, details = doc.partition("\n\n")
         first = node.decorator_list[0].lineno if node.decorator_list else node.lineno
@@ -201,7 +205,7 @@ def _functions(
         yield Function(node.name, inline(" ".join(summary.split()), link), escape(details), lines)
 
 
-def _docstring_lines(node: ast.FunctionDef | ast.ClassDef) -> set[int]:
+def _docstring_lines(node: Definition) -> set[int]:
     """Numbers of the lines of a docstring, and of the empty line below it."""
     if ast.get_docstring(node) is None:
         return set()

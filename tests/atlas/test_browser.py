@@ -4,7 +4,12 @@ import pytest
 
 from npstyle.atlas.chapters import table_of_contents
 
-FILES = [*(entry.file for entry in table_of_contents()), "index.html", "evaluation.html", "run.html"]
+FILES = [
+    *(entry.file for entry in table_of_contents()),
+    "index.html",
+    "evaluation.html",
+    "run.html",
+]
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 
 

@@ -53,7 +53,9 @@ def test_an_empty_or_constant_line_can_be_drawn(values):
 
 
 def test_a_file_is_xml_and_has_its_own_colours():
-    svg = standalone(line_chart("a < b", Axis("x"), Axis("y"), [Series("one & two", [0, 1], [2, 3])]))
+    svg = standalone(
+        line_chart("a < b", Axis("x"), Axis("y"), [Series("one & two", [0, 1], [2, 3])])
+    )
     root = ElementTree.fromstring(svg)
     assert "prefers-color-scheme" in root.find(f"{SVG}style").text
     assert root.find(f"{SVG}title").text == "a < b"

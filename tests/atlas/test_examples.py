@@ -52,7 +52,9 @@ def test_max_pooling_reads_a_window_and_sends_the_gradient_to_its_winner():
 def test_what_is_said_about_a_gradient_adds_up(name):
     example = EXAMPLES[name]
     for cell in (cell for row in grids(example)[-2].rows for cell in row):
-        terms, value = re.fullmatch(r"[^=]* = (.*?)(?:: nothing arrives| = (\S+))", cell.says).groups()
+        terms, value = re.fullmatch(
+            r"[^=]* = (.*?)(?:: nothing arrives| = (\S+))", cell.says
+        ).groups()
         numbers = [
             np.prod([float(f) for f in term.split(" × ")])
             for term in terms.replace("−", "-").split(" + ")

@@ -25,9 +25,14 @@ def test_an_atlas_is_replaced_as_a_whole(tmp_path):
 def test_an_interrupted_build_leaves_the_old_atlas_and_nothing_else(tmp_path, error):
     folder = tmp_path / "atlas"
     write(folder, "old")
-    with pytest.raises(error), folder_whole(folder) as made:
-        (made / "index.html").write_text("half")
-        raise error
+
+    def interrupted():
+        with folder_whole(folder) as made:
+            (made / "index.html").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert (folder / "index.html").read_text() == "old"
     assert list(tmp_path.iterdir()) == [folder]
 

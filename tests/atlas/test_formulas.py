@@ -98,8 +98,9 @@ def test_names_of_the_code_become_links():
 
 def test_blocks_are_told_apart():
     text = (
-        "A title.\n\nHead\n----\nSome text\nin two lines:\n\n    a = b\n        + c\n\n    1. first\n"
-        "    2. second\n\n    every value is the same if the window lies in the picture, as a whole."
+        "A title.\n\nHead\n----\nSome text\nin two lines:\n\n    a = b\n        + c\n\n"
+        "    1. first\n    2. second\n\n"
+        "    every value is the same if the window lies in the picture, as a whole."
     )
     found = [(block.kind, block.lines) for block in blocks(text)]
     assert [kind for kind, _ in found] == [

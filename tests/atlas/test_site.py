@@ -90,7 +90,9 @@ def test_nothing_is_loaded_from_anywhere_else(built):
             text = path.read_text(encoding="utf-8")
             for namespace in ("http://www.w3.org/2000/svg", "http://www.w3.org/1998/Math/MathML"):
                 text = text.replace(namespace, "")
-            assert not re.search(r"https?:|(?:src|href)=\"//|@import|url\(|fetch\(", text), path.name
+            assert not re.search(r"https?:|(?:src|href)=\"//|@import|url\(|fetch\(", text), (
+                path.name
+            )
 
 
 @pytest.mark.parametrize("entry", table_of_contents(), ids=lambda entry: entry.file)
@@ -163,5 +165,5 @@ def test_ctrl_c_in_the_run_ends_the_build(monkeypatch, tmp_path):
 def test_the_steps_that_are_shown_end_with_the_last():
     assert running.steps_to_show(40) == (1, 2, 4, 8, 16, 32, 40)
     assert running.steps_to_show(1) == (1,)
-    assert not running.without_preconditioner(Settings()).precondition == "on"
+    assert running.without_preconditioner(Settings()).precondition == "off"
     assert site.LOOKED_AT in running.steps_to_show(site.ITERATIONS)
