@@ -43,8 +43,8 @@ class Series:
     """
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[float] | Array
+    y: Sequence[float] | Array
     style: str = "c0"
 
 
@@ -136,7 +136,7 @@ class _Scale:
     log: bool
 
     @classmethod
-    def over(cls, lists: Sequence[Sequence[float]], log: bool) -> "_Scale":
+    def over(cls, lists: Sequence[Sequence[float] | Array], log: bool) -> "_Scale":
         """Return a scale that holds all numbers."""
         values = np.concatenate([np.asarray(v, float) for v in lists] or [np.zeros(0)])
         low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)

@@ -69,16 +69,21 @@ def _indented(lines: list[str]) -> Block:
     return Block("formulas", shifted)
 
 
+# A run is what `npstyle.atlas.formulas` can translate: operands, with signs or spaces in between.
 _SCRIPT = r"(?:[_^](?:\([^()]*\)|\{[^}]*\}|-?[A-Za-z0-9]+))"
 _NAME = rf"(?:d?(?:{'|'.join(sorted(GREEK))}|[A-Za-z])(?![A-Za-z]))"
 _CALL = r"(?:\([^()]*\)|\[[^\]]*\])"
-_OPERAND = (
-    rf"-?(?:{_NAME}{_SCRIPT}*(?:'(?!s))?{_CALL}?|\([^()]*\){_SCRIPT}|\|[^|]+\||\d+(?:\.\d+)?)"
-)
+_SYMBOL = rf"{_NAME}{_SCRIPT}*(?:'(?!s))?{_CALL}?"
+_OPERAND = rf"-?(?:sum{_SCRIPT}|{_SYMBOL}|\([^()]*\){_SCRIPT}|\|[^|]+\||\d+(?:\.\d+)?)"
 _SIGN = r"(?: (?:[=+<>/*-]|>=|<=|x) |[/=]| )"
 _RUN = re.compile(rf"(?<![\w`'\".)-]){_OPERAND}(?:{_SIGN}{_OPERAND})*(?![\w'\"-]|\.\d|\()")
+# A run without any of these is a number or empty, and stays text.
 _STRONG = re.compile(r"[_^=<>|\[]|d\w+/d\w+|(?<![\w.])[A-Za-z]+")
+# "a" and "A" are articles where a word follows that is not one of these.
 _FOLLOWED = r" (?!(?:and|or|is|are|has|in|at|as|of|on|by|to|for|with|from)\b)[a-z]{2}"
+LONGEST_WORD = 6
+"""Letters after a symbol that tell an article from a symbol, with a space."""
+
 _ARTICLE = re.compile(rf"(?<!\w)[aA](?={_FOLLOWED})")
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -107,7 +112,7 @@ def _with_symbols(text: str) -> str:
     made, end = [], 0
     for found in _RUN.finditer(text):
         run = found.group()
-        article = _ARTICLE.search(text, found.start(), found.end() + 3)
+        article = _ARTICLE.search(text, found.start(), found.end() + LONGEST_WORD)
         if article and article.end() == found.end():
             run = run[: article.start() - found.start()].rstrip()
         if not _STRONG.search(run) or run == "do":

@@ -86,7 +86,7 @@ def grids(example: Example) -> tuple[Grid, ...]:
     for i in range(x.size):
         place = at_x[i]
         to = " ".join(f"{name}-y{o}" for o in np.flatnonzero(reads[:, i]))
-        count = _counted(np.count_nonzero(reads[:, i]), "output")
+        count = _counted(int(reads[:, i].sum()), "output")
         says = f"{X}{place} = {_number(x.flat[i])} is read by {count}"
         cells["x"].append(Cell(f"{name}-x{i}", _number(x.flat[i]), to, says))
         of = np.flatnonzero(slopes[:, i] * g.ravel())

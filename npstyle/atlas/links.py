@@ -49,6 +49,8 @@ LINKS: dict[str, tuple[tuple[str, str], ...]] = {
         ("return np.sqrt(avg_pool2d(image**2, size, stride))", "Y = sqrt("),
         ("slope = np.divide(upstream, Y,", "W_ij / (k^2 Y) dL/dY"),
         ("return image * avg_pool2d_backward(slope,", "W_ij / (k^2 Y) dL/dY"),
+        ("return np.mean(image, axis=(0, 1), keepdims=True", "Y = 1/M sum"),
+        ("share = upstream / upstream.dtype.type(image_shape[0]", "dL/dX[y, x] = 1/M dL/dY"),
     ),
     "npstyle.maths.normalization": (
         ("deviation = image - _mean(image)", "m = 1/M sum_k x_k"),

@@ -171,7 +171,8 @@ def _lengths(moved: Track, plain: Track) -> tuple[str, str, str]:
 
 def _first_steps(gradient: Array, album: Album) -> tuple[Figure, ...]:
     """Draw the direction of steepest descent, in pixels and in the search's coordinates."""
-    factors = spectrum(*gradient.shape[:2], EXPONENT, LOWEST, HIGHEST)
+    height, width = gradient.shape[:2]
+    factors = spectrum(height, width, EXPONENT, LOWEST, HIGHEST)
     smooth = precondition(precondition_backward(gradient, factors), factors)
     figures = []
     for name, step, about in [
