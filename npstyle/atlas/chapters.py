@@ -71,15 +71,12 @@ class Mistake:
         One entry for each method that failed.
     missed : tuple of str
         Methods that did not notice.
-    slope : str
-        Slope of the second Taylor remainder; empty if none was fitted.
     """
 
     name: str
     sentence: str
     caught: tuple[tuple[str, str], ...]
     missed: tuple[str, ...]
-    slope: str
 
 
 @dataclass(frozen=True)
@@ -253,15 +250,9 @@ def _mistake(name: str) -> Mistake:
         if not outcome.passed:
             caught.setdefault(outcome.method, outcome.note)
     run = dict.fromkeys(outcome.method for outcome in report.outcomes)
-    slopes = [
-        o.slopes[1]
-        for o in report.outcomes
-        if o.slopes is not None and not o.passed and np.isfinite(o.slopes[1])
-    ]
     return Mistake(
         name,
         inline(mutation.mistake),
         tuple(caught.items()),
         tuple(method for method in run if method not in caught),
-        f"{slopes[0]:.2f}" if slopes else "",
     )

@@ -85,6 +85,7 @@ LONGEST_WORD = 6
 """Letters after a symbol that tell an article from a symbol, with a space."""
 
 _ARTICLE = re.compile(rf"(?<!\w)[aA](?={_FOLLOWED})")
+_MARK = re.compile(r"[.,;:)]+")
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -117,6 +118,11 @@ def _with_symbols(text: str) -> str:
             run = run[: article.start() - found.start()].rstrip()
         if not _STRONG.search(run) or run == "do":
             continue
-        made += [escape(text[end : found.start()], quote=False), to_mathml(run, display=False)]
+        made.append(escape(text[end : found.start()], quote=False))
         end = found.start() + len(run)
+        mark = _MARK.match(text, end)
+        made.append(to_mathml(run, display=False))
+        if mark:  # a line must not begin with it
+            made[-1] = f'<span class="glue">{made[-1]}{mark.group()}</span>'
+            end = mark.end()
     return "".join([*made, escape(text[end:], quote=False)])
