@@ -34,7 +34,7 @@ class Contents:
         The chapters of `npstyle.lab.battery.CHAPTERS` on it.
     title : str
     lead : str
-        The first sentence of the docstring, as HTML.
+        The first sentence of the docstring, as HTML; empty if it is the title.
     """
 
     file: str
@@ -126,7 +126,8 @@ def _entry(modules: tuple[str, ...], chapters: tuple[str, ...]) -> Contents:
         title, _, rest = sentence.partition(",")[0].rstrip("."), "", sentence
     of_textbook = modules[0].startswith("npstyle.maths.")
     name = modules[0].rpartition(".")[2] if of_textbook else chapters[0]
-    lead = inline(rest.strip()[:1].upper() + rest.strip()[1:]) if colon else inline(sentence)
+    rest = rest.strip()[:1].upper() + rest.strip()[1:]
+    lead = inline(rest) if rest.rstrip(".") != title else ""
     return Contents(f"{name}.html", modules, chapters, title, lead)
 
 
@@ -222,10 +223,11 @@ def _is_fitted(outcome: Outcome) -> bool:
 
 
 def _guides() -> list[Series]:
-    h = [1e-7, 1e-2]
+    """Lines of both slopes, beside the remainders."""
+    h = np.array([1e-6, 1e-2])
     return [
-        Series("slope 1", h, [1e-5, 1.0], "c7 dotted"),
-        Series("slope 2", h, [1e-10, 1.0], "c7 dashed"),
+        Series("slope 1", h, 10 * (h / h[-1]), "c7 dotted"),
+        Series("slope 2", h, 0.1 * (h / h[-1]) ** 2, "c7 dashed"),
     ]
 
 

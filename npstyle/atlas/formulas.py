@@ -42,6 +42,9 @@ OPERANDS = frozenset(("height", "width"))
 RELATIONS = {">=": r"\ge", "<=": r"\le", "->": r"\to", "...": r"\dots", "*": r"\ast", "<": r"\lt",
              ">": r"\gt", ":": r"\colon", "%": r"\%"}  # fmt: skip
 
+PRIME = re.compile(r"<msup>((?:(?!<msup>).)*?)<mi>&#x02032;</mi></msup>")
+"""A prime as a superscript. The sign is raised already, so a browser raises it twice."""
+
 TOKEN = re.compile(r"\d+(?:\.\d+)?|[A-Za-z]{3,}'s|[A-Za-z]+|\.\.\.|>=|<=|->| +|.")
 
 TIMES = re.compile(r"(?<=\S )x(?= [A-Za-z0-9])|(?<=\()x(?=: )|(?<=\d)x(?=\d)")
@@ -76,8 +79,14 @@ class Part:
     differential: str = ""
 
 
-def to_latex(formula: str) -> str:
+def to_latex(formula: str, flat: bool = False) -> str:
     """Translate one formula.
+
+    Parameters
+    ----------
+    formula : str
+    flat : bool
+        Write fractions on one line, as in a sentence.
 
     Raises
     ------
@@ -85,7 +94,7 @@ def to_latex(formula: str) -> str:
         If a bracket is not closed, or an operand is missing.
     """
     aligned = ALIGNMENT.sub(" ", TIMES.sub("×", formula.strip()))
-    reader = _Reader(TOKEN.findall(aligned))
+    reader = _Reader(TOKEN.findall(aligned), flat)
     latex = reader.sequence("")
     if reader.peek():
         raise FormulaError(f"{formula}: {reader.peek()} closes nothing")
@@ -98,9 +107,10 @@ def to_mathml(formula: str, display: bool = True) -> str:
 
     from latex2mathml.converter import convert
 
-    latex = to_latex(formula)
+    latex = to_latex(formula, flat=not display)
     made = convert(latex, display="block" if display else "inline")
     start = made.index(">") + 1
+    made = PRIME.sub(r'<mrow>\1<mo lspace="0" rspace="0">&#x02032;</mo></mrow>', made)
     inner, end = made[start : -len("</math>")], escape(latex, quote=False)
     note = f'<annotation encoding="application/x-tex">{end}</annotation>'
     return f"{made[:start]}<semantics>{inner}{note}</semantics></math>"
@@ -109,8 +119,8 @@ def to_mathml(formula: str, display: bool = True) -> str:
 class _Reader:
     """Reads the tokens of a formula from left to right."""
 
-    def __init__(self, tokens: list[str]) -> None:
-        self.tokens, self.at = tokens, 0
+    def __init__(self, tokens: list[str], flat: bool) -> None:
+        self.tokens, self.at, self.flat = tokens, 0, flat
 
     def peek(self, ahead: int = 0) -> str:
         """The next token, or "" at the end."""
@@ -144,8 +154,12 @@ class _Reader:
         under = self.part()
         if over.differential and under.differential:
             top, bottom = rf"\partial {over.differential}", rf"\partial {under.differential}"
+        elif self.flat:
+            top, bottom = over.latex, under.latex
         else:
             top, bottom = over.bare or over.latex, under.bare or under.latex
+        if self.flat:
+            return Part(f"{top} / {bottom}", "operand")
         return Part(rf"\frac{{{top}}}{{{bottom}}}", "operand")
 
     def part(self) -> Part:

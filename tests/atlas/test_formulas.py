@@ -77,6 +77,13 @@ def test_what_is_not_in_the_notation_is_refused(formula):
         to_latex(formula)
 
 
+def test_fractions_in_a_sentence_stay_on_its_line():
+    assert to_latex("1/(2 N) dL/dZ", flat=True) == (
+        r"1 / \left(2\, N\right)\, \partial L / \partial Z"
+    )
+    assert "mfrac" not in inline("a part of dL/dZ")
+
+
 def test_a_formula_carries_its_latex():
     assert r'<annotation encoding="application/x-tex">F\gt 0</annotation>' in to_mathml("F > 0")
 
