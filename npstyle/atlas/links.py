@@ -122,6 +122,15 @@ LINKS: dict[str, tuple[tuple[str, str], ...]] = {
         ('return np.einsum("ki,lj,klc->ijc", rows, columns, s * w)', "x = x_0 + D^T (s w)"),
         ('return s * np.einsum("ki,lj,ijc->klc", rows, columns, upstream)', "df/dw = s (D df/dx)"),
     ),
+    "npstyle.maths.adam": (
+        ("mean = BETA_1 * mean + (1 - BETA_1) * gradient", "m_t = beta_1 m_(t-1)"),
+        ("square = BETA_2 * square + (1 - BETA_2) * gradient**2", "v_t = beta_2 v_(t-1)"),
+        ("unbiased_mean / (np.sqrt(unbiased_square) + EPSILON)", "d_t ="),
+    ),
+    "npstyle.maths.training": (
+        ("loss = loss + f / B", "J(theta) ="),
+        ("before[array] = before.get(array, 0) + gradient / B", "dJ/dtheta ="),
+    ),
     "npstyle.engine.cpu.winograd": (),
     "npstyle.tiles.cut": (),
     "npstyle.tiles.passes": (),
