@@ -18,8 +18,8 @@ def _parameters() -> list[click.Parameter]:
         option(
             "--output -o",
             "Folder to write; an atlas that is there is replaced.",
+            default=Path("npstyle-atlas"),
             metavar="FOLDER",
-            required=True,
             type=FILE,
         ),
         network(),

@@ -18,7 +18,6 @@ from tests.cli.test_main import npstyle
         (["-o", "no/atlas"], "no/atlas: the folder no does not exist; create it first"),
         (["-o", "new", "photo.png"], "photo.png: an atlas needs a photo and a painting"),
         (["-o", "new", "photo.png", "painting.png"], "photo.png: "),
-        ([], "Missing option '--output'"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, arguments, sentence):
