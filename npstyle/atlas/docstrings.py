@@ -74,7 +74,8 @@ _SCRIPT = r"(?:[_^](?:\([^()]*\)|\{[^}]*\}|-?[A-Za-z0-9]+))"
 _NAME = rf"(?:d?(?:{'|'.join(sorted(GREEK))}|[A-Za-z])(?![A-Za-z]))"
 _CALL = r"(?:\([^()]*\)|\[[^\]]*\])"
 _SYMBOL = rf"{_NAME}{_SCRIPT}*(?:'(?!s))?{_CALL}?"
-_OPERAND = rf"-?(?:sum{_SCRIPT}|{_SYMBOL}|\([^()]*\){_SCRIPT}|\|[^|]+\||\d+(?:\.\d+)?)"
+_GROUP = rf"\([^()]*\){_SCRIPT}|\({_SYMBOL}(?: [-+] {_SYMBOL})+\)"
+_OPERAND = rf"-?(?:sum{_SCRIPT}|{_SYMBOL}|{_GROUP}|\|[^|]+\||\d+(?:\.\d+)?)"
 _SIGN = r"(?: (?:[=+<>/*-]|>=|<=|x) |[/=]| )"
 _RUN = re.compile(rf"(?<![\w`'\".)-]){_OPERAND}(?:{_SIGN}{_OPERAND})*(?![\w'\"-]|\.\d|\()")
 # A run without any of these is a number or empty, and stays text.
@@ -85,6 +86,7 @@ LONGEST_WORD = 6
 """Letters after a symbol that tell an article from a symbol, with a space."""
 
 _ARTICLE = re.compile(rf"(?<!\w)[aA](?={_FOLLOWED})")
+_WORDS_TIMES = re.compile(r"(?<=[a-z]{4} )x(?= [a-z]{4})")
 _MARK = re.compile(r"[.,;:)]+")
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -111,6 +113,7 @@ def inline(text: str, link: Callable[[str], str | None] = lambda name: None) -> 
 def _with_symbols(text: str) -> str:
     """Return text without code as HTML, its symbols as MathML."""
     made, end = [], 0
+    text = _WORDS_TIMES.sub("×", text)
     for found in _RUN.finditer(text):
         run = found.group()
         article = _ARTICLE.search(text, found.start(), found.end() + LONGEST_WORD)

@@ -34,7 +34,7 @@ def atlas(
     """Write pages to look at: every derivation, activation and gradient.
 
     The pages are made from the source, and the checks that they show are run while they are made.
-    They need no server and no connection: open index.html in the folder. Needs npstyle[atlas].
+    They need no server and no connection: open index.html in the folder. Needs the extra `atlas`.
 
     [bold]npstyle atlas -o atlas[/bold]
 

@@ -96,6 +96,12 @@ def test_articles_and_names_stay_text():
     assert "programs do it" in made
 
 
+def test_brackets_and_sizes_in_a_sentence_are_read():
+    made = inline("a gradient F^T (D + D^T), on height x width positions")
+    assert made.count("<math") == 1
+    assert "height × width" in made
+
+
 def test_names_of_the_code_become_links():
     link = {"npstyle.maths.conv": "conv.html"}.get
     made = inline("see `npstyle.maths.conv` and `other`", link)
