@@ -9,6 +9,7 @@ from typing import Any
 
 import rich_click as click
 
+from npstyle.cli.atlas import atlas
 from npstyle.cli.batch import batch
 from npstyle.cli.lab import explain, gradcheck
 from npstyle.cli.options import HELP, Command, argument, network, options
@@ -118,6 +119,7 @@ for command in (
     figure,
     gradcheck,
     explain,
+    atlas,
     weights,
 ):
     app.add_command(command)

@@ -28,8 +28,10 @@ Where a whole window is 0 the function has a kink, like |x| at 0, and the deriva
 
 In each case a position of X may lie in several windows; its gradient is the sum over them.
 
-Global average pooling is average pooling with one window, the whole image of M positions. Every
-position receives dL/dY / M.
+Global average pooling has one window, the whole image of M positions:
+
+    Y = 1/M sum_{y, x} X[y, x]
+    dL/dX[y, x] = 1/M dL/dY
 """
 
 import numpy as np

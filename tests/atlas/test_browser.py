@@ -1,105 +1,112 @@
-"""The live page in a real browser: Playwright, driving Chromium."""
-
-import shutil
-from pathlib import Path
+"""The pages of the atlas in a real browser, opened from the disk."""
 
 import pytest
 
-from npstyle.images.read import load_image, read_settings
-from tests.atlas.live.runs import WAIT, live_run, needs_live, order
+from npstyle.atlas.chapters import table_of_contents
 
-pytestmark = needs_live
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """Debian's Chromium, or the one that Playwright has downloaded."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    installed = shutil.which("chromium")
-    with playwright.sync_playwright() as driver:
-        if installed is None and not Path(driver.chromium.executable_path).exists():
-            pytest.skip("there is no Chromium on this machine")
-        # Chromium refuses its sandbox to the user root, as whom CI often runs.
-        browser = driver.chromium.launch(executable_path=installed, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+FILES = [
+    *(entry.file for entry in table_of_contents()),
+    "index.html",
+    "evaluation.html",
+    "run.html",
+]
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 
 
-@pytest.fixture(params=["light", "dark"])
-def page(chromium, request):
-    """A page of 390 pixels' width that fails the test if it reports an error or goes elsewhere."""
-    width = {"light": 390, "dark": 1200}[request.param]
-    context = chromium.new_context(
-        color_scheme=request.param, viewport={"width": width, "height": 844}
+@pytest.fixture
+def opened(built, browser):
+    """Opens a page; at the end there must be no error and no request to anywhere."""
+    troubles, contexts = [], []
+
+    def visit(file, viewport=DESK, **options):
+        context = browser.new_context(viewport=viewport, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
+        page.on(
+            "request",
+            lambda r: troubles.append(r.url) if not r.url.startswith(("file:", "data:")) else None,
+        )
+        page.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
+        page.goto((built.folder / file).as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert not troubles
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_page_loads_without_an_error_and_fits_a_phone(opened, file):
+    page = opened(file, PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_formulas_are_drawn(opened):
+    page = opened("style.html")
+    boxes = [math.bounding_box() for math in page.locator(".formula math").all()]
+    assert len(boxes) >= 5
+    assert all(box["width"] > 20 and box["height"] > 10 for box in boxes)
+    fraction, line = page.locator(".formula mfrac").first, page.locator("p").nth(1)
+    assert fraction.bounding_box()["height"] > 1.3 * page.evaluate(
+        "element => parseFloat(getComputedStyle(element).fontSize)", line.element_handle()
     )
-    page = context.new_page()
-    page.set_default_timeout(1000 * WAIT)
-    problems, addresses = [], []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda asked: addresses.append(asked.url))
-    yield page
-    context.close()
-    assert problems == []
-    assert all(url.startswith(("http://127.0.0.1:", "data:")) for url in addresses)
 
 
-def open_paused(page, address):
-    """Open the page of a run that waits after its first step: it may be quicker than a browser."""
-    order(address, "pause")
-    page.goto(address)
-    page.wait_for_selector("#now", state="visible")
+def lit(page):
+    return {e.get_attribute("id") for e in page.locator(".lit").all()}
 
 
-def test_the_page_follows_a_run_to_its_end(page, tmp_path):
-    with live_run(tmp_path) as (process, address):
-        open_paused(page, address)
-        page.click("#pause")
-        page.wait_for_selector("body[data-state=ended]")
-        assert process.wait(WAIT) == 0
-    assert page.text_content("#state").startswith("Ended: 30 iterations, loss")
-    assert page.text_content("#step") == "30 of 30"
-    assert page.locator("#chart path").count() == page.locator("#legend li").count() == 7
-    loss = page.get_attribute("#chart [data-term=loss]", "d")
-    assert loss.count("L") == 29
-    shown = page.evaluate("[now.naturalWidth, now.naturalHeight, before.naturalWidth]")
-    assert shown == [64, 48, 64]
-    assert page.is_disabled("#stop")
-    # Nothing is wider than the window.
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert "photo.png" in page.text_content("h1")
+def test_pointing_at_an_output_lights_the_inputs_that_made_it(opened):
+    page = opened("conv.html")
+    page.locator("#conv2d-y0").hover()
+    assert lit(page) == {f"conv2d-x{k}" for k in (0, 1, 5, 6)}
+    says = page.locator("#example-conv2d .says").inner_text()
+    assert says.startswith("Z[0, 0] = ")
+    assert says.endswith("= −3")
 
 
-def test_the_slider_uncovers_the_photo(page, tmp_path):
-    visible = "getComputedStyle(before).clipPath"
-    with live_run(tmp_path) as (_, address):
-        open_paused(page, address)
-        assert "100%" in page.evaluate(visible)
-        page.locator("#cut").fill("60")
-        assert "40%" in page.evaluate(visible)
-        page.close()
+def test_pointing_at_a_gradient_lights_the_outputs_that_sent_it(opened):
+    page = opened("conv.html")
+    page.locator("#conv2d-dx0").hover()
+    assert lit(page) == {"conv2d-dy6"}
 
 
-def test_pause_resume_and_stop_are_buttons(page, tmp_path):
-    page.on("dialog", lambda dialog: dialog.accept())
-    with live_run(tmp_path, iterations=100_000) as (process, address):
-        open_paused(page, address)
-        assert page.text_content("#pause") == "Resume"
-        page.click("#pause")
-        page.wait_for_selector("body[data-state=running]")
-        page.click("#stop")
-        page.wait_for_selector("body[data-state=ended]")
-        assert process.wait(WAIT) == 130
-    assert "kept the best picture" in page.text_content("#state")
-    assert load_image(tmp_path / "out.png").shape == (48, 64, 3)
-    assert read_settings(tmp_path / "out.png")["stopped"] == "interrupted"
+def test_an_example_can_be_used_with_the_keyboard(opened):
+    page = opened("pooling.html")
+    page.locator("#max_pool2d-y0").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.id") == "max_pool2d-y1"
+    assert lit(page) == {f"max_pool2d-x{k}" for k in (2, 3, 6, 7)}
 
 
-def test_a_closed_page_does_not_touch_the_run(page, tmp_path):
-    with live_run(tmp_path) as (process, address):
-        open_paused(page, address)
-        page.click("#pause")
-        page.wait_for_selector("body[data-state=running]")
-        page.close()
-        assert process.wait(WAIT) == 0
-    assert read_settings(tmp_path / "out.png")["iterations_done"] == 30
+def test_pointing_at_a_line_of_code_lights_its_formula(opened):
+    page = opened("relu.html")
+    page.locator(".line.linked").first.hover()
+    assert "formula-1" in lit(page)
+
+
+def test_the_colours_follow_the_system_and_the_button(opened):
+    def paper(page):
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light = paper(opened("index.html", color_scheme="light"))
+    page = opened("index.html", color_scheme="dark")
+    assert paper(page) != light
+    page.locator("#scheme").click()
+    assert paper(page) == light
+
+
+def test_pictures_are_shown(opened):
+    page = opened("evaluation.html")
+    page.evaluate("for (const image of document.images) image.loading = 'eager'")
+    page.wait_for_function("[...document.images].every(image => image.complete)")
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+
+
+def test_a_box_of_the_diagram_leads_to_its_chapter(opened):
+    page = opened("index.html")
+    page.locator(".diagram a", has_text="Gram matrix").first.click()
+    assert page.url.endswith("/gram.html")

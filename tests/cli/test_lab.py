@@ -10,7 +10,7 @@ import pytest
 from npstyle.lab.battery import CHAPTERS
 from tests.cli.test_main import npstyle
 from tests.lab.test_feedforward_mutations import MUTATIONS as FEEDFORWARD
-from tests.lab.test_mutations import MUTATIONS
+from tests.lab.test_mutations import IN_NETWORK, MUTATIONS
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -58,7 +58,7 @@ def test_the_example_in_the_readme_finds_the_missing_factor_and_the_correction_p
 
 
 def test_the_readme_states_how_many_mutations_there_are():
-    count = len(MUTATIONS) + len(FEEDFORWARD)
+    count = len(MUTATIONS) + len(IN_NETWORK) + len(FEEDFORWARD)
     assert f"{count} deliberately wrong derivatives" in README.read_text()
 
 
