@@ -494,9 +494,6 @@ def with_one_gradient(subject, k):
 def test_right_derivatives_pass_with_200_seeds(chapter):
     for seed in range(200):
         for subject in CHAPTERS[chapter].subjects(np.random.default_rng(seed)):
-            inputs = len(subject.inputs)
-            if inputs > 3:  # the arrays of a network, in turn
-                subject = with_one_gradient(subject, seed % inputs)
-            report = check_subject(subject, samples=10, directions=2, seed=seed)
+            report = check_subject(subject, samples=25, directions=3, seed=seed)
             wrong_outcomes = [o for o in report.outcomes if not o.passed]
             assert not wrong_outcomes, (seed, subject.name, wrong_outcomes)
