@@ -19,7 +19,7 @@ from npstyle.maths.adam import adam_direction
 from npstyle.maths.array import Array
 from npstyle.networks.style_layers import StyleLayer
 from npstyle.networks.style_network import StyleNetwork
-from npstyle.onepass.stylize import bind_style_network, paint_backward_weights
+from npstyle.onepass.stylize import BoundStyleNetwork, bind_style_network, paint_backward_weights
 
 RATE = 1e-3
 """Adam's rate after the warm-up."""
@@ -98,21 +98,30 @@ def batch_gradient(
     total: Gradients = {}
     parts: dict[str, float] = {}
     for photo in photos:
-        objective.compare_with(photo)
-        found: list[Evaluation] = []
-
-        def upstream(picture: Array, found: list[Evaluation] = found) -> Array:
-            found.append(objective(picture.astype(np.float64)))
-            return found[0].gradient
-
-        _, gradients = paint_backward_weights(bound, upstream, photo)
+        gradients, found = _photo_gradient(bound, objective, photo)
         for layer, arrays in gradients.items():
             sums = total.setdefault(layer, {})
             for name, gradient in arrays.items():
                 sums[name] = sums.get(name, 0) + gradient / len(photos)
-        for name, value in found[0].parts.items():
+        for name, value in found.parts.items():
             parts[name] = parts.get(name, 0.0) + value / len(photos)
     return total, parts
+
+
+def _photo_gradient(
+    bound: BoundStyleNetwork, objective: StyleObjective, photo: Array
+) -> tuple[Gradients, Evaluation]:
+    """The gradient of one photo's loss at the weights, and the loss of its picture."""
+    objective.compare_with(photo)
+    found = Evaluation(float("nan"), np.zeros(0), {})
+
+    def upstream(picture: Array) -> Array:
+        nonlocal found
+        found = objective(picture.astype(np.float64))
+        return found.gradient
+
+    _, gradients = paint_backward_weights(bound, upstream, photo)
+    return gradients, found
 
 
 def adam_step(training: Training, gradients: Gradients, rate: float) -> Training:

@@ -165,8 +165,9 @@ class Trainer:
             If the other style cannot be used.
         """
         source = f"trained by npstyle on the painting {self.painting.name}"
-        network = _random_network(self.settings)
-        if self.settings.start is not None:
+        if self.settings.start is None:
+            network = _random_network(self.settings)
+        else:
             network = _loaded_network(self.settings.start)
             source += f", starting from {network.name}"
         named = replace(
