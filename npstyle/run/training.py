@@ -27,9 +27,11 @@ from npstyle.maths.array import Array
 from npstyle.networks.johnson import transformer_layers
 from npstyle.networks.network import Network, shapes
 from npstyle.networks.style_network import StyleNetwork
-from npstyle.onepass.styles import load_named
+from npstyle.networks.weights import find_weights
+from npstyle.onepass.styles import TRAINED_STYLES, load_named
 from npstyle.onepass.stylize import bind_style_network, check_photo, paint
 from npstyle.onepass.train import (
+    PHASES,
     WARM_UP,
     Training,
     adam_step,
@@ -101,8 +103,8 @@ class Trainer:
     Raises
     ------
     InputError
-        If the painting, the preview, the network or the device cannot be used, or memory does not
-        suffice.
+        If the painting, the preview, the network, the style to start from or the device cannot be
+        used, or memory does not suffice.
     """
 
     def __init__(self, painting: Path, crops: Crops, settings: TrainSettings) -> None:
@@ -112,9 +114,10 @@ class Trainer:
         self._losses = settings.losses()
         with on_device(self.device):
             self.judge: BoundNetwork = prepared(settings.network, self._losses, self.device)
+        self._network = _first_network(painting, settings)
         own = image_size(painting)
         self.size = fit_size(*own, settings.painting_size)
-        _check_sizes(self.judge.network, self._losses, settings.crop, painting, self.size)
+        _check_sizes(self.judge.network, self._losses, settings, painting, self.size)
         self.memory = self._memory(own, _checked_preview(settings.preview))
         free = allowed_memory(settings.memory, self.device, share=SHARE)
         if self.memory > free:
@@ -141,10 +144,9 @@ class Trainer:
         its turn, a photo is read, or the preview is painted. The last two happen in the host's
         memory.
         """
-        side = self.settings.crop
-        crop = side, side
-        judged = whole_bytes(self.judge, self._losses, crop, [self.size], self.threads, VECTORS)
-        bound = bind_style_network(self.begin().network)
+        side, window = self.settings.crop, (_window_side(self.settings),) * 2
+        judged = whole_bytes(self.judge, self._losses, window, [self.size], self.threads, VECTORS)
+        bound = bind_style_network(self._network)
         step = gradient_bytes(bound.transformer, side, side, with_kernels=True)
         layers = bound.network.transformer
         numbers = sum(array.nbytes for layer in layers for array in weights_of(layer).values())
@@ -157,26 +159,8 @@ class Trainer:
         return max(reading, held + self.crops.held_bytes() + needed)
 
     def begin(self) -> Training:
-        """Return the state before the first step: random weights, or those of another style.
-
-        Raises
-        ------
-        InputError
-            If the other style cannot be used.
-        """
-        source = f"trained by npstyle on the painting {self.painting.name}"
-        if self.settings.start is None:
-            network = _random_network(self.settings)
-        else:
-            network = _loaded_network(self.settings.start)
-            source += f", starting from {network.name}"
-        named = replace(
-            network,
-            name=self.painting.stem,
-            source=source,
-            source_sha256=hashlib.sha256(self.painting.read_bytes()).hexdigest(),
-        )
-        return new_training(named)
+        """Return the state before the first step."""
+        return new_training(self._network)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -226,7 +210,7 @@ class Trainer:
         return paint(bind_style_network(training.network), self._preview, np.zeros(0))
 
     def _objective(self) -> StyleObjective:
-        side = self.settings.crop
+        side = _window_side(self.settings)
         losses = losses_for(self.judge.network, self._losses)
         return StyleObjective(self.judge, np.zeros((side, side, 3)), self._pixels, losses)
 
@@ -236,7 +220,8 @@ class Trainer:
         """Take one step; its crops depend on the seed and its number alone."""
         rng = np.random.default_rng((self.settings.seed, training.step))
         photos = [self.crops.draw(rng) for _ in range(self.settings.batch)]
-        gradients, parts = batch_gradient(training.network, objective, photos)
+        top, left = rng.integers(PHASES, size=2)
+        gradients, parts = batch_gradient(training.network, objective, photos, (top, left))
         arrays = [array for found in gradients.values() for array in found.values()]
         if not np.isfinite(sum(parts.values())) or not all(np.isfinite(a).all() for a in arrays):
             raise InputError(
@@ -247,16 +232,26 @@ class Trainer:
         return adam_step(training, gradients, rate_at(training.step + 1, steps)), parts
 
 
+def _window_side(settings: TrainSettings) -> int:
+    """Side of the window of a painted crop that the loss judges, at `PHASES` places each way."""
+    return settings.crop - (PHASES - 1)
+
+
 def _check_sizes(
-    network: Network, losses: Settings, crop: int, painting: Path, size: tuple[int, int]
+    network: Network,
+    losses: Settings,
+    settings: TrainSettings,
+    painting: Path,
+    size: tuple[int, int],
 ) -> None:
     """Raise InputError if the crops, or the painting at a size, are too small for the losses."""
-    style = losses.style_layers
+    style, side = losses.style_layers, _window_side(settings)
     try:
-        shapes(network, [*losses.content_layers, *style], crop, crop)
+        shapes(network, [*losses.content_layers, *style], side, side)
     except InputError as error:
         raise InputError(
-            f"--crop {crop}: is too small for the layers of network {network.name}; give more"
+            f"--crop {settings.crop}: is too small for the layers of network {network.name}; "
+            "give more"
         ) from error
     try:
         shapes(network, style, *size)
@@ -287,6 +282,18 @@ def _checked_preview(photo: Path | None) -> tuple[int, int]:
     return height, width
 
 
+def _first_network(painting: Path, settings: TrainSettings) -> StyleNetwork:
+    """The network before the first step: random weights, or those of another style."""
+    source = f"trained by npstyle on the painting {painting.name}"
+    if settings.start is None:
+        network = _random_network(settings)
+    else:
+        network = _loaded_network(settings.start)
+        source += f", starting from {network.name}"
+    digest = hashlib.sha256(painting.read_bytes()).hexdigest()
+    return replace(network, name=painting.stem, source=source, source_sha256=digest)
+
+
 def _random_network(settings: TrainSettings) -> StyleNetwork:
     """A network that has not been trained."""
     return StyleNetwork(
@@ -306,6 +313,13 @@ def _random_network(settings: TrainSettings) -> StyleNetwork:
 
 def _loaded_network(name: str) -> StyleNetwork:
     """A network with one style; raises InputError for others."""
+    try:
+        find_weights(name)
+    except InputError as error:
+        raise InputError(
+            f"--start {name}: there is no such style or file; give one of "
+            f"{', '.join(TRAINED_STYLES)}, or a FILE.npz"
+        ) from error
     network = load_named(name)
     if network.styles != 1 or network.code:
         raise InputError(

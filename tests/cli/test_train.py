@@ -393,6 +393,7 @@ def bad_inputs(folder, pictures):
         "preview text": (train("--preview", text), "text.jpg"),
         "device": (train("--device", "gpu"), "--device gpu"),
         "memory": (train("--memory", "1MB"), "--crop 64: the training needs"),
+        "start": (train("--start", "nosuch"), "--start nosuch: there is no such style or file"),
         "style as judge": (train("--network", "any_style"), "is a style network"),
         "style damaged": (("stylize", photos / "0.jpg", "--style", folder / "b.npz"), "b.npz"),
         "style foreign": (
