@@ -35,7 +35,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from common import SETTINGS, WANTED, argument_parser, load_pictures, run, sizes
+from common import SETTINGS, WANTED, add_pairs, argument_parser, load_pictures, run, sizes
 from whole_processes import Say, whole_processes
 
 from npstyle.engine import cpu
@@ -43,7 +43,6 @@ from npstyle.engine.bind import BoundNetwork, bind
 from npstyle.engine.device import CPU, engine_of
 from npstyle.engine.layers import FastConv
 from npstyle.engine.losses import Evaluation
-from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import StyleObjective
 from npstyle.engine.sizes import WINDOW, tile_count
 from npstyle.engine.threads import parallel_for, use_threads
@@ -337,15 +336,7 @@ def options() -> argparse.Namespace:
         help="longest sides in pixels, separated by commas (default: 256,512,1024; "
         "with --device cuda also 2048)",
     )
-    parser.add_argument(
-        "--pairs", type=int, default=7, help="pairs of calls per figure (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=physical_cores(),
-        help="threads of both libraries (default: one per physical core, here %(default)s)",
-    )
+    add_pairs(parser)
     parser.add_argument("--layers", action="store_true", help="time each convolution as well")
     parser.add_argument(
         "--whole", action="store_true", help="measure memory and time of whole processes as well"

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 from benchmark import compare, line, processor
-from common import SETTINGS, WANTED, run
+from common import SETTINGS, WANTED, add_pairs, run
 
 from npstyle.engine import cpu
 from npstyle.engine.bind import bind
 from npstyle.engine.device import CPU, engine_of
-from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import StyleObjective
 from npstyle.engine.threads import use_threads
 from npstyle.maths.array import Array
@@ -89,15 +88,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--size", default="512x384", help="size of the painted photo (default: %(default)s)"
     )
-    parser.add_argument(
-        "--pairs", type=int, default=7, help="pairs of calls per figure (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=physical_cores(),
-        help="threads of both libraries (default: one per physical core, here %(default)s)",
-    )
+    add_pairs(parser)
     return parser.parse_args()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from npstyle.engine.bind import BoundNetwork, bind
 from npstyle.engine.device import CPU, engine_of
+from npstyle.engine.machine import physical_cores
 from npstyle.errors import InputError
 from npstyle.images.read import load_image
 from npstyle.maths.array import Array
@@ -44,6 +45,19 @@ def pairs_parser(description: str | None, size: int) -> argparse.ArgumentParser:
         "--size", type=int, default=size, help="longest side in pixels (default: %(default)s)"
     )
     return parser
+
+
+def add_pairs(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a tool that times two libraries in turn."""
+    parser.add_argument(
+        "--pairs", type=int, default=7, help="pairs of calls per figure (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=physical_cores(),
+        help="threads of both libraries (default: one per physical core, here %(default)s)",
+    )
 
 
 def sizes(text: str) -> list[int]:

@@ -21,7 +21,9 @@ from npstyle.images.read import load_image
 from npstyle.images.resize import fit_size, resize
 from npstyle.maths.array import Array
 from npstyle.maths.box import PIXEL_MAX
-from npstyle.onepass.styles import ANY_STYLE, load_named
+from npstyle.networks.style_network import load_style_network
+from npstyle.networks.weights import find_weights
+from npstyle.onepass.styles import ANY_STYLE
 from npstyle.onepass.stylize import (
     LEAST_SIDE,
     LONGEST_READ,
@@ -155,7 +157,7 @@ def _start_bytes(photo: Size, size: Size, threads: int) -> int:
 @lru_cache(maxsize=1)
 def _any_style() -> BoundStyleNetwork:
     """Load the network that takes any painting; it paints on the CPU, wherever the search is."""
-    return bind_style_network(load_named(ANY_STYLE))
+    return bind_style_network(load_style_network(find_weights(ANY_STYLE)))
 
 
 def starting_picture(settings: Settings, photo: Array, painting: Array | None) -> Array:
@@ -226,6 +228,7 @@ def painted_picture(
         covered += share
     picture += np.maximum(1 - covered, 0) * small
     picture /= np.maximum(covered, 1)
+    _any_style.cache_clear()  # the search needs the memory more than the next run its network
     return resize(picture, photo.shape[:2])
 
 
