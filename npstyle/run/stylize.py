@@ -30,7 +30,7 @@ from npstyle.onepass.stylize import (
     paint,
     read_code,
 )
-from npstyle.run.machine import SHARE, allowed_memory, memory_setting
+from npstyle.run.machine import SHARE, allowed_memory, largest_side, memory_setting
 from npstyle.run.pictures import (
     Picture,
     check_one_each,
@@ -295,13 +295,14 @@ class Stylizer:
 
     def _mend(self, own: tuple[int, int], free: int) -> str:
         """Advice for a photo of this size that needs more memory."""
-        size = max(own)
-        try:
-            while size > 1 and self._needed(own, fit_size(*own, size)) > free:
-                size = size * 31 // 32
-            return f"use --size {size} or less"
-        except InputError:  # too small for the network of the loss: no size is left
-            return "free some memory first"
+
+        def needed(side: int) -> int:
+            size = fit_size(*own, side)
+            check_photo(size)
+            return self._needed(own, size)
+
+        size = largest_side(1, max(own), needed, free)
+        return "free some memory first" if size is None else f"use --size {size} or less"
 
     def _record(self, photo: Picture, size: tuple[int, int]) -> dict[str, Any]:
         names = [picture_name(picture) for picture in self._paintings]
