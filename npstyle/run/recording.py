@@ -59,7 +59,12 @@ class Outputs:
         None, "Save what is needed to resume the run later.", RECORDS, metavar="FILE.npz"
     )
     resume: Path | None = setting(
-        None, "Resume the run that wrote this checkpoint.", RECORDS, metavar="FILE.npz"
+        None,
+        "Resume the run that wrote this checkpoint. With more --iterations, a finished run goes on, "
+        "too, at its last scale. A checkpoint holds the picture, not the history of L-BFGS: the "
+        "losses come close to those of a longer run, but are not the same.",
+        RECORDS,
+        metavar="FILE.npz",
     )
     frames: Path | None = setting(
         None, "Save numbered pictures in this folder.", RECORDS, metavar="FOLDER"

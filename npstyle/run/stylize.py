@@ -37,6 +37,7 @@ from npstyle.run.pictures import (
     picture_name,
     picture_pixels,
     picture_size,
+    pictures_record,
 )
 from npstyle.run.settings import PresetName
 from npstyle.run.table import (
@@ -305,12 +306,11 @@ class Stylizer:
         return "free some memory first" if size is None else f"use --size {size} or less"
 
     def _record(self, photo: Picture, size: tuple[int, int]) -> dict[str, Any]:
-        names = [picture_name(picture) for picture in self._paintings]
         network = self.bound.network
         return {
             "npstyle": __version__,
-            "photo": picture_name(photo),
-            "painting": names[0] if len(names) == 1 else names or None,
+            **pictures_record("photo", (photo,)),
+            **(pictures_record("painting", self._paintings) if self._paintings else {}),
             "network": network.name,
             "network_sha256": network.sha256,
             **_named_settings(self.settings),
@@ -347,7 +347,9 @@ def _named_settings(settings: StyleSettings) -> dict[str, Any]:
     The network of the loss is not among them: `network` in a record is the one that paints.
     """
     left_out = {"network"} if settings.refine else {"network", "refine", "refine_all", "preset"}
-    return {name: value for name, value in asdict(settings).items() if name not in left_out}
+    found = {name: value for name, value in asdict(settings).items() if name not in left_out}
+    # Of a file its name alone, as for pictures; its SHA-256 is the network's.
+    return found | {"style": settings.style and picture_name(settings.style)}
 
 
 def _check_choice(paintings: Sequence[Picture], settings: StyleSettings) -> None:
