@@ -83,7 +83,7 @@ def train(
     with the same weights as a training without a break.
     """
     from npstyle.cli.loops import load_loops
-    from npstyle.cli.run import sigterm_interrupts
+    from npstyle.cli.signals import ending_signals
     from npstyle.engine.device import find_device
     from npstyle.images.read import image_size
     from npstyle.run.crops import Crops, usable_photos
@@ -107,7 +107,7 @@ def train(
         _check_length(steps, training.step)
     if not quiet:
         _print_plan(trainer, files, training, steps)
-    with sigterm_interrupts() as received, trainer.computing():
+    with ending_signals() as received, trainer.computing():
         session = _Session(trainer, files, own, quiet, steps, training, log)
         try:
             session.run()

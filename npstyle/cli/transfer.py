@@ -66,6 +66,7 @@ def transfer(
     from dataclasses import replace
 
     from npstyle.cli.run import run_and_save
+    from npstyle.files import free_name
     from npstyle.run.machine import Machine
     from npstyle.run.pictures import Pictures
     from npstyle.run.recording import Outputs
@@ -91,5 +92,5 @@ def transfer(
         network,
         settings,
         Machine(**read_given(Machine, entries)),
-        replace(outputs, output=outputs.output or default),
+        replace(outputs, output=outputs.output or free_name(default)),
     )

@@ -29,10 +29,11 @@ from pathlib import Path
 from typing import Any
 
 from npstyle.errors import InputError
+from npstyle.files import check_apart
 from npstyle.images.write import check_output, save_image
 from npstyle.networks.network import Network, load_network
 from npstyle.run.machine import Machine
-from npstyle.run.pictures import Pictures
+from npstyle.run.pictures import Pictures, files_of
 from npstyle.run.settings import Settings, with_preset
 from npstyle.run.table import parse_paths, read_given, settings_of
 from npstyle.run.transfer import transfer_pictures
@@ -152,6 +153,8 @@ def run_job(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outco
     try:
         job = parse_job(entries, folder)
         check_output(job.output)
+        read = [*files_of(job.pictures), Path(job.settings.init), Path(job.network or "")]
+        check_apart({"output": job.output}, read)
         done = transfer_pictures(
             job.pictures,
             _load(job.network),

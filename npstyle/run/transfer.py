@@ -11,7 +11,7 @@ import numpy as np
 
 from npstyle import __version__
 from npstyle.engine.device import on_device
-from npstyle.engine.disk import in_memory, on_disk
+from npstyle.engine.disk import Allocate, in_memory, on_disk
 from npstyle.engine.guides import Region
 from npstyle.engine.losses import Losses
 from npstyle.engine.machine import release_memory
@@ -294,8 +294,7 @@ class _Run:
             image = resize(start.image, photo.shape[:2])
         else:
             image = self._start(photo, regions)
-        scratch = plan.machine.scratch
-        allocate = in_memory if scratch is None else on_disk(scratch)
+        allocate = self._allocate()
         history = plan.strategies[start.scale].history
         objective = self._objective(start.scale, photo, regions)
         del photo, color_photo, regions  # the objective keeps what it needs
@@ -330,12 +329,16 @@ class _Run:
     def _objective(self, scale: int, photo: Array, regions: list[Region]) -> Objective:
         """Return the objective at one scale, of the whole picture or of tiles."""
         plan = self.plan
-        tile, scratch = plan.strategies[scale].tile, plan.machine.scratch
+        tile = plan.strategies[scale].tile
         losses = losses_for(plan.network, plan.settings)
         if tile is None:
             return StyleObjective(plan.bound, photo, regions, losses)
-        allocate = in_memory if scratch is None else on_disk(scratch)
-        return TiledObjective(plan.bound, photo, regions, losses, tile, allocate, self.cluster)
+        cluster, allocate = self.cluster, self._allocate()
+        return TiledObjective(plan.bound, photo, regions, losses, tile, allocate, cluster)
+
+    def _allocate(self) -> Allocate:
+        scratch = self.plan.machine.scratch
+        return in_memory if scratch is None else on_disk(scratch)
 
     def _report(
         self, start: State, counted: tuple[int, int], finished: Callable[[Array], Array]
@@ -369,11 +372,11 @@ def losses_for(network: Network, settings: Settings) -> Losses:
 
 def _pictures_record(pictures: Pictures, settings: Settings) -> dict[str, Any]:
     """Return what is recorded of the files that a run reads, before one of them is replaced."""
-    record: dict[str, Any] = {"npstyle": __version__}
-    masks = {kind: getattr(pictures, kind) for kind in ("content_masks", "style_masks")}
-    for kind, given in {"photo": (pictures.photo,), "painting": pictures.paintings, **masks}.items():
-        if given or kind == "painting":
-            record |= pictures_record(kind, given)
+    record = {"npstyle": __version__, **pictures_record("photo", (pictures.photo,))}
+    record |= pictures_record("painting", pictures.paintings)
+    for kind in ("content_masks", "style_masks"):
+        if getattr(pictures, kind):
+            record |= pictures_record(kind, getattr(pictures, kind))
     if settings.init not in STARTS:
         record |= pictures_record("init", (settings.init,))
     return record
