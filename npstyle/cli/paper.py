@@ -9,7 +9,6 @@ import rich_click as click
 from click.exceptions import Exit
 
 from npstyle.cli.options import FILE, Command, argument, network, option, options
-from npstyle.errors import InputError
 
 if TYPE_CHECKING:
     from npstyle.run.figures import Cell

@@ -94,7 +94,7 @@ def train(
 
     settings = TrainSettings(**read_given(TrainSettings, entries))
     files = TrainingFiles(output or Path(f"{painting.stem}.npz"))
-    files.check(resume)
+    files.check(resume, named=output is not None)
     image_size(painting)  # a wrong name is found before the photos are searched
     found = usable_photos(photos, settings.crop, _note)
     load_loops(find_device(settings.device), quiet)

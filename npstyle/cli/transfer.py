@@ -8,7 +8,6 @@ import rich_click as click
 from npstyle.cli.options import FILE, Command, argument, network, option, options
 from npstyle.errors import InputError
 
-
 ONE_EACH = ("blend", "content_masks", "style_masks")
 """Options with one value for each painting, in the order of the paintings."""
 

@@ -13,8 +13,8 @@ In a TOML list, the values at the top apply to every job, and each job may overr
 
 In a CSV list, the first line holds the names and every other line is a job; semicolons separate
 several values in a field. Spreadsheets of some countries write semicolons between the fields, too;
-several values are then in quotes, as the spreadsheet writes them. The names are those of the options of `npstyle transfer`. File names are
-relative to the list.
+several values are then in quotes, as the spreadsheet writes them. The names are those of the
+options of `npstyle transfer`. File names are relative to the list.
 """
 
 import csv

@@ -123,4 +123,3 @@ def _differences(run: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[tup
                 yield options[name], run.get(name), own.get(name)
             else:
                 yield f"the {name}", "another file", "this one"
-

@@ -15,7 +15,7 @@ from npstyle.images.color import grey, luminance, match_colors, match_luminance
 from npstyle.images.read import image_size, load_image
 from npstyle.images.resize import fit_size, resize
 from npstyle.maths.array import Array
-from npstyle.run.settings import Settings
+from npstyle.run.settings import STARTS, Settings
 from npstyle.run.table import PAINTINGS, parse_paths, setting
 
 Picture = str | Path | Array
@@ -125,6 +125,18 @@ def pictures_record(kind: str, pictures: Sequence[Picture]) -> dict[str, Any]:
     if len(pictures) == 1:
         return {kind: names[0], f"{kind}_sha256": digests[0]}
     return {kind: names, f"{kind}_sha256": digests}
+
+
+def read_record(pictures: Pictures, settings: Settings) -> dict[str, Any]:
+    """Return what a record says about the files that a run reads, before one is replaced."""
+    record = pictures_record("photo", (pictures.photo,))
+    record |= pictures_record("painting", pictures.paintings)
+    for kind in ("content_masks", "style_masks"):
+        if getattr(pictures, kind):
+            record |= pictures_record(kind, getattr(pictures, kind))
+    if settings.init not in STARTS:
+        record |= pictures_record("init", (settings.init,))
+    return record
 
 
 def files_of(pictures: Pictures) -> list[Path]:

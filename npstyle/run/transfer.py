@@ -30,11 +30,11 @@ from npstyle.run.pictures import (
     check_pictures,
     load_scale,
     picture_name,
-    pictures_record,
+    read_record,
 )
 from npstyle.run.plan import Plan, check_memory, make_plan, out_of_memory, prepared
 from npstyle.run.progress import ProgressDisplay
-from npstyle.run.settings import NORMALIZED_STYLE_FACTOR, STARTS, Settings
+from npstyle.run.settings import NORMALIZED_STYLE_FACTOR, Settings
 from npstyle.run.start import painted_picture, starting_picture
 from npstyle.run.strategy import choose_device
 from npstyle.search.optimize import History, Objective, Progress, Result, optimize
@@ -195,8 +195,8 @@ def transfer_pictures(
 ) -> Transfer:
     """Run `transfer` on pictures in one object; `announce` gets the plan before the work starts."""
     release_memory()
-    own = _pictures_record(pictures, settings)
     sizes = check_pictures(pictures, settings)
+    own = {"npstyle": __version__, **read_record(pictures, settings)}
     device = choose_device(machine)
     plan: Plan | None = None
     try:
@@ -368,18 +368,6 @@ def losses_for(network: Network, settings: Settings) -> Losses:
     if network.normalized and losses.scaling == "means":
         return replace(losses, style_weight=losses.style_weight * NORMALIZED_STYLE_FACTOR)
     return losses
-
-
-def _pictures_record(pictures: Pictures, settings: Settings) -> dict[str, Any]:
-    """Return what is recorded of the files that a run reads, before one of them is replaced."""
-    record = {"npstyle": __version__, **pictures_record("photo", (pictures.photo,))}
-    record |= pictures_record("painting", pictures.paintings)
-    for kind in ("content_masks", "style_masks"):
-        if getattr(pictures, kind):
-            record |= pictures_record(kind, getattr(pictures, kind))
-    if settings.init not in STARTS:
-        record |= pictures_record("init", (settings.init,))
-    return record
 
 
 def _record(plan: Plan, result: Result) -> dict[str, Any]:

@@ -129,9 +129,7 @@ def test_a_run_at_one_scale_that_goes_on_comes_close_to_a_longer_one(network):
     short, longer = (Settings(size=32, init="content", iterations=n) for n in (6, 16))
     transfer(PICTURES.photo, PICTURES.paintings, network, short, keep=states.append)
     whole = transfer(PICTURES.photo, PICTURES.paintings, network, longer).result
-    resumed = transfer(
-        PICTURES.photo, PICTURES.paintings, network, longer, state=states[-1]
-    ).result
+    resumed = transfer(PICTURES.photo, PICTURES.paintings, network, longer, state=states[-1]).result
     assert resumed.iterations == whole.iterations == 16
     assert resumed.loss < 1.2 * whole.loss
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+
 import numpy as np
 import pytest
 
