@@ -15,12 +15,12 @@ from npstyle.cli.batch import batch
 from npstyle.cli.lab import explain, gradcheck
 from npstyle.cli.options import HELP, Command, argument, network, options
 from npstyle.cli.paper import figure, reconstruct, texture
-from npstyle.cli.signals import ending_signals
 from npstyle.cli.streams import lasting_streams
 from npstyle.cli.stylize import stylize
 from npstyle.cli.train import train
 from npstyle.cli.transfer import transfer
 from npstyle.cli.weights import weights
+from npstyle.engine.interrupts import ending_signals
 from npstyle.errors import InputError
 
 

@@ -10,8 +10,7 @@ from click.exceptions import Exit
 
 from npstyle.cli import console
 from npstyle.cli.loops import load_loops
-from npstyle.cli.signals import ending_signals
-from npstyle.engine.interrupts import noted_interrupts
+from npstyle.engine.interrupts import ending_signals, noted_interrupts
 from npstyle.files import check_apart, check_destination
 from npstyle.images.write import check_output, save_image
 from npstyle.networks.network import load_network

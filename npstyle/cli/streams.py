@@ -11,7 +11,10 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 LEFT = (errno.EPIPE, errno.EIO)
 """The reader of a pipe has left, or the terminal was closed."""
@@ -28,14 +31,14 @@ class Dropped(io.FileIO):
 
     problem = ""
 
-    def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
+    def write(self, data: "ReadableBuffer", /) -> int:
         """Write bytes, or drop them."""
         try:
             return super().write(data)
         except OSError as error:
             if error.errno not in LEFT:
                 self.problem = error.strerror or str(error)
-            return len(data)
+            return memoryview(data).nbytes
 
 
 @contextmanager

@@ -168,8 +168,8 @@ def _refine_all(
 ) -> None:
     """Paint and refine photo after photo; Ctrl-C and SIGTERM keep the best picture so far."""
     from npstyle.cli.loops import load_loops
-    from npstyle.cli.signals import ending_signals
     from npstyle.engine.device import CPU
+    from npstyle.engine.interrupts import ending_signals
     from npstyle.run.stylize import Stylizer
 
     with ending_signals() as received:

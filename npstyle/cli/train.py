@@ -83,8 +83,8 @@ def train(
     with the same weights as a training without a break.
     """
     from npstyle.cli.loops import load_loops
-    from npstyle.cli.signals import ending_signals
     from npstyle.engine.device import find_device
+    from npstyle.engine.interrupts import ending_signals
     from npstyle.images.read import image_size
     from npstyle.run.crops import Crops, usable_photos
     from npstyle.run.table import read_given

@@ -28,6 +28,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+from npstyle.engine.interrupts import ending_signals_interrupt, noted_interrupts
 from npstyle.errors import InputError
 from npstyle.files import check_apart
 from npstyle.images.write import check_output, save_image
@@ -164,7 +165,8 @@ def run_job(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outco
         result = done.result
         if not result.parts:
             return Outcome(f"{job.output}: {result.stopped} at the first evaluation", False)
-        save_image(job.output, result.image, done.record)
+        with noted_interrupts():
+            save_image(job.output, result.image, done.record)
     except InputError as error:
         return Outcome(f"{entries.get('output', 'job')}: {error}", False)
     except KeyboardInterrupt:
@@ -180,6 +182,7 @@ def start_worker(stop: Event) -> None:
     """Prepare a worker process: it starts no more jobs once `stop` is set."""
     global _stop
     _stop = stop
+    ending_signals_interrupt([])
 
 
 def run_unless_stopped(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outcome:

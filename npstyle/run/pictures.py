@@ -135,6 +135,7 @@ def read_record(pictures: Pictures, settings: Settings) -> dict[str, Any]:
         if getattr(pictures, kind):
             record |= pictures_record(kind, getattr(pictures, kind))
     if settings.init not in STARTS:
+        picture_size(settings.init)
         record |= pictures_record("init", (settings.init,))
     return record
 

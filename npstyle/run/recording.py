@@ -63,8 +63,8 @@ class Outputs:
     resume: Path | None = setting(
         None,
         "Resume the run that wrote this checkpoint. With more --iterations, a finished run goes "
-        "on, too, at its last scale. A checkpoint holds the picture, not the history of L-BFGS: the "
-        "losses come close to those of a longer run, but are not the same.",
+        "on, too, at its last scale. A checkpoint holds the picture, not the history of L-BFGS: "
+        "the losses come close to those of a longer run, but are not the same.",
         RECORDS,
         metavar="FILE.npz",
     )
