@@ -3,6 +3,7 @@
 Heavy modules are imported inside the commands, so that `npstyle --help` answers at once.
 """
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -180,6 +181,14 @@ def _code(received: list[int]) -> int:
         code: int = app.main(prog_name="npstyle", standalone_mode=False) or 0
     except InputError as error:
         print(f"npstyle: {error}", file=sys.stderr)
+        code = 2
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(
+            f"npstyle: {error.filename}: no file can have this name ({error.strerror})",
+            file=sys.stderr,
+        )
         code = 2
     except click.ClickException as error:
         print(f"npstyle: {_sentence(error)}", file=sys.stderr)

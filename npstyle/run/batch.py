@@ -30,7 +30,7 @@ from typing import Any
 
 from npstyle.engine.interrupts import ending_signals_interrupt, noted_interrupts
 from npstyle.errors import InputError
-from npstyle.files import check_apart
+from npstyle.files import check_apart, check_name
 from npstyle.images.write import check_output, save_image
 from npstyle.networks.network import Network, load_network
 from npstyle.run.machine import Machine
@@ -155,6 +155,8 @@ def run_job(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outco
         job = parse_job(entries, folder)
         check_output(job.output)
         read = [*files_of(job.pictures), Path(job.settings.init), Path(job.network or "")]
+        for path in read:
+            check_name(path)
         check_apart({"output": job.output}, read)
         done = transfer_pictures(
             job.pictures,

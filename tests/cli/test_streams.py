@@ -83,9 +83,7 @@ def test_text_for_a_full_disk_is_missed_and_the_exit_code_says_so():
             text=True,
         )
     assert run.returncode == 1
-    assert run.stderr == (
-        "npstyle: standard output: text is missing (No space left on device)\n"
-    )
+    assert run.stderr == ("npstyle: standard output: text is missing (No space left on device)\n")
 
 
 def test_every_text_is_printed_whatever_the_encoding():

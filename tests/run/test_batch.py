@@ -116,6 +116,9 @@ def test_consecutive_jobs_load_their_network_once(folder, monkeypatch):
     ("change", "says"),
     [
         ({"photo": "none.png"}, "none.png"),
+        ({"photo": "a\0.png"}, "no file can have this name (embedded null byte)"),
+        ({"output": "n" * 300 + ".png"}, "no file can have this name (File name too long)"),
+        ({"output": "photo.png"}, "this file is to be read, and would be lost"),
         ({"output": None}, "a photo and an output"),
         ({"output": "out.xyz"}, ".xyz"),
         ({"colour": "luminance"}, "colour: there is no such setting"),
