@@ -52,7 +52,7 @@ def _parameters() -> list[click.Parameter]:
             "File to write: .png, .jpg, .webp or .tif (16 bit). For several photos, a folder. "
             "-: standard output, as PNG.",
             panel=PICTURE,
-            shown="a .png in this folder, named after photo and style",
+            shown="a .png in this folder, named after photo and style, with a number if it exists",
             type=FILE,
         ),
         *options(StyleSettings),

@@ -48,7 +48,7 @@ class Outputs:
         "File to write: .png, .jpg, .webp or .tif (16 bit).",
         PICTURE,
         short="-o",
-        shown="a .png in this folder, named after the pictures",
+        shown="a .png in this folder, named after the pictures, with a number if it exists",
     )
     save_every: int = setting(
         0,
