@@ -2,8 +2,9 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,7 @@ def check_destination(path: Path, suffixes: Sequence[str]) -> None:
 
     Call it before long work, so that the work does not fail at its end.
     """
+    check_name(path)
     if path.suffix.lower() not in suffixes:
         found = f"the suffix {path.suffix}" if path.suffix else "a name without a suffix"
         raise InputError(f"{path}: {found} cannot be written; use {', '.join(suffixes)}")
@@ -24,6 +26,78 @@ def check_destination(path: Path, suffixes: Sequence[str]) -> None:
         raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: the folder {path.parent} cannot be written to; choose another")
+
+
+def check_name(path: Path) -> None:
+    """Raise InputError if no file can have this name, because it is too long for example."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(
+            f"{path}: no file can have this name ({reason}); give a shorter or simpler one by -o"
+        ) from error
+
+
+def check_folder(folder: Path, what: str) -> None:
+    """Raise InputError unless files can be written to this folder, or it can be created.
+
+    Parameters
+    ----------
+    folder : Path
+    what : str
+        The files, for the message.
+    """
+    check_name(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder for {what}")
+    if not (folder.is_dir() or folder.absolute().parent.is_dir()):
+        raise InputError(f"{folder}: the folder {folder.parent} does not exist; create it first")
+    if not os.access(folder if folder.is_dir() else folder.absolute().parent, os.W_OK):
+        raise InputError(f"{folder}: the folder cannot be written to; choose another")
+
+
+def check_apart(outputs: Mapping[str, Path | None], inputs: Iterable[Path]) -> None:
+    """Raise InputError if a file to write is also to be read, or is named twice.
+
+    Parameters
+    ----------
+    outputs : mapping from option to Path or None
+    inputs : iterable of Path
+    """
+    inputs = list(inputs)
+    seen: dict[str, Path] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if any(_is_same(path, read) for read in inputs):
+            raise InputError(
+                f"{option} {path}: this file is to be read, and would be lost; give another name"
+            )
+        for other, written in seen.items():
+            if _is_same(path, written):
+                raise InputError(f"{option} {path}: is also the file of {other}; give another name")
+        seen[option] = path
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    try:
+        return os.path.samefile(first, second)
+    except (OSError, ValueError):  # one of them does not exist
+        return os.path.realpath(first) == os.path.realpath(second)
+
+
+def free_name(path: Path) -> Path:
+    """Return a path that no file has: this one, or with a number, such as name-2.png.
+
+    For files that the user did not name, so that none of the user's is replaced.
+    """
+    if not os.path.lexists(path):
+        return path
+    numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(name for name in numbered if not os.path.lexists(name))
 
 
 @contextmanager
@@ -37,7 +111,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """
     temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:20]}.", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             yield file

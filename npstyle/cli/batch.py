@@ -62,6 +62,7 @@ def batch(file: Path, jobs: int, **entries: Any) -> None:
     """
     from npstyle.cli.console import print_device
     from npstyle.cli.loops import load_loops
+    from npstyle.engine.interrupts import ending_signals
     from npstyle.engine.machine import thread_count
     from npstyle.run.batch import read_jobs
     from npstyle.run.machine import Machine
@@ -77,26 +78,37 @@ def batch(file: Path, jobs: int, **entries: Any) -> None:
         print_device(device)
     load_loops(device, quiet)  # before workers start, so that only one process compiles
     share = max(1, thread_count(machine.threads) // jobs)
-    outcomes = _outcomes(
-        found, file.parent, jobs, replace(machine, threads=share, device=str(device))
-    )
+    shared = replace(machine, threads=share, device=str(device))
+    with ending_signals() as received:
+        outcomes = _outcomes(found, file.parent, jobs, shared, received)
+        _run_all(outcomes, len(found), quiet, received)
+
+
+def _run_all(
+    outcomes: "Generator[Outcome, None, None]", count: int, quiet: bool, received: list[int]
+) -> None:
+    """Print the outcomes as they come; the last of `received` is the signal after Ctrl-C."""
     failed = 0
     for done, outcome in enumerate(outcomes, start=1):
         failed += not outcome.succeeded
         if not quiet or not outcome.succeeded:
             verdict = "" if outcome.succeeded else "FAILED  "
-            text = f"{done}/{len(found)}  {verdict}{outcome.summary}"
+            text = f"{done}/{count}  {verdict}{outcome.summary}"
             click.echo(text, err=not outcome.succeeded)
         if outcome.interrupted:
             outcomes.close()
-            raise Exit(130)
+            raise Exit(128 + received[-1])
     if failed:
-        click.echo(f"npstyle: {failed} of {len(found)} jobs failed", err=True)
+        click.echo(f"npstyle: {failed} of {count} jobs failed", err=True)
         raise Exit(1)
 
 
 def _outcomes(
-    found: "list[dict[str, Any]]", folder: Path, jobs: int, machine: "Machine"
+    found: "list[dict[str, Any]]",
+    folder: Path,
+    jobs: int,
+    machine: "Machine",
+    received: list[int],
 ) -> "Generator[Outcome, None, None]":
     """Yield outcomes in the order of the list, as soon as they are known."""
     from npstyle.run.batch import run_job, run_unless_stopped, start_worker
@@ -112,9 +124,16 @@ def _outcomes(
     # Each process starts afresh: a fork would copy the BLAS library's locks, some of them held.
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    # Ctrl-C reaches every process. A busy worker ends its run as a single run does, and starts no
-    # further job.
-    before = signal.signal(signal.SIGINT, lambda _number, _frame: stop.set())
+
+    def end(_number: int, _frame: object) -> None:
+        stop.set()
+        if received[-1] != signal.SIGINT:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+
+    # Ctrl-C reaches every process; other signals may reach this one alone, and are passed on. A
+    # busy worker ends its run as a single run does, and starts no further job.
+    before = signal.signal(signal.SIGINT, end)
     workers = min(jobs, len(found))
     try:
         with ProcessPoolExecutor(workers, context, start_worker, (stop,)) as pool:

@@ -3,6 +3,8 @@
 Heavy modules are imported inside the commands, so that `npstyle --help` answers at once.
 """
 
+import errno
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from npstyle.cli.batch import batch
 from npstyle.cli.lab import explain, gradcheck
 from npstyle.cli.options import HELP, Command, argument, network, options
 from npstyle.cli.paper import figure, reconstruct, texture
+from npstyle.cli.streams import lasting_streams
 from npstyle.cli.stylize import stylize
 from npstyle.cli.train import train
 from npstyle.cli.transfer import transfer
 from npstyle.cli.weights import weights
+from npstyle.engine.interrupts import ending_signals
 from npstyle.errors import InputError
 
 
@@ -36,6 +40,13 @@ def app() -> None:
 
 DEMO = {"size": 256, "iterations": 100}
 """Settings of `npstyle demo` that differ from the preset's."""
+
+
+DRAWN = ("photo", "painting")
+"""Names of the pictures that the demo draws."""
+
+DEMO_RECORD = {"drawn": "by npstyle demo"}
+"""What these pictures record."""
 
 
 def _demo_parameters() -> list[click.Parameter]:
@@ -81,11 +92,12 @@ def demo(folder: Path, network: str | None, **entries: Any) -> None:
         raise InputError(
             f"{folder}: the folder cannot be created ({error.strerror}); choose another"
         ) from error
-    photo, painting = folder / "photo.png", folder / "painting.png"
+    _check_demo([folder / f"{name}.png" for name in (*DRAWN, "styled", *TRAINED_STYLES)])
+    photo, painting = (folder / f"{name}.png" for name in DRAWN)
     outputs = Outputs(output=folder / "styled.png", **read_given(Outputs, entries))
     height = max(1, settings.size * 3 // 4)
-    save_image(photo, draw_photo(height, settings.size))
-    save_image(painting, draw_painting(height, settings.size))
+    save_image(photo, draw_photo(height, settings.size), DEMO_RECORD)
+    save_image(painting, draw_painting(height, settings.size), DEMO_RECORD)
     run_and_save(
         Pictures(photo, (painting,)),
         network,
@@ -98,6 +110,21 @@ def demo(folder: Path, network: str | None, **entries: Any) -> None:
         save_image(folder / f"{style}.png", painted.image, painted.record)
         if not outputs.quiet:
             print(f"wrote {folder / style}.png, painted in one pass")
+
+
+def _check_demo(paths: list[Path]) -> None:
+    """Raise InputError if a picture is there that no demo wrote."""
+    from npstyle.images.read import read_settings
+
+    for path in paths:
+        if not os.path.lexists(path):
+            continue
+        try:
+            record = read_settings(path)
+        except InputError:
+            record = {}
+        if record.get("drawn") is None and record.get("photo") != f"{DRAWN[0]}.png":
+            raise InputError(f"{path}: is not from a demo, and would be replaced; choose a folder")
 
 
 @app.command(cls=Command, parameters=lambda: [argument("picture", "A picture written by npstyle.")])
@@ -137,15 +164,36 @@ def _sentence(error: click.ClickException) -> str:
 
 def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2."""
+    with lasting_streams() as out:
+        with ending_signals() as received:
+            code = _code(received)
+        if out is not None:
+            sys.stdout.flush()
+            if out.problem:
+                print(f"npstyle: standard output: text is missing ({out.problem})", file=sys.stderr)
+                code = code or 1
+    sys.exit(code)
+
+
+def _code(received: list[int]) -> int:
+    """Run a command and return its exit code; the last of `received` is the signal after Ctrl-C."""
     try:
-        code = app.main(prog_name="npstyle", standalone_mode=False)
+        code: int = app.main(prog_name="npstyle", standalone_mode=False) or 0
     except InputError as error:
         print(f"npstyle: {error}", file=sys.stderr)
+        code = 2
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(
+            f"npstyle: {error.filename}: no file can have this name ({error.strerror})",
+            file=sys.stderr,
+        )
         code = 2
     except click.ClickException as error:
         print(f"npstyle: {_sentence(error)}", file=sys.stderr)
         code = 2
     except click.Abort:
         print("npstyle: interrupted", file=sys.stderr)
-        code = 130
-    sys.exit(code)
+        code = 128 + received[-1]
+    return code

@@ -9,7 +9,6 @@ import rich_click as click
 from click.exceptions import Exit
 
 from npstyle.cli.options import FILE, Command, argument, network, option, options
-from npstyle.errors import InputError
 
 if TYPE_CHECKING:
     from npstyle.run.figures import Cell
@@ -63,6 +62,7 @@ def reconstruct(photo: Path, layer: str, network: str | None, **entries: Any) ->
     [bold]npstyle reconstruct town.jpg --layer conv4_2 -o town-conv4_2.png[/bold]
     """
     from npstyle.cli.run import run_and_save
+    from npstyle.files import free_name
     from npstyle.run.experiments import reconstruction
     from npstyle.run.machine import Machine
     from npstyle.run.recording import Outputs
@@ -71,7 +71,8 @@ def reconstruct(photo: Path, layer: str, network: str | None, **entries: Any) ->
 
     settings = with_preset(DEFAULTS | read_given(Settings, entries))
     outputs = Outputs(**read_given(Outputs, entries))
-    outputs = replace(outputs, output=outputs.output or Path(f"{photo.stem}-{layer}.png"))
+    default = free_name(Path(f"{photo.stem}-{layer}.png"))
+    outputs = replace(outputs, output=outputs.output or default)
     pictures, settings = reconstruction(photo, layer, settings)
     run_and_save(pictures, network, settings, Machine(**read_given(Machine, entries)), outputs)
 
@@ -109,6 +110,7 @@ def texture(painting: Path, layers: str, size: str, network: str | None, **entri
     [bold]npstyle texture starry_night.jpg --layers conv1_1,conv2_1 --size 320x200[/bold]
     """
     from npstyle.cli.run import run_and_save
+    from npstyle.files import free_name
     from npstyle.run import experiments
     from npstyle.run.machine import Machine
     from npstyle.run.recording import Outputs
@@ -117,7 +119,8 @@ def texture(painting: Path, layers: str, size: str, network: str | None, **entri
 
     settings = with_preset(DEFAULTS | read_given(Settings, entries))
     outputs = Outputs(**read_given(Outputs, entries))
-    outputs = replace(outputs, output=outputs.output or Path(f"{painting.stem}-texture.png"))
+    default = free_name(Path(f"{painting.stem}-texture.png"))
+    outputs = replace(outputs, output=outputs.output or default)
     chosen = weighted(parse_layers("--layers", layers), share=False)
     pictures, settings = experiments.texture(
         painting, chosen, experiments.parse_size(size), settings
@@ -229,8 +232,9 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
     """
     from npstyle.cli import console
     from npstyle.cli.loops import load_loops
+    from npstyle.files import check_folder
     from npstyle.networks.network import load_network
-    from npstyle.run.figures import contact_sheet, run_cell, save_sheet
+    from npstyle.run.figures import SHEETS, check_figure, contact_sheet, run_cell, save_sheet
     from npstyle.run.machine import Machine
     from npstyle.run.progress import ProgressDisplay
     from npstyle.run.strategy import choose_device
@@ -242,8 +246,8 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
     flat = [cell for row in cells for cell in row]
     network = load_network(entries["network"])
     _check_cells(flat, network)
-    if folder.is_file() or not folder.absolute().parent.is_dir():
-        raise InputError(f"{folder}: the folder cannot be created; choose another")
+    check_folder(folder, "the figure")
+    check_figure(flat, folder)
     device = choose_device(machine)
     folder.mkdir(exist_ok=True)
     if not quiet:
@@ -265,10 +269,10 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
         if not (made or quiet):
             print("        already exists", flush=True)
     sheet = contact_sheet(cells, folder)
-    for suffix in (".png", ".pdf"):
-        save_sheet(sheet, folder / f"sheet{suffix}")
+    for name in SHEETS:
+        save_sheet(sheet, folder / name)
     if not quiet:
-        print(f"wrote {folder / 'sheet.png'}, {folder / 'sheet.pdf'}")
+        print(f"wrote {', '.join(str(folder / name) for name in SHEETS)}")
 
 
 def _check_cells(cells: "list[Cell]", network: Any) -> None:

@@ -52,7 +52,7 @@ def _parameters() -> list[click.Parameter]:
             "File to write: .png, .jpg, .webp or .tif (16 bit). For several photos, a folder. "
             "-: standard output, as PNG.",
             panel=PICTURE,
-            shown="a .png in this folder, named after photo and style",
+            shown="a .png in this folder, named after photo and style, with a number if it exists",
             type=FILE,
         ),
         *options(StyleSettings),
@@ -168,11 +168,11 @@ def _refine_all(
 ) -> None:
     """Paint and refine photo after photo; Ctrl-C and SIGTERM keep the best picture so far."""
     from npstyle.cli.loops import load_loops
-    from npstyle.cli.run import sigterm_interrupts
     from npstyle.engine.device import CPU
+    from npstyle.engine.interrupts import ending_signals
     from npstyle.run.stylize import Stylizer
 
-    with sigterm_interrupts() as received:
+    with ending_signals() as received:
         load_loops(CPU, quiet)
         try:
             _paint_all(Stylizer(paintings, settings), jobs, as_json, quiet)
@@ -184,8 +184,10 @@ def _refine_all(
 def _report(done: "Stylized", target: Path, start: float, as_json: bool, quiet: bool) -> None:
     """Write a picture, and say so; raise KeyboardInterrupt if Ctrl-C ended its refinement."""
     from npstyle.cli.style_console import refinement_texts
+    from npstyle.engine.interrupts import noted_interrupts
 
-    _write(target, done.image, done.record)
+    with noted_interrupts():
+        _write(target, done.image, done.record)
     if as_json:
         seconds = round(time.monotonic() - start, 3)
         line = json.dumps({"output": str(target), "seconds": seconds, **done.record})
@@ -206,16 +208,19 @@ def _sheet(
     quiet: bool,
 ) -> None:
     """Write the sheet of all learned styles."""
+    from npstyle.files import check_apart, free_name
     from npstyle.images.sheet import labelled_sheet
     from npstyle.images.write import check_output
     from npstyle.onepass.styles import MANY_STYLES, TRAINED_STYLES, load_named
+    from npstyle.run.pictures import pictures_record
     from npstyle.run.stylize import Stylizer
 
     if len(photos) != 1 or paintings or settings.refine:
         raise InputError("--sheet: shows one photo in the learned styles; give one photo alone")
-    target = output or Path(f"{photos[0].stem}-styles.png")
+    target = output or free_name(Path(f"{photos[0].stem}-styles.png"))
     if target != STREAM:
         check_output(target)
+        check_apart({"--output": target}, photos)
     file = settings.style or MANY_STYLES
     network = load_named(file)
     if network.predictor:
@@ -229,7 +234,7 @@ def _sheet(
     for style in _with_bar(styles.values(), quiet):
         pictures.append(Stylizer((), replace(small, style=style))(photos[0]).image)
     sheet = labelled_sheet(pictures, labels, SHEET_COLUMNS)
-    _write(target, sheet, {"photo": str(photos[0]), "network": network.name})
+    _write(target, sheet, {**pictures_record("photo", photos), "network": network.name})
     if not quiet:
         print(f"wrote {target}")
 
@@ -269,17 +274,20 @@ def _targets(
     photos: list[Path], paintings: tuple[Path, ...], settings: "StyleSettings", output: Path | None
 ) -> list[Path]:
     """The file to write for each photo; raises InputError if one cannot be written."""
+    from npstyle.files import check_apart, check_name, free_name
     from npstyle.images.write import check_output
 
     if len(photos) == 1 and output is not None and not output.is_dir():
         if output != STREAM:
             check_output(output)
+            check_apart({"--output": output}, [*photos, *paintings])
         return [output]
     if output == STREAM:
         raise InputError("--output -: standard output takes one picture; give a folder")
     folder = output or Path()
     if output is not None and output.suffix:
         raise InputError(f"--output {output}: {len(photos)} photos need a folder; give one")
+    check_name(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -290,12 +298,16 @@ def _targets(
         check_output(target)
         if targets.count(target) > 1:
             raise InputError(f"{target}: two photos would have this name; paint them apart")
-    return targets
+    return list(map(free_name, targets))
 
 
 def _file_name(style: str) -> str:
-    """A style's name without characters that a file name should not have."""
-    return "style" + "".join(c if c.isalnum() or c in "._" else "_" for c in Path(style).name)
+    """What the file of a painted photo is called after a style: a network's name, or style7."""
+    file, colon, numbers = Path(style).name.partition(":")
+    name = file.removesuffix(".npz") + colon + numbers
+    if file.isdigit():
+        name = f"style{name}"
+    return "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
 
 
 def _write(target: Path, image: Any, record: dict[str, Any]) -> None:
@@ -308,5 +320,11 @@ def _write(target: Path, image: Any, record: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="npstyle-") as folder:
         file = Path(folder) / "out.png"
         save_image(file, image, record)
-        sys.stdout.buffer.write(file.read_bytes())
-        sys.stdout.buffer.flush()
+        data = file.read_bytes()
+    try:
+        with open(sys.stdout.fileno(), "wb", closefd=False) as out:
+            out.write(data)
+    except OSError as error:
+        raise InputError(
+            f"--output -: standard output does not take the picture ({error.strerror}); give a file"
+        ) from error

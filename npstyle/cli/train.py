@@ -83,8 +83,8 @@ def train(
     with the same weights as a training without a break.
     """
     from npstyle.cli.loops import load_loops
-    from npstyle.cli.run import sigterm_interrupts
     from npstyle.engine.device import find_device
+    from npstyle.engine.interrupts import ending_signals
     from npstyle.images.read import image_size
     from npstyle.run.crops import Crops, usable_photos
     from npstyle.run.table import read_given
@@ -94,7 +94,7 @@ def train(
 
     settings = TrainSettings(**read_given(TrainSettings, entries))
     files = TrainingFiles(output or Path(f"{painting.stem}.npz"))
-    files.check(resume)
+    files.check(resume, named=output is not None)
     image_size(painting)  # a wrong name is found before the photos are searched
     found = usable_photos(photos, settings.crop, _note)
     load_loops(find_device(settings.device), quiet)
@@ -107,7 +107,7 @@ def train(
         _check_length(steps, training.step)
     if not quiet:
         _print_plan(trainer, files, training, steps)
-    with sigterm_interrupts() as received, trainer.computing():
+    with ending_signals() as received, trainer.computing():
         session = _Session(trainer, files, own, quiet, steps, training, log)
         try:
             session.run()

@@ -8,6 +8,9 @@ import rich_click as click
 from npstyle.cli.options import FILE, Command, argument, network, option, options
 from npstyle.errors import InputError
 
+ONE_EACH = ("blend", "content_masks", "style_masks")
+"""Options with one value for each painting, in the order of the paintings."""
+
 
 def _parameters() -> list[click.Parameter]:
     from npstyle.run.machine import Machine
@@ -62,6 +65,7 @@ def transfer(
     from dataclasses import replace
 
     from npstyle.cli.run import run_and_save
+    from npstyle.files import free_name
     from npstyle.run.machine import Machine
     from npstyle.run.pictures import Pictures
     from npstyle.run.recording import Outputs
@@ -75,6 +79,11 @@ def transfer(
             "--adam-step: has no effect on lbfgs, which finds its own steps; add --optimizer adam"
         )
     named = (*paintings, *style)
+    if paintings and style and any(entries[name] for name in ONE_EACH):
+        raise InputError(
+            "--style: with --blend or masks the order of the paintings counts; give all of them as "
+            "arguments, or all by --style"
+        )
     outputs = Outputs(**read_given(Outputs, entries))
     default = Path("-".join(picture.stem for picture in (photo, *named)) + ".png")
     run_and_save(
@@ -82,5 +91,5 @@ def transfer(
         network,
         settings,
         Machine(**read_given(Machine, entries)),
-        replace(outputs, output=outputs.output or default),
+        replace(outputs, output=outputs.output or free_name(default)),
     )

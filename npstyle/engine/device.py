@@ -85,9 +85,8 @@ def missing_loops() -> str:
         return "`pip install 'npstyle[fast]'` makes it about 1.4 times as fast"
     try:
         import_module(COMPILED)
-    except (ImportError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        return f"no compiled loops: Numba does not start ({reason})"
+    except Exception as error:  # an installation can be broken in any way
+        return f"no compiled loops: Numba does not start ({_first_line(error)})"
     return ""
 
 
@@ -129,17 +128,18 @@ def _gpu(number: int) -> Device | str:
     try:
         cuda = arrays.cupy().cuda
         count = cuda.runtime.getDeviceCount()
-    except (ImportError, OSError, RuntimeError) as error:
-        return _reason(str(error))
+        if number < count:
+            name = cuda.runtime.getDeviceProperties(number)["name"].decode()
+            capability = int(cuda.Device(number).compute_capability)
+    except Exception as error:  # an installation can be broken in any way
+        return _reason(error)
     if number >= count:
         return f"there is no GPU {number}; CUDA sees {count}, counted from 0"
-    name = cuda.runtime.getDeviceProperties(number)["name"].decode()
-    capability = int(cuda.Device(number).compute_capability)
     if capability < OLDEST:
         return f"{name} has compute capability {capability / 10}; 7.0 or more is needed"
     try:
         cuda.nvrtc.getVersion()
-    except (ImportError, OSError, RuntimeError):
+    except Exception:
         return (
             "CuPy finds no NVRTC to compile kernels with; `pip install 'npstyle[cuda13]'`, or "
             "[cuda12], brings one"
@@ -147,13 +147,18 @@ def _gpu(number: int) -> Device | str:
     return Device(number, name, capability)
 
 
-def _reason(error: str) -> str:
+def _reason(error: Exception) -> str:
     """Why CUDA does not start, in a few words."""
-    if "cudaErrorInsufficientDriver" in error:
+    if "cudaErrorInsufficientDriver" in str(error):
         return "there is no NVIDIA driver, or one too old for this CuPy"
-    if "cudaErrorNoDevice" in error:
+    if "cudaErrorNoDevice" in str(error):
         return "there is no NVIDIA GPU"
-    return f"CuPy does not start ({error.strip().partition(chr(10))[0]})"
+    return f"CuPy does not start ({_first_line(error)})"
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of an exception's text, or its name if there is none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Ctrl-C while threads work.
+"""Ctrl-C while threads work, and the signals that act as Ctrl-C does.
 
 An exception raised in the middle of a lock could leave the lock broken. So while `noted_interrupts`
 is active, SIGINT only sets a flag. `npstyle.engine.threads.parallel_for` checks it between two
@@ -9,6 +9,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+ENDING = ("SIGTERM", "SIGHUP")
+"""A request to end, and a terminal that was closed. Windows has no SIGHUP."""
 
 _interrupted = threading.Event()
 
@@ -37,3 +41,38 @@ def raise_if_interrupted() -> None:
     if _interrupted.is_set():
         _interrupted.clear()
         raise KeyboardInterrupt
+
+
+def ending_signals_interrupt(received: list[int]) -> dict[int, Any]:
+    """Let SIGTERM and SIGHUP act as Ctrl-C does, from now on; returns the handlers before.
+
+    A signal that is ignored stays ignored: `nohup` ignores SIGHUP.
+
+    Parameters
+    ----------
+    received : list of int
+        Each signal is appended.
+    """
+
+    def interrupt(number: int, _frame: object) -> None:
+        received.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    return {
+        number: signal.signal(number, interrupt)
+        for number in numbers
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+
+
+@contextmanager
+def ending_signals() -> Iterator[list[int]]:
+    """Let SIGTERM and SIGHUP act as Ctrl-C does; yields a list whose last item is the signal."""
+    received: list[int] = [signal.SIGINT]
+    before = ending_signals_interrupt(received)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

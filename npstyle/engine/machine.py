@@ -1,6 +1,7 @@
 """The machine: its cores and its memory."""
 
 import ctypes
+import math
 import os
 import re
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from npstyle.engine import containers
 from npstyle.errors import InputError
 
 M_MMAP_THRESHOLD = -3
@@ -70,7 +72,18 @@ def thread_count(requested: int | None) -> int:
 
 
 def physical_cores() -> int:
-    """Count the physical cores that this process may use; hyper-threads of a core count once."""
+    """Count the physical cores that this process may use.
+
+    Hyper-threads of a core count once. Where a container may use a share of the processors only,
+    such as 1.5 of them, so many count, rounded up.
+    """
+    share = containers.processors()
+    cores = _cores()
+    return cores if share is None else max(1, min(cores, math.ceil(share)))
+
+
+def _cores() -> int:
+    """Count the physical cores that the process may be scheduled on."""
     if not hasattr(os, "sched_getaffinity"):
         return psutil.cpu_count(logical=False) or os.cpu_count() or 1
     siblings = set()
@@ -92,18 +105,5 @@ def held_memory() -> int:
 def available_memory() -> int:
     """Return the memory that this process can still take without swapping, in bytes."""
     free: int = psutil.virtual_memory().available
-    limit = _container_limit()
-    if limit is not None:
-        free = min(free, max(0, limit - held_memory()))
-    return free
-
-
-def _container_limit() -> int | None:
-    """Memory limit of the control group (a container), in bytes, if there is one."""
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(name).read_text().strip()
-        except OSError:
-            continue
-        return int(text) if text.isdigit() else None
-    return None
+    allowed = containers.free_memory(held_memory())
+    return free if allowed is None else min(free, allowed)

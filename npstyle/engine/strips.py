@@ -37,8 +37,18 @@ def strips_of(array: Array, size: int) -> list[Range]:
 
 def even_strips(rows: int, height: int, multiple: int = EVEN) -> list[Range]:
     """Divide as `strips` does, but into a multiple of `multiple` ranges."""
+    return pieces(rows, _even_count(rows, height, multiple))
+
+
+def longest_even_strip(rows: int, height: int, multiple: int = EVEN) -> int:
+    """Return the rows of the longest range of `even_strips`, without making them."""
+    count = min(rows, _even_count(rows, height, multiple))
+    return -(-rows // count) if rows > 0 else 0
+
+
+def _even_count(rows: int, height: int, multiple: int) -> int:
     count = -(-rows // max(1, height))
-    return pieces(rows, -(-count // multiple) * multiple)
+    return -(-count // multiple) * multiple
 
 
 def evenness(entries: int) -> int:

@@ -304,6 +304,11 @@ def judged(method: str, errors: dict[str, float], of: str, seconds: float) -> Ou
     )
 
 
+def check_size(network: Network, size: int) -> None:
+    """Raise InputError if a picture of `size` x `size` is too small for the presets' objectives."""
+    shapes(network, _preset_layers(network), size, size)
+
+
 def _preset_layers(network: Network) -> list[str]:
     names = [[*p.content_layers, *p.style_layers] for p in PRESETS.values()]
     return [network.canonical(name) for group in names for name in group]

@@ -12,11 +12,13 @@ In a TOML list, the values at the top apply to every job, and each job may overr
     output = "town-both.png"
 
 In a CSV list, the first line holds the names and every other line is a job; semicolons separate
-several values in a field. The names are those of the options of `npstyle transfer`. File names are
-relative to the list.
+several values in a field. Spreadsheets of some countries write semicolons between the fields, too;
+several values are then in quotes, as the spreadsheet writes them. The names are those of the
+options of `npstyle transfer`. File names are relative to the list.
 """
 
 import csv
+import io
 import time
 import tomllib
 from collections.abc import Mapping
@@ -26,14 +28,19 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+from npstyle.engine.interrupts import ending_signals_interrupt, noted_interrupts
 from npstyle.errors import InputError
+from npstyle.files import check_apart, check_name
 from npstyle.images.write import check_output, save_image
 from npstyle.networks.network import Network, load_network
 from npstyle.run.machine import Machine
-from npstyle.run.pictures import Pictures
+from npstyle.run.pictures import Pictures, files_of
 from npstyle.run.settings import Settings, with_preset
 from npstyle.run.table import parse_paths, read_given, settings_of
 from npstyle.run.transfer import transfer_pictures
+
+ENCODING = "utf-8-sig"
+"""UTF-8, after a byte order mark or not; some editors and spreadsheets write one."""
 
 _stop: Event | None = None
 
@@ -67,13 +74,13 @@ def read_jobs(path: Path) -> list[dict[str, Any]]:
     """
     try:
         if path.suffix.lower() == ".csv":
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file, strict=True))
+            text = path.read_bytes().decode(ENCODING)
+            rows = list(csv.DictReader(io.StringIO(text, ""), strict=True, delimiter=_mark(text)))
             jobs: list[dict[str, Any]] = [
                 {k: v for k, v in row.items() if v not in (None, "")} for row in rows
             ]
         elif path.suffix.lower() == ".toml":
-            found = tomllib.loads(path.read_text(encoding="utf-8"))
+            found = tomllib.loads(path.read_text(encoding=ENCODING))
             own = found.pop("job", [])
             if not isinstance(own, list) or not all(isinstance(job, dict) for job in own):
                 raise InputError(f"{path}: `job` must be a list; write [[job]] above each job")
@@ -87,6 +94,12 @@ def read_jobs(path: Path) -> list[dict[str, Any]]:
     if not jobs:
         raise InputError(f"{path}: contains no job; write [[job]] with a photo and a painting")
     return jobs
+
+
+def _mark(text: str) -> str:
+    """Return what separates the fields of a CSV list: no name in its first line contains either."""
+    first = text.partition("\n")[0]
+    return ";" if ";" in first and "," not in first else ","
 
 
 def parse_job(entries: Mapping[str, Any], folder: Path) -> Job:
@@ -141,6 +154,10 @@ def run_job(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outco
     try:
         job = parse_job(entries, folder)
         check_output(job.output)
+        read = [*files_of(job.pictures), Path(job.settings.init), Path(job.network or "")]
+        for path in read:
+            check_name(path)
+        check_apart({"output": job.output}, read)
         done = transfer_pictures(
             job.pictures,
             _load(job.network),
@@ -150,7 +167,8 @@ def run_job(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outco
         result = done.result
         if not result.parts:
             return Outcome(f"{job.output}: {result.stopped} at the first evaluation", False)
-        save_image(job.output, result.image, done.record)
+        with noted_interrupts():
+            save_image(job.output, result.image, done.record)
     except InputError as error:
         return Outcome(f"{entries.get('output', 'job')}: {error}", False)
     except KeyboardInterrupt:
@@ -166,6 +184,7 @@ def start_worker(stop: Event) -> None:
     """Prepare a worker process: it starts no more jobs once `stop` is set."""
     global _stop
     _stop = stop
+    ending_signals_interrupt([])
 
 
 def run_unless_stopped(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outcome:

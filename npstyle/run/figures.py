@@ -35,6 +35,9 @@ RATIOS = (1e-5, 1e-4, 1e-3, 1e-2)
 LETTERS = "ABCDE"
 """Names of the nested sets of style layers in Figure 1."""
 
+SHEETS = ("sheet.png", "sheet.pdf")
+"""The files of the whole figure."""
+
 MARGIN = 8
 """Space between the pictures of a sheet, in pixels."""
 
@@ -157,6 +160,24 @@ def run_cell(
         raise InputError(f"{path}: the loss became infinite or NaN; give a smaller weight")
     save_image(path, done.result.image, {**done.record, "cell": mark})
     return True
+
+
+def check_figure(cells: Sequence[Cell], folder: Path) -> None:
+    """Raise InputError if the folder has a file of a figure's name that no figure wrote.
+
+    A figure's own pictures may be replaced. A sheet has no mark; beside a picture with one it is a
+    figure's.
+    """
+    paths = [folder / f"{cell.name}.png" for cell in cells]
+    there = [path for path in paths if path.exists()]
+    foreign = [path for path in there if _mark(path) is None]
+    if len(foreign) == len(there):
+        foreign += [folder / name for name in SHEETS if (folder / name).exists()]
+    if foreign:
+        raise InputError(
+            f"{foreign[0]}: is not a picture of a figure, and would be replaced; choose another "
+            "folder by -o"
+        )
 
 
 def contact_sheet(cells: Sequence[Sequence[Cell]], folder: Path) -> Image.Image:

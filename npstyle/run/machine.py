@@ -2,6 +2,8 @@
 
 import math
 import re
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -79,6 +81,35 @@ def allowed_memory(limit: int | None, device: Device = CPU, share: float = 1.0) 
     if limit is not None:
         return limit - held_memory(device)
     return int(share * free_memory(device))
+
+
+def largest_side(least: int, longest: int, needed: Callable[[int], int], memory: int) -> int | None:
+    """Return the largest longest side of a picture for which memory suffices.
+
+    Parameters
+    ----------
+    least, longest : int
+        The range of sides to choose from, in pixels.
+    needed : callable
+        From a side to the bytes that it takes, which grow with it. It may raise InputError for
+        sides that are too small.
+    memory : int
+        Bytes that there are.
+
+    Returns
+    -------
+    int or None
+        None if there is no such side.
+    """
+
+    def bytes_or_none(side: int) -> int:
+        try:
+            return needed(side)
+        except InputError:  # too small for a network: the side to look for is larger
+            return 0
+
+    found = least - 1 + bisect_right(range(least, longest + 1), memory, key=bytes_or_none)
+    return found if found >= least and bytes_or_none(found) else None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,11 @@
 """The pictures of a run: the photo, the paintings and the masks, scaled to the sizes of a run."""
 
+import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +15,7 @@ from npstyle.images.color import grey, luminance, match_colors, match_luminance
 from npstyle.images.read import image_size, load_image
 from npstyle.images.resize import fit_size, resize
 from npstyle.maths.array import Array
-from npstyle.run.settings import Settings
+from npstyle.run.settings import STARTS, Settings
 from npstyle.run.table import PAINTINGS, parse_paths, setting
 
 Picture = str | Path | Array
@@ -96,8 +100,55 @@ def check_one_each(option: str, count: int, paintings: int) -> None:
 
 
 def picture_name(picture: Picture) -> str:
-    """Return what a record says about a picture: its path, or that it was an array."""
-    return str(picture) if isinstance(picture, str | Path) else "array"
+    """Return what a record calls a picture: the name of its file, or "array".
+
+    The folders are left out: whoever shares a picture does not share their names. Bytes that are no
+    text are written as backslashes and numbers.
+    """
+    if not isinstance(picture, str | Path):
+        return "array"
+    return os.fsencode(Path(picture).name).decode("utf-8", "backslashreplace")
+
+
+def picture_digest(picture: Picture) -> str:
+    """Return the SHA-256 of a picture's file, or of the array's bytes."""
+    data = Path(picture).read_bytes() if isinstance(picture, str | Path) else picture.tobytes()
+    return hashlib.sha256(data).hexdigest()
+
+
+def pictures_record(kind: str, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """Return what a record says about pictures of one kind: their names and SHA-256.
+
+    A single picture is recorded without a list.
+    """
+    names, digests = list(map(picture_name, pictures)), list(map(picture_digest, pictures))
+    if len(pictures) == 1:
+        return {kind: names[0], f"{kind}_sha256": digests[0]}
+    return {kind: names, f"{kind}_sha256": digests}
+
+
+def read_record(pictures: Pictures, settings: Settings) -> dict[str, Any]:
+    """Return what a record says about the files that a run reads, before one is replaced."""
+    record = pictures_record("photo", (pictures.photo,))
+    record |= pictures_record("painting", pictures.paintings)
+    for kind in ("content_masks", "style_masks"):
+        if getattr(pictures, kind):
+            record |= pictures_record(kind, getattr(pictures, kind))
+    if settings.init not in STARTS:
+        picture_size(settings.init)
+        record |= pictures_record("init", (settings.init,))
+    return record
+
+
+def files_of(pictures: Pictures) -> list[Path]:
+    """Return the files among the pictures of a run."""
+    every = (
+        pictures.photo,
+        *pictures.paintings,
+        *pictures.content_masks,
+        *pictures.style_masks,
+    )
+    return [Path(picture) for picture in every if isinstance(picture, str | Path)]
 
 
 def picture_pixels(picture: Picture) -> Array:

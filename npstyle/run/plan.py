@@ -16,7 +16,7 @@ from npstyle.engine.machine import thread_count
 from npstyle.errors import InputError
 from npstyle.images.resize import fit_size
 from npstyle.networks.network import Network, configure, load_network, shapes
-from npstyle.run.machine import SHARE, Machine, allowed_memory
+from npstyle.run.machine import SHARE, Machine, allowed_memory, largest_side
 from npstyle.run.pictures import Size, painting_size
 from npstyle.run.settings import Settings
 from npstyle.run.start import Start, choose_start
@@ -239,19 +239,11 @@ def _memory_of(device: Device) -> str:
 
 def _mend(plan: Plan, free: int) -> str:
     """Return advice for a plan that needs more memory than this."""
-    size, smaller = plan.settings.scale_sizes()[-1], plan
-    try:
-        while smaller.memory > free:
-            size = size * 31 // 32
-            settings = replace(plan.settings, size=size, scales=(size,))
-            smaller = make_plan(
-                plan.bound,
-                settings,
-                plan.photo_sizes[-1],
-                plan.painting_sizes,
-                plan.machine,
-                plan.device,
-            )
-        return f"use --size {size} or less"
-    except InputError:  # too small for the network: no size is left
-        return "free some memory first"
+
+    def needed(size: int) -> int:
+        settings = replace(plan.settings, size=size, scales=(size,))
+        photo, paintings = plan.photo_sizes[-1], plan.painting_sizes
+        return make_plan(plan.bound, settings, photo, paintings, plan.machine, plan.device).memory
+
+    size = largest_side(1, plan.settings.scale_sizes()[-1], needed, free)
+    return "free some memory first" if size is None else f"use --size {size} or less"

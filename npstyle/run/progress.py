@@ -97,11 +97,11 @@ class ProgressDisplay:
         elif self.bar is not None:
             self.bar.stop()
 
-    def begin(self, plan: "Plan") -> None:
-        """Start with the plan of a run, which says how long its steps take at each scale."""
+    def begin(self, plan: "Plan", steps: Sequence[int]) -> None:
+        """Start with the steps of a run at each scale; the plan says how long they take."""
         pixels = [height * width for height, width in plan.photo_sizes]
         work = [n * strategy.cost for n, strategy in zip(pixels, plan.strategies, strict=True)]
-        self.pace.weigh(plan.settings.scale_steps(), work)
+        self.pace.weigh(steps, work)
         self.start()
 
     def start(self) -> None:

@@ -1,6 +1,8 @@
 """The files that a run writes: its picture, frames, an animation, a log, a plot."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -9,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from npstyle.errors import InputError
-from npstyle.files import check_destination, written_whole
+from npstyle.files import check_destination, check_folder, written_whole
 from npstyle.images.resize import resize
 from npstyle.images.write import save_image
 from npstyle.run.table import PICTURE, RECORDS, setting
@@ -46,7 +48,7 @@ class Outputs:
         "File to write: .png, .jpg, .webp or .tif (16 bit).",
         PICTURE,
         short="-o",
-        shown="a .png in this folder, named after the pictures",
+        shown="a .png in this folder, named after the pictures, with a number if it exists",
     )
     save_every: int = setting(
         0,
@@ -59,7 +61,12 @@ class Outputs:
         None, "Save what is needed to resume the run later.", RECORDS, metavar="FILE.npz"
     )
     resume: Path | None = setting(
-        None, "Resume the run that wrote this checkpoint.", RECORDS, metavar="FILE.npz"
+        None,
+        "Resume the run that wrote this checkpoint. With more --iterations, a finished run goes "
+        "on, too, at its last scale. A checkpoint holds the picture, not the history of L-BFGS: "
+        "the losses come close to those of a longer run, but are not the same.",
+        RECORDS,
+        metavar="FILE.npz",
     )
     frames: Path | None = setting(
         None, "Save numbered pictures in this folder.", RECORDS, metavar="FOLDER"
@@ -127,12 +134,15 @@ class Recording:
         `frames`, `gif`, `log`, `plot` and `frames_every` are used.
     steps : int
         Steps of the whole run.
+    problems : dict of str
+        By kind of file, why it could not be written.
     history : list of (evaluations, loss, terms by name)
         Collected for the plot.
     """
 
     outputs: Outputs
     steps: int
+    problems: dict[str, str] = field(default_factory=dict)
     history: list[tuple[int, float, dict[str, float]]] = field(default_factory=list)
     _images: list[Image.Image] = field(default_factory=list)
     _file: IO[str] | None = None
@@ -156,53 +166,97 @@ class Recording:
             check_plot(plot)
         if log is not None:
             check_destination(log, (".jsonl",))
-        if frames is not None and not (frames.is_dir() or frames.parent.is_dir()):
+        if frames is not None:
+            check_folder(frames, "the frames")
+            self._check_frames(frames)
+
+    def _check_frames(self, folder: Path) -> None:
+        """Raise InputError if pictures in the folder have the names of frames.
+
+        A run that is resumed writes the missing frames between those of its first part.
+        """
+        found = sorted(folder.glob("[0-9]" * 6 + ".png"))
+        if found and self.outputs.resume is None:
             raise InputError(
-                f"{frames}: the folder {frames.parent} does not exist; create it first"
+                f"--frames {folder}: {found[0].name} is there already, and could be replaced; name "
+                "a new folder"
             )
-        if frames is not None and frames.is_file():
-            raise InputError(f"{frames}: is a file; name a folder for the frames")
+
+    @contextmanager
+    def noted(self, kind: str) -> Iterator[None]:
+        """Go on after a file that cannot be written; `problems` says which, until it can."""
+        try:
+            yield
+            self.problems.pop(kind, None)
+        except InputError as error:
+            self.problems.setdefault(kind, str(error))
 
     def update(self, progress: Progress) -> None:
         """Record one iteration."""
         outputs = self.outputs
         if outputs.plot is not None:
             self.history.append((progress.evaluations, progress.loss, progress.parts))
-        if outputs.log is not None:
-            self._file = self._file or outputs.log.open("w", encoding="utf-8")
-            self._file.write(json.dumps(_line(progress)) + "\n")
-            self._file.flush()
+        if outputs.log is not None and "--log" not in self.problems:
+            self._log(outputs.log, progress)
         every = outputs.frames_every or max(1, self.steps // FRAMES)
         if progress.iteration % every and progress.iteration != 1:
             return
         if outputs.frames is not None:
-            outputs.frames.mkdir(exist_ok=True)
-            save_image(outputs.frames / f"{progress.iteration:06d}.png", progress.image)
+            with self.noted("--frames"):
+                _save_frame(outputs.frames, progress)
         if outputs.gif is not None:
             side = min(GIF_SIDE, max(progress.image.shape[:2]))
             pixels = np.round(resize(progress.image, side)).astype(np.uint8)
             self._images.append(Image.fromarray(pixels))
 
+    def _log(self, path: Path, progress: Progress) -> None:
+        """Write a line of the log. After one that cannot be written, the log ends."""
+        try:
+            self._file = self._file or path.open("w", encoding="utf-8")
+            self._file.write(json.dumps(_line(progress)) + "\n")
+            self._file.flush()
+        except OSError as error:
+            self.problems["--log"] = (
+                f"{path}: cannot be written ({error.strerror or error}); "
+                f"the log ends before step {progress.iteration}"
+            )
+
     def close(self) -> None:
         """Finish the log, and write the animation and the plot."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # every line was flushed, or its failure is a problem already
+                self._file.close()
         if self.outputs.gif is not None and self._images:
-            # The scales differ in size; every frame gets the size of the last.
-            frames = [image.resize(self._images[-1].size) for image in self._images]
-            with written_whole(self.outputs.gif) as file:
-                frames[0].save(
-                    file,
-                    format="GIF",
-                    save_all=True,
-                    append_images=frames[1:],
-                    duration=[GIF_MILLISECONDS] * (len(frames) - 1) + [20 * GIF_MILLISECONDS],
-                    loop=0,
-                )
+            with self.noted("--gif"):
+                _save_gif(self.outputs.gif, self._images)
         if self.outputs.plot is not None and self.history:
             from npstyle.run.plots import plot_losses
 
-            plot_losses(self.outputs.plot, self.history)
+            with self.noted("--plot"):
+                plot_losses(self.outputs.plot, self.history)
+
+
+def _save_frame(folder: Path, progress: Progress) -> None:
+    """Write one picture of the folder of frames."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be created ({error.strerror})") from error
+    save_image(folder / f"{progress.iteration:06d}.png", progress.image)
+
+
+def _save_gif(path: Path, images: list[Image.Image]) -> None:
+    """Write the animation. The scales differ in size; every frame gets the size of the last."""
+    frames = [image.resize(images[-1].size) for image in images]
+    with written_whole(path) as file:
+        frames[0].save(
+            file,
+            format="GIF",
+            save_all=True,
+            append_images=frames[1:],
+            duration=[GIF_MILLISECONDS] * (len(frames) - 1) + [20 * GIF_MILLISECONDS],
+            loop=0,
+        )
 
 
 def _line(progress: Progress) -> dict[str, Any]:

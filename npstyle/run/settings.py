@@ -77,6 +77,9 @@ ONE_PASS_ITERATIONS = 40
 """Iterations up to which a search that starts from the photo painted in one pass ends with a lower
 loss than one that starts from the photo; measured, see tools/README.md."""
 
+STARTS = ("auto", "content", "one-pass", "noise", "style", "style-stats")
+"""Words for the picture to start from; any other text is the name of a file."""
+
 PresetName = Literal["gatys", "paper", "neural-style"]
 Precision = Literal["float32", "tf32", "fp16"]
 Dtype = Literal["float32", "float64"]
@@ -129,7 +132,7 @@ class Settings:
         "painting, noise in the painting's colours (their mean and covariance), or a file. auto: "
         f"one-pass for at most {ONE_PASS_ITERATIONS} iterations, else content.",
         PICTURE,
-        metavar="auto|content|one-pass|noise|style|style-stats|FILE",
+        metavar="|".join((*STARTS, "FILE")),
         shown=_OF_PRESET,
     )
     blend: tuple[float, ...] = blend_setting()

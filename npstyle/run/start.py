@@ -6,7 +6,6 @@ evaluations little of the gain is left. `auto` is `one-pass` for searches that e
 photo.
 """
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,6 +33,7 @@ from npstyle.onepass.stylize import (
     paint,
     read_code,
 )
+from npstyle.run.machine import largest_side
 from npstyle.run.pictures import Picture, Size, picture_pixels
 from npstyle.run.settings import ONE_PASS_ITERATIONS, Settings
 from npstyle.run.stylize import PAINT_BYTES, THREAD_BYTES
@@ -135,12 +135,11 @@ def _painted_size(photo: Size, threads: int, memory: int) -> Size:
         return photo
     longest = max(photo)
     least = -(-LEAST_SIDE * longest // min(photo))
-    sides = range(least, longest)
 
     def needed(side: int) -> int:
         return _start_bytes(photo, fit_size(*photo, side), threads)
 
-    return fit_size(*photo, max(least, least - 1 + bisect_right(sides, memory, key=needed)))
+    return fit_size(*photo, largest_side(least, longest, needed, memory) or least)
 
 
 def _start_bytes(photo: Size, size: Size, threads: int) -> int:

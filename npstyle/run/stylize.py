@@ -30,13 +30,14 @@ from npstyle.onepass.stylize import (
     paint,
     read_code,
 )
-from npstyle.run.machine import SHARE, allowed_memory, memory_setting
+from npstyle.run.machine import SHARE, allowed_memory, largest_side, memory_setting
 from npstyle.run.pictures import (
     Picture,
     check_one_each,
     picture_name,
     picture_pixels,
     picture_size,
+    pictures_record,
 )
 from npstyle.run.settings import PresetName
 from npstyle.run.table import (
@@ -295,21 +296,21 @@ class Stylizer:
 
     def _mend(self, own: tuple[int, int], free: int) -> str:
         """Advice for a photo of this size that needs more memory."""
-        size = max(own)
-        try:
-            while size > 1 and self._needed(own, fit_size(*own, size)) > free:
-                size = size * 31 // 32
-            return f"use --size {size} or less"
-        except InputError:  # too small for the network of the loss: no size is left
-            return "free some memory first"
+
+        def needed(side: int) -> int:
+            size = fit_size(*own, side)
+            check_photo(size)
+            return self._needed(own, size)
+
+        size = largest_side(1, max(own), needed, free)
+        return "free some memory first" if size is None else f"use --size {size} or less"
 
     def _record(self, photo: Picture, size: tuple[int, int]) -> dict[str, Any]:
-        names = [picture_name(picture) for picture in self._paintings]
         network = self.bound.network
         return {
             "npstyle": __version__,
-            "photo": picture_name(photo),
-            "painting": names[0] if len(names) == 1 else names or None,
+            **pictures_record("photo", (photo,)),
+            **(pictures_record("painting", self._paintings) if self._paintings else {}),
             "network": network.name,
             "network_sha256": network.sha256,
             **_named_settings(self.settings),
@@ -346,7 +347,9 @@ def _named_settings(settings: StyleSettings) -> dict[str, Any]:
     The network of the loss is not among them: `network` in a record is the one that paints.
     """
     left_out = {"network"} if settings.refine else {"network", "refine", "refine_all", "preset"}
-    return {name: value for name, value in asdict(settings).items() if name not in left_out}
+    found = {name: value for name, value in asdict(settings).items() if name not in left_out}
+    # Of a file its name alone, as for pictures; its SHA-256 is the network's.
+    return found | {"style": settings.style and picture_name(settings.style)}
 
 
 def _check_choice(paintings: Sequence[Picture], settings: StyleSettings) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 
 from npstyle.engine.feedforward.passes import Gradients
 from npstyle.errors import InputError
-from npstyle.files import check_destination, written_whole
+from npstyle.files import check_destination, check_name, written_whole
 from npstyle.images.write import save_image
 from npstyle.maths.array import Array
 from npstyle.networks.style_layers import tensors_of
@@ -121,9 +121,17 @@ class TrainingFiles:
     def _beside(self, ending: str) -> Path:
         return self.output.with_name(self.output.stem + ending)
 
-    def check(self, resume: bool) -> None:
-        """Raise InputError unless a training can begin, or be resumed, with these files."""
+    def check(self, resume: bool, named: bool) -> None:
+        """Raise InputError unless a training can begin, or be resumed, with these files.
+
+        Parameters
+        ----------
+        resume : bool
+        named : bool
+            Whether the user named the output, which is then replaced, with the files beside it.
+        """
         check_destination(self.output, SUFFIXES)
+        check_name(self.checkpoint)  # the longest of the names
         if resume and not self.checkpoint.is_file():
             raise InputError(
                 f"--resume: there is no {self.checkpoint}, which exists until a training is done; "
@@ -134,6 +142,10 @@ class TrainingFiles:
                 f"{self.checkpoint}: a training of {self.output} was not finished; add --resume to "
                 "go on with it, or remove this file"
             )
+        if not (resume or (named and self.output.exists())):
+            for path in (self.output, self.log, self.plot, self.preview):
+                if path.exists():
+                    raise InputError(f"{path}: is there already; name another output by -o")
 
 
 def identity(

@@ -11,7 +11,7 @@ import numpy as np
 
 from npstyle import __version__
 from npstyle.engine.device import on_device
-from npstyle.engine.disk import in_memory, on_disk
+from npstyle.engine.disk import Allocate, in_memory, on_disk
 from npstyle.engine.guides import Region
 from npstyle.engine.losses import Losses
 from npstyle.engine.machine import release_memory
@@ -24,7 +24,14 @@ from npstyle.maths.array import Array
 from npstyle.networks.network import Network
 from npstyle.run.machine import Machine
 from npstyle.run.notebook import transfer_html
-from npstyle.run.pictures import Picture, Pictures, check_pictures, load_scale, picture_name
+from npstyle.run.pictures import (
+    Picture,
+    Pictures,
+    check_pictures,
+    load_scale,
+    picture_name,
+    read_record,
+)
 from npstyle.run.plan import Plan, check_memory, make_plan, out_of_memory, prepared
 from npstyle.run.progress import ProgressDisplay
 from npstyle.run.settings import NORMALIZED_STYLE_FACTOR, Settings
@@ -51,17 +58,26 @@ class State:
         The current image, on the device of the search.
     to_host : callable
         Copies it to the host.
+    taken : tuple of int
+        Steps taken at the scales before; those of the settings if empty.
     """
 
     scale: int
     iteration: int
     current: Array
     to_host: Callable[[Array], Array] = np.asarray
+    taken: tuple[int, ...] = ()
 
     @property
     def image(self) -> Array:
         """The current image on the host."""
         return self.to_host(self.current)
+
+
+def run_steps(settings: Settings, state: State | None) -> tuple[int, ...]:
+    """Return the steps at each scale of a run; at those before `state`, the steps taken."""
+    taken = () if state is None else state.taken
+    return (*taken, *settings.scale_steps()[len(taken) :])
 
 
 @dataclass(frozen=True)
@@ -119,8 +135,8 @@ def transfer(
         Threads, device, tiles and memory limits. By default one thread per physical core, the first
         GPU that works, and 80 % of the free memory.
     state : State, optional
-        State to resume from, of an earlier run with the same pictures and settings. The optimiser's
-        own state is not part of it and starts afresh.
+        State to resume from, of an earlier run with the same pictures and settings; `iterations`
+        may be more. The optimiser's own state is not part of it and starts afresh.
     callback : callable, optional
         Called with a `Progress` after each iteration; iterations are counted over all scales.
     keep : callable, optional
@@ -145,7 +161,8 @@ def transfer(
     paintings = (painting,) if isinstance(painting, str | Path | np.ndarray) else tuple(painting)
     named = cast(Mapping[str, Sequence[Picture]], masks)
     chosen = settings or Settings()
-    display = ProgressDisplay(sum(chosen.scale_steps()), quiet=not progress)
+    steps = run_steps(chosen, state)
+    display = ProgressDisplay(sum(steps), quiet=not progress)
 
     def report(step: Progress) -> None:
         display.update(step)
@@ -159,7 +176,7 @@ def transfer(
             chosen,
             machine or Machine(),
             state=state,
-            announce=display.begin,
+            announce=lambda plan: display.begin(plan, steps),
             callback=report,
             keep=keep,
         )
@@ -179,6 +196,7 @@ def transfer_pictures(
     """Run `transfer` on pictures in one object; `announce` gets the plan before the work starts."""
     release_memory()
     sizes = check_pictures(pictures, settings)
+    own = {"npstyle": __version__, **read_record(pictures, settings)}
     device = choose_device(machine)
     plan: Plan | None = None
     try:
@@ -192,7 +210,7 @@ def transfer_pictures(
                 result = _Run(plan, pictures, cluster, callback, keep).result(state)
     except MemoryError as error:
         raise InputError(out_of_memory(plan, device)) from error
-    return Transfer(result, _record(pictures, plan, result))
+    return Transfer(result, {**own, **_record(plan, result)})
 
 
 @contextmanager
@@ -228,11 +246,13 @@ class _Run:
 
     def result(self, state: State | None) -> Result:
         """Search at one scale after another, each from the enlarged result of the one before."""
-        steps = self.plan.settings.scale_steps()
+        steps = run_steps(self.plan.settings, state)
         now = state or State(0, 0, np.empty(0))  # an empty array: there is no image yet
+        now = replace(now, taken=steps[: now.scale])
         if now.iteration >= steps[now.scale] and now.scale + 1 < len(steps):
-            now = State(now.scale + 1, 0, now.current, now.to_host)
-        counted = sum(steps[: now.scale]) + now.iteration, 0
+            taken = (*now.taken, now.iteration)
+            now = replace(now, scale=now.scale + 1, iteration=0, taken=taken)
+        counted = sum(now.taken) + now.iteration, 0
         result: Result | None = None
         try:
             while now.scale < len(steps):
@@ -240,7 +260,8 @@ class _Run:
                 if result.stopped in ("interrupted", "not finite"):
                     break
                 counted = result.iterations, result.evaluations
-                now = State(now.scale + 1, 0, image)
+                taken = (*now.taken, result.iterations - sum(now.taken))
+                now = State(now.scale + 1, 0, image, taken=taken)
         except KeyboardInterrupt:  # between two searches
             if result is None:
                 raise
@@ -273,8 +294,7 @@ class _Run:
             image = resize(start.image, photo.shape[:2])
         else:
             image = self._start(photo, regions)
-        scratch = plan.machine.scratch
-        allocate = in_memory if scratch is None else on_disk(scratch)
+        allocate = self._allocate()
         history = plan.strategies[start.scale].history
         objective = self._objective(start.scale, photo, regions)
         del photo, color_photo, regions  # the objective keeps what it needs
@@ -309,12 +329,16 @@ class _Run:
     def _objective(self, scale: int, photo: Array, regions: list[Region]) -> Objective:
         """Return the objective at one scale, of the whole picture or of tiles."""
         plan = self.plan
-        tile, scratch = plan.strategies[scale].tile, plan.machine.scratch
+        tile = plan.strategies[scale].tile
         losses = losses_for(plan.network, plan.settings)
         if tile is None:
             return StyleObjective(plan.bound, photo, regions, losses)
-        allocate = in_memory if scratch is None else on_disk(scratch)
-        return TiledObjective(plan.bound, photo, regions, losses, tile, allocate, self.cluster)
+        cluster, allocate = self.cluster, self._allocate()
+        return TiledObjective(plan.bound, photo, regions, losses, tile, allocate, cluster)
+
+    def _allocate(self) -> Allocate:
+        scratch = self.plan.machine.scratch
+        return in_memory if scratch is None else on_disk(scratch)
 
     def _report(
         self, start: State, counted: tuple[int, int], finished: Callable[[Array], Array]
@@ -325,7 +349,7 @@ class _Run:
             if self.keep is not None:
                 taken = start.iteration + progress.iteration
                 to_host = self.plan.bound.engine.to_host
-                self.keep(State(start.scale, taken, progress.current, to_host))
+                self.keep(State(start.scale, taken, progress.current, to_host, start.taken))
             if self.callback is not None:
                 whole = replace(
                     progress,
@@ -346,22 +370,13 @@ def losses_for(network: Network, settings: Settings) -> Losses:
     return losses
 
 
-def _record(pictures: Pictures, plan: Plan, result: Result) -> dict[str, Any]:
-    """Return what is recorded in the picture."""
-    names = list(map(picture_name, pictures.paintings))
-    record: dict[str, Any] = {
-        "npstyle": __version__,
-        "photo": picture_name(pictures.photo),
-        "painting": names[0] if len(names) == 1 else names,
-    }
-    for kind in ("content_masks", "style_masks"):
-        if getattr(pictures, kind):
-            record[kind] = list(map(picture_name, getattr(pictures, kind)))
+def _record(plan: Plan, result: Result) -> dict[str, Any]:
+    """Return what is recorded of the settings and the result."""
     return {
-        **record,
         "network": plan.network.name,
         "network_sha256": plan.network.sha256,
         **asdict(plan.settings),
+        "init": picture_name(plan.settings.init),
         "threads": plan.threads,
         "compiled": plan.is_compiled,
         "device": f"{plan.device} {plan.device.name}" if plan.device.is_gpu else "cpu",

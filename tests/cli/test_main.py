@@ -202,8 +202,8 @@ def test_a_run_with_several_paintings_masks_and_records_writes_all_of_them(pictu
     with Image.open(tmp_path / "run.gif") as gif:
         assert gif.n_frames == 4
     settings = read_settings(tmp_path / "out.png")
-    assert settings["painting"] == [str(painting), str(photo)]
-    assert settings["content_masks"] == [str(mask)] * 2
+    assert settings["painting"] == [painting.name, photo.name]
+    assert settings["content_masks"] == [mask.name] * 2
     expected = {"color": "histogram", "padding": "replicate", "pooling": "l2", "scales": [32, 48]}
     assert {name: settings[name] for name in expected} == expected
 

@@ -1,4 +1,3 @@
-import importlib.util
 import sys
 from types import SimpleNamespace
 
@@ -84,14 +83,28 @@ def test_a_gpu_that_is_too_old_is_refused(replaced):
         find_device("cuda")
 
 
-def test_the_reason_is_given_if_cupy_cannot_be_imported(monkeypatch):
-    monkeypatch.setattr(
-        "npstyle.engine.device.find_spec", lambda name: importlib.util.find_spec("json")
-    )
-    monkeypatch.setattr(
-        "npstyle.engine.cuda.arrays.cupy", failing(ImportError("libcuda.so.1: not found"))
-    )
-    assert "libcuda.so.1" in find_device("auto").missing
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        ("ImportError('libcuda.so.1: not found')", "(libcuda.so.1: not found)"),
+        ("AttributeError('module numpy has no attribute x\\nmore')", "has no attribute x)"),
+        ("KeyError()", "(KeyError)"),
+        ("TypeError('bad')", "(bad)"),
+        ("ValueError('numpy.dtype size changed')", "(numpy.dtype size changed)"),
+    ],
+)
+def test_a_cupy_that_cannot_be_imported_costs_auto_the_gpu_only(
+    tmp_path, monkeypatch, raised, says
+):
+    (tmp_path / "cupy.py").write_text(f"raise {raised}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    device = find_device("auto")
+    assert not device.is_gpu
+    assert device.missing.startswith("CuPy does not start (")
+    assert device.missing.endswith(says)
+    with pytest.raises(InputError, match=r"^--device cuda: CuPy does not start \(.*\)$"):
+        find_device("cuda")
 
 
 @pytest.mark.parametrize("text", ["gpu", "cuda:", "cuda:x", "cuda:-1", "CUDA", ""])

@@ -11,7 +11,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from npstyle.engine.machine import available_memory, held_memory, physical_cores
-from npstyle.engine.strips import even_strips, evenness, strips
+from npstyle.engine.strips import even_strips, evenness, longest_even_strip, strips
 from npstyle.engine.threads import parallel_for, use_threads
 from npstyle.errors import InputError
 
@@ -107,6 +107,16 @@ def test_ctrl_c_is_raised_after_the_strip_and_the_rest_is_left(count):
         assert len(done) < 100
         parallel_for(work, [1])
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_longest_even_strip_is_known_without_making_the_strips():
+    for rows in (1, 3, 100, 101, 4099):
+        for height in (1, 7, 30, 5000):
+            longest = max(end - first for first, end in even_strips(rows, height))
+            assert longest_even_strip(rows, height) == longest
+    start = time.process_time()
+    longest_even_strip(10**9, 100)
+    assert time.process_time() - start < 0.1
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -6,7 +6,7 @@ from npstyle.lab.battery import CHAPTERS
 from npstyle.lab.gradcheck import check_gradient, check_subject
 from npstyle.lab.probes import TAYLOR_STEPS, Line, difference, taylor
 from npstyle.lab.subjects import Subject
-from npstyle.lab.suite import check_network
+from npstyle.lab.suite import check_gpu, check_network
 from npstyle.lab.whole import tile_outcomes
 from npstyle.maths import relu, relu_backward
 from npstyle.networks.network import load_network
@@ -225,6 +225,12 @@ def test_the_battery_passes_on_the_builtin_network():
             assert outcome.method == "equals whole"
             assert outcome.checked > 1
     assert "tiles, paper" in names
+
+
+@pytest.mark.parametrize("check", [check_network, check_gpu])
+def test_a_picture_that_is_too_small_is_refused_before_the_first_report(check):
+    with pytest.raises(InputError, match=r"4x4 pixels is too small for layer .*; use a larger --s"):
+        next(check(load_network("builtin"), 4, samples=6, directions=2))
 
 
 def test_tiles_that_see_too_little_fail(monkeypatch):

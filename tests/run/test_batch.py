@@ -67,6 +67,24 @@ def test_a_csv_list_has_one_job_per_line(folder):
     assert (second.settings.exact, second.settings.iterations) == (False, 2)
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_are_read_as_editors_and_spreadsheets_write_them(folder, mark, end):
+    semicolons = (
+        "photo;painting;output;size;blend;exact\n"
+        '"a;b.png";"painting.png;photo.png";first.png;32;"3;7";\n'
+        "photo.png;painting.png;second.png;32;;true\n"
+    )
+    for name, text in (("jobs.toml", TOML), ("jobs.csv", CSV), ("semicolons.csv", semicolons)):
+        (folder / name).write_bytes((mark + text).replace("\n", end).encode())
+        first, second = (parse_job(job, folder) for job in read_jobs(folder / name))
+        assert first.pictures.paintings == (folder / "painting.png", folder / "photo.png")
+        assert first.settings.blend == (3.0, 7.0)
+        assert second.output == folder / "second.png"
+    assert first.pictures.photo == folder / "a;b.png"
+    assert second.settings.exact
+
+
 @pytest.mark.parametrize(
     ("own", "sizes"),
     [({"scales": [24, 48]}, (24, 48)), ({"scales": "auto"}, (32,)), ({"size": 40}, (40,))],
@@ -98,6 +116,9 @@ def test_consecutive_jobs_load_their_network_once(folder, monkeypatch):
     ("change", "says"),
     [
         ({"photo": "none.png"}, "none.png"),
+        ({"photo": "a\0.png"}, "no file can have this name (embedded null byte)"),
+        ({"output": "n" * 300 + ".png"}, "no file can have this name (File name too long)"),
+        ({"output": "photo.png"}, "this file is to be read, and would be lost"),
         ({"output": None}, "a photo and an output"),
         ({"output": "out.xyz"}, ".xyz"),
         ({"colour": "luminance"}, "colour: there is no such setting"),

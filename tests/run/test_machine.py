@@ -1,7 +1,7 @@
 import pytest
 
 from npstyle.errors import InputError
-from npstyle.run.machine import Machine, parse_memory, parse_tile
+from npstyle.run.machine import Machine, largest_side, parse_memory, parse_tile
 from npstyle.run.strategy import choose_device
 from npstyle.run.table import read_given
 
@@ -34,6 +34,24 @@ def test_the_options_of_a_machine_are_read(tmp_path):
     )
     with pytest.raises(InputError, match=r"--scratch .*none: no file can be created there"):
         read_given(Machine, {"scratch": str(tmp_path / "none")})
+
+
+def test_the_largest_side_that_fits_is_found_in_few_steps():
+    calls = []
+
+    def needed(side):
+        calls.append(side)
+        if side < 16:
+            raise InputError("too small")
+        return side**2
+
+    assert largest_side(1, 60000, needed, 5000**2) == 5000
+    assert largest_side(1, 60000, needed, 16**2) == 16
+    assert largest_side(1, 400, needed, 5000**2) == 400
+    assert len(calls) < 60
+    assert largest_side(1, 60000, needed, 15**2) is None
+    assert largest_side(100, 60000, needed, 99**2) is None
+    assert largest_side(1, 10, needed, 10**9) is None
 
 
 def test_with_a_cluster_the_device_is_the_cpu():

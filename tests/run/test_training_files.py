@@ -289,14 +289,28 @@ def test_the_files_lie_beside_the_style(tmp_path):
         "starry.night.losses.png",
         "starry.night.preview.png",
     ]
-    files.check(resume=False)
+    files.check(resume=False, named=True)
     with pytest.raises(InputError, match=r"--resume: there is no .*starry.night.checkpoint.npz"):
-        files.check(resume=True)
+        files.check(resume=True, named=True)
     files.checkpoint.write_bytes(b"")
-    files.check(resume=True)
+    files.check(resume=True, named=True)
     with pytest.raises(InputError, match="add --resume"):
-        files.check(resume=False)
+        files.check(resume=False, named=True)
     with pytest.raises(InputError, match=r"cannot be written; use .npz"):
-        TrainingFiles(tmp_path / "style.png").check(resume=False)
+        TrainingFiles(tmp_path / "style.png").check(resume=False, named=True)
     with pytest.raises(InputError, match="does not exist"):
-        TrainingFiles(tmp_path / "no" / "style.npz").check(resume=False)
+        TrainingFiles(tmp_path / "no" / "style.npz").check(resume=False, named=True)
+
+
+def test_a_file_that_the_user_did_not_name_is_not_replaced(tmp_path):
+    files = TrainingFiles(tmp_path / "style.npz")
+    files.preview.write_bytes(b"mine")
+    for named in (False, True):
+        with pytest.raises(InputError, match=r"style\.preview\.png: is there already; name anoth"):
+            files.check(resume=False, named=named)
+    files.output.write_bytes(b"a style")
+    files.check(resume=False, named=True)  # the files of an earlier training
+    with pytest.raises(InputError, match=r"style\.npz: is there already"):
+        files.check(resume=False, named=False)
+    with pytest.raises(InputError, match="no file can have this name"):
+        TrainingFiles(tmp_path / ("n" * 245 + ".npz")).check(resume=False, named=True)

@@ -15,7 +15,7 @@ import numpy as np
 from npstyle.engine.arena import empty
 from npstyle.engine.cpu.compiled.tiles import BLOCK, from_tiles, to_tiles
 from npstyle.engine.sizes import WINDOW, tile_count
-from npstyle.engine.strips import Range, even_strips, pieces
+from npstyle.engine.strips import Range, even_strips, longest_even_strip, pieces
 from npstyle.engine.threads import parallel_for, workspace
 from npstyle.maths.array import Array
 
@@ -125,17 +125,21 @@ def few_tiles(height: int, width: int, filters: Array) -> bool:
 
 def tile_strips(height: int, width: int, filters: Array) -> list[Range]:
     """Divide the tiles of a layer of this size into strips."""
+    return even_strips(prod(tile_count(height, width)), _strip_tiles(filters), STRIPS)
+
+
+def _strip_tiles(filters: Array) -> int:
+    """Return the most tiles that a strip should have."""
     small = SMALL_PRODUCT // prod(filters.shape[1:])
     if filters.nbytes > LARGE_FILTERS:
-        most = STRIP_TILES_FOR_LARGE_FILTERS
-    else:
-        most = min(STRIP_TILES, small) if small >= FEWEST_STRIP_TILES else STRIP_TILES
-    return even_strips(prod(tile_count(height, width)), most, STRIPS)
+        return STRIP_TILES_FOR_LARGE_FILTERS
+    return min(STRIP_TILES, small) if small >= FEWEST_STRIP_TILES else STRIP_TILES
 
 
 def strip_values(height: int, width: int, filters: Array) -> int:
     """Count the numbers that a thread keeps for a strip: a block, tiles and products."""
-    longest = max(end - first for first, end in tile_strips(height, width, filters))
+    tiles = prod(tile_count(height, width))
+    longest = longest_even_strip(tiles, _strip_tiles(filters), STRIPS)
     return BLOCK + ENTRIES * longest * sum(filters.shape[1:])
 
 

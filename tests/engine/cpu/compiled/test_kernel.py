@@ -28,9 +28,10 @@ def test_without_numba_the_fast_route_is_numpys_and_says_what_the_extra_brings(m
     assert "pip install 'npstyle[fast]'" in missing_loops()
 
 
-def test_a_numba_that_does_not_start_is_named_with_its_reason(monkeypatch):
+@pytest.mark.parametrize("error", [ImportError, AttributeError, SystemError])
+def test_a_numba_that_does_not_start_is_named_with_its_reason(monkeypatch, error):
     def broken(name):
-        raise ImportError("Numba needs NumPy 2.3 or less.\nGot 9.9.")
+        raise error("Numba needs NumPy 2.3 or less.\nGot 9.9.")
 
     monkeypatch.setattr(device, "find_spec", lambda name: True)
     monkeypatch.setattr(device, "import_module", broken)

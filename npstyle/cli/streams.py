@@ -1,0 +1,81 @@
+"""Standard output and standard error, whose readers may leave while a run goes on.
+
+`npstyle ... | head -1` closes the pipe after a line, a closed terminal takes no more text, and a
+disk may be full. None of them shall cost the picture of a run, which is written to another file. So
+text that cannot be written is dropped. `Dropped.problem` tells what was lost where somebody wanted
+it.
+"""
+
+import errno
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+LEFT = (errno.EPIPE, errno.EIO)
+"""The reader of a pipe has left, or the terminal was closed."""
+
+
+class Dropped(io.FileIO):
+    """A file descriptor that drops what cannot be written.
+
+    Attributes
+    ----------
+    problem : str
+        Why text was dropped; empty if none was, or if its reader has left.
+    """
+
+    problem = ""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Write bytes, or drop them."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in LEFT:
+                self.problem = error.strerror or str(error)
+            return memoryview(data).nbytes
+
+
+@contextmanager
+def lasting_streams() -> Iterator[Dropped | None]:
+    """Replace both streams by ones that last; yields standard output's file.
+
+    They also print every text: characters that the encoding lacks, and file names that are no text,
+    are printed as backslashes and numbers.
+    """
+    before = sys.stdout, sys.stderr
+    out, sys.stdout = _lasting(before[0], 1)
+    _, sys.stderr = _lasting(before[1], 2)
+    try:
+        yield out
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _lasting(stream: TextIO, descriptor: int) -> tuple[Dropped | None, TextIO]:
+    """Return a stream like this one that lasts; another than the process's own stays as it is.
+
+    So does a console of Windows, which needs Python's own file.
+    """
+    is_own = isinstance(stream, io.TextIOWrapper) and stream.fileno() == descriptor
+    if not is_own or (sys.platform == "win32" and stream.isatty()):
+        return None, stream
+    assert isinstance(stream, io.TextIOWrapper)
+    stream.flush()
+    file = Dropped(descriptor, "w", closefd=False)
+    lasting = io.TextIOWrapper(
+        io.BufferedWriter(file),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+    return file, lasting
