@@ -15,11 +15,6 @@ pixels, and the network's backward pass carries it on to the weights:
 The photos are a random sample, drawn anew for every step, so this gradient is the right one on
 average only. `npstyle.maths.adam` makes steps of it.
 
-f_k may judge a window of y; then df_k/dy is 0 outside it. The inner layers of the network paint one
-number for every square of 4 x 4 pixels, and the pooling layers of the loss have a period of 2, 4
-and more pixels. A window at a random position keeps the two from falling into step; otherwise the
-pictures fill with a grid that the loss hardly sees.
-
 Source: Johnson, Alahi and Fei-Fei, "Perceptual losses for real-time style transfer and
 super-resolution" (arXiv 1603.08155), section 3.
 """

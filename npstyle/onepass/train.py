@@ -27,9 +27,6 @@ RATE = 1e-3
 WARM_UP = 50
 """Steps in which the rate grows to its full size."""
 
-PHASES = 4
-"""Positions at which a pattern with the stride of the network's inner layers can lie."""
-
 
 @dataclass(frozen=True)
 class Training:
@@ -77,17 +74,9 @@ def with_weights(network: StyleNetwork, weights: Gradients) -> StyleNetwork:
 
 
 def batch_gradient(
-    network: StyleNetwork,
-    objective: StyleObjective,
-    photos: Sequence[Array],
-    corner: tuple[int, int] = (0, 0),
+    network: StyleNetwork, objective: StyleObjective, photos: Sequence[Array]
 ) -> tuple[Gradients, dict[str, float]]:
     """Return the gradient of the mean loss of a batch, and the mean of each term.
-
-    The objective judges a window of each picture. The pooling layers of its network see some
-    patterns of 2 or 4 pixels better at one position than at another. Were the window always at the
-    same corner, the painting network would fill its pictures with a grid of the patterns that are
-    seen least.
 
     Parameters
     ----------
@@ -96,9 +85,7 @@ def batch_gradient(
         Its engine and its precision are also those of the network. Its content is that of the last
         photo afterwards.
     photos : sequence of arrays (height, width, 3), RGB, 0..255
-        All of one size, at least that of the objective's window.
-    corner : (int, int)
-        Top and left of the window.
+        All of the objective's size.
 
     Returns
     -------
@@ -111,7 +98,7 @@ def batch_gradient(
     total: Gradients = {}
     parts: dict[str, float] = {}
     for photo in photos:
-        gradients, found = _photo_gradient(bound, objective, photo, corner)
+        gradients, found = _photo_gradient(bound, objective, photo)
         for layer, arrays in gradients.items():
             sums = total.setdefault(layer, {})
             for name, gradient in arrays.items():
@@ -122,20 +109,16 @@ def batch_gradient(
 
 
 def _photo_gradient(
-    bound: BoundStyleNetwork, objective: StyleObjective, photo: Array, corner: tuple[int, int]
+    bound: BoundStyleNetwork, objective: StyleObjective, photo: Array
 ) -> tuple[Gradients, Evaluation]:
     """The gradient of one photo's loss at the weights, and the loss of its picture."""
-    (height, width), (top, left) = objective.shape[:2], corner
-    window = slice(top, top + height), slice(left, left + width)
-    objective.compare_with(photo[window])
+    objective.compare_with(photo)
     found = Evaluation(float("nan"), np.zeros(0), {})
 
     def upstream(picture: Array) -> Array:
         nonlocal found
-        found = objective(picture[window].astype(np.float64))
-        at_picture = np.zeros(picture.shape)
-        at_picture[window] = found.gradient
-        return at_picture
+        found = objective(picture.astype(np.float64))
+        return found.gradient
 
     _, gradients = paint_backward_weights(bound, upstream, photo)
     return gradients, found

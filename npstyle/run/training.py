@@ -31,7 +31,6 @@ from npstyle.networks.weights import find_weights
 from npstyle.onepass.styles import TRAINED_STYLES, load_named
 from npstyle.onepass.stylize import bind_style_network, check_photo, paint
 from npstyle.onepass.train import (
-    PHASES,
     WARM_UP,
     Training,
     adam_step,
@@ -117,7 +116,7 @@ class Trainer:
         self._network = _first_network(painting, settings)
         own = image_size(painting)
         self.size = fit_size(*own, settings.painting_size)
-        _check_sizes(self.judge.network, self._losses, settings, painting, self.size)
+        _check_sizes(self.judge.network, self._losses, settings.crop, painting, self.size)
         self.memory = self._memory(own, _checked_preview(settings.preview))
         free = allowed_memory(settings.memory, self.device, share=SHARE)
         if self.memory > free:
@@ -144,8 +143,9 @@ class Trainer:
         its turn, a photo is read, or the preview is painted. The last two happen in the host's
         memory.
         """
-        side, window = self.settings.crop, (_window_side(self.settings),) * 2
-        judged = whole_bytes(self.judge, self._losses, window, [self.size], self.threads, VECTORS)
+        side = self.settings.crop
+        crop = side, side
+        judged = whole_bytes(self.judge, self._losses, crop, [self.size], self.threads, VECTORS)
         bound = bind_style_network(self._network)
         step = gradient_bytes(bound.transformer, side, side, with_kernels=True)
         layers = bound.network.transformer
@@ -210,7 +210,7 @@ class Trainer:
         return paint(bind_style_network(training.network), self._preview, np.zeros(0))
 
     def _objective(self) -> StyleObjective:
-        side = _window_side(self.settings)
+        side = self.settings.crop
         losses = losses_for(self.judge.network, self._losses)
         return StyleObjective(self.judge, np.zeros((side, side, 3)), self._pixels, losses)
 
@@ -220,8 +220,7 @@ class Trainer:
         """Take one step; its crops depend on the seed and its number alone."""
         rng = np.random.default_rng((self.settings.seed, training.step))
         photos = [self.crops.draw(rng) for _ in range(self.settings.batch)]
-        top, left = rng.integers(PHASES, size=2)
-        gradients, parts = batch_gradient(training.network, objective, photos, (top, left))
+        gradients, parts = batch_gradient(training.network, objective, photos)
         arrays = [array for found in gradients.values() for array in found.values()]
         if not np.isfinite(sum(parts.values())) or not all(np.isfinite(a).all() for a in arrays):
             raise InputError(
@@ -232,26 +231,16 @@ class Trainer:
         return adam_step(training, gradients, rate_at(training.step + 1, steps)), parts
 
 
-def _window_side(settings: TrainSettings) -> int:
-    """Side of the window of a painted crop that the loss judges, at `PHASES` places each way."""
-    return settings.crop - (PHASES - 1)
-
-
 def _check_sizes(
-    network: Network,
-    losses: Settings,
-    settings: TrainSettings,
-    painting: Path,
-    size: tuple[int, int],
+    network: Network, losses: Settings, crop: int, painting: Path, size: tuple[int, int]
 ) -> None:
     """Raise InputError if the crops, or the painting at a size, are too small for the losses."""
-    style, side = losses.style_layers, _window_side(settings)
+    style = losses.style_layers
     try:
-        shapes(network, [*losses.content_layers, *style], side, side)
+        shapes(network, [*losses.content_layers, *style], crop, crop)
     except InputError as error:
         raise InputError(
-            f"--crop {settings.crop}: is too small for the layers of network {network.name}; "
-            "give more"
+            f"--crop {crop}: is too small for the layers of network {network.name}; give more"
         ) from error
     try:
         shapes(network, style, *size)

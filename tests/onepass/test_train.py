@@ -71,29 +71,6 @@ def test_the_gradient_of_a_batch_is_the_textbooks(rng, monkeypatch, fast):
             assert np.linalg.norm(found[layer][name] - array) <= bound * size, (layer, name)
 
 
-def test_a_window_is_judged_alone_and_its_derivative_is_0_outside(rng, small_network):
-    network = untrained(2, rng)
-    *photos, painting = pictures(rng, (24, 28), 3)
-    window, corner = (slice(3, 23), slice(1, 26)), (3, 1)
-    crops = [photo[window] for photo in photos]
-    objective = make_objective(small_network, crops[0], painting, SMALL)
-    found, parts = batch_gradient(network, objective, photos, corner)
-
-    def windowed(judge, picture):
-        loss, at_window = judge(picture[window])
-        at_picture = np.zeros(picture.shape)
-        at_picture[window] = at_window
-        return loss, at_picture
-
-    judges = [textbook_objective(small_network, crop, painting, SMALL) for crop in crops]
-    judges = [partial(windowed, judge) for judge in judges]
-    images = [maths.preprocess(x, "RGB", network.mean, network.scale) for x in photos]
-    way = images, judges, network.output_scale
-    loss, right = maths.training_gradient(network.transformer, *way)
-    assert sum(parts.values()) == pytest.approx(loss, rel=1e-12)
-    assert relative_error(joined(found, right), joined(right, right)) <= 1e-10
-
-
 def test_gradients_and_terms_are_means_over_the_batch(rng, small_network):
     network = untrained(1, rng)
     *photos, painting = pictures(rng, (16, 16), 3)

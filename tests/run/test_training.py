@@ -156,21 +156,6 @@ def test_a_loss_that_is_not_finite_is_an_error(pictures, monkeypatch):
             taken(trainer_of(pictures))
 
 
-def test_the_windows_of_the_loss_lie_at_all_places_and_reach_the_edges(pictures, monkeypatch):
-    seen = set()
-
-    def noted(network, objective, photos, corner):
-        height, width, _ = objective.shape
-        assert (height, width) == (61, 61)
-        seen.add(tuple(corner))
-        zeros = {layer.name: weights_of(layer) for layer in network.transformer}
-        return zeros, {"content": 1.0}
-
-    monkeypatch.setattr(module, "batch_gradient", noted)
-    taken(trainer_of(pictures, steps=150))
-    assert seen == {(top, left) for top in range(4) for left in range(4)}
-
-
 def test_a_training_can_start_from_another_style(pictures, steps, tmp_path):
     other = steps[-1].training
     save_style_network(tmp_path / "other.npz", replace(other.network, name="other"))
