@@ -4,6 +4,7 @@ Heavy modules are imported inside the commands, so that `npstyle --help` answers
 """
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from npstyle.cli.stylize import stylize
 from npstyle.cli.train import train
 from npstyle.cli.transfer import transfer
 from npstyle.cli.weights import weights
-from npstyle.errors import InputError
+from npstyle.errors import InputError, print_warnings_in_one_line
 
 
 @click.group(context_settings={"rich_help_config": HELP})
@@ -136,9 +137,14 @@ def _sentence(error: click.ClickException) -> str:
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one sentence and exit code 2."""
+    """Run the command line; bad input ends with one sentence and exit code 2.
+
+    A warning is one line as well.
+    """
     try:
-        code = app.main(prog_name="npstyle", standalone_mode=False)
+        with warnings.catch_warnings():
+            print_warnings_in_one_line()
+            code = app.main(prog_name="npstyle", standalone_mode=False)
     except InputError as error:
         print(f"npstyle: {error}", file=sys.stderr)
         code = 2

@@ -254,7 +254,7 @@ def _named(photos: tuple[Path, ...]) -> Iterator[list[Path]]:
                 stream.write_bytes(sys.stdin.buffer.read())
                 found.append(stream)
             elif photo.is_dir():
-                from npstyle.images.read import SUFFIXES
+                from npstyle.images.formats import SUFFIXES
 
                 inside = sorted(p for p in photo.iterdir() if p.suffix.lower() in SUFFIXES)
                 if not inside:

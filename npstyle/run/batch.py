@@ -26,7 +26,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from npstyle.errors import InputError
+from npstyle.errors import InputError, print_warnings_in_one_line
 from npstyle.images.write import check_output, save_image
 from npstyle.networks.network import Network, load_network
 from npstyle.run.machine import Machine
@@ -166,6 +166,7 @@ def start_worker(stop: Event) -> None:
     """Prepare a worker process: it starts no more jobs once `stop` is set."""
     global _stop
     _stop = stop
+    print_warnings_in_one_line()
 
 
 def run_unless_stopped(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outcome:
