@@ -146,6 +146,7 @@ def run_job(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outco
             _load(job.network),
             job.settings,
             machine,
+            announce=lambda plan: check_output(job.output, plan.photo_sizes[-1]),
         )
         result = done.result
         if not result.parts:
