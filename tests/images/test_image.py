@@ -322,8 +322,13 @@ def test_a_path_that_cannot_be_written_is_refused_by_the_check_and_by_saving(
 
 
 def test_pictures_and_settings_too_large_for_a_format_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"wide\.webp: cannot be written as \.webp"):
-        save_image(tmp_path / "wide.webp", np.zeros((1, 16384, 3)))
+    for name, side in (("wide.webp", 16384), ("wide.jpg", 65501)):
+        with pytest.raises(InputError, match=rf"{name}: the picture has {side}x1 pixels"):
+            check_output(tmp_path / name, (1, side))
+        with pytest.raises(InputError, match=rf"{name}: the picture has {side}x1 pixels"):
+            save_image(tmp_path / name, np.zeros((1, side, 3)))
+        save_image(tmp_path / name, np.zeros((1, side - 1, 3)))
+        (tmp_path / name).unlink()
     with pytest.raises(InputError, match=r"long\.jpg: cannot be written as \.jpg"):
         save_image(tmp_path / "long.jpg", COLORS, {"text": "x" * 70_000})
     assert os.listdir(tmp_path) == []
