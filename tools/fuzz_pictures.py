@@ -23,10 +23,11 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from fuzzing import fuzz_formats, mutate, read_all
+
 from npstyle.errors import InputError, InputWarning
 from npstyle.images.read import image_size, load_image, read_settings
 from tests.images import files
-from tools.fuzzing import fuzz_formats, mutate, read_all
 
 MOST_PIXELS = 500_000
 """Half of the pixels from which Pillow refuses a picture."""

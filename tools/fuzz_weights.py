@@ -28,8 +28,9 @@ from npstyle.networks.style_network import load_style_network
 from npstyle.networks.weights import load_weights, save_weights
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from fuzzing import fuzz_formats, mutate, read_all
+
 from tests.networks import fast_neural_style, foreign, onnx_graphs
-from tools.fuzzing import fuzz_formats, mutate, read_all
 
 Writer = Callable[[Path, Any], Path]
 Wrapper = Callable[[Path, Any, bytes], None]

@@ -68,14 +68,14 @@ def read_all(
     Returns
     -------
     dict
-        The number of files, how many were refused, the longest time in seconds, and by how much
-        the memory of the process has grown, in MiB.
+        The number of files, how many were refused, the longest processor time in seconds, and by
+        how much the memory of the process has grown, in MiB.
     """
     refused, slowest, count = 0, 0.0, 0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for count, mutated in enumerate(files, start=1):
         write(mutated)
-        began = time.monotonic()
+        began = time.process_time()
         try:
             read()
         except InputError:
@@ -83,7 +83,7 @@ def read_all(
         except BaseException:
             Path(f"fuzz-{name.replace(' ', '-')}-{count - 1}.dat").write_bytes(mutated)
             raise
-        slowest = max(slowest, time.monotonic() - began)
+        slowest = max(slowest, time.process_time() - began)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     return {"files": count, "refused": refused, "slowest_s": slowest, "grown_mib": grown}
 

@@ -22,7 +22,9 @@ from npstyle.images.resize import resize
 from npstyle.run.pictures import Pictures, load_scale
 from npstyle.run.settings import Settings
 from tests.images.files import SIZE, WRITERS, animation, drawn
-from tools.fuzz_pictures import fuzz
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+from fuzz_pictures import fuzz
 
 LOSSY = ("jpeg", "progressive jpeg", "avif")
 
