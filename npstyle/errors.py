@@ -1,4 +1,8 @@
-"""The exception for bad input."""
+"""The exception for bad input, and the warning about input that is used all the same."""
+
+import sys
+import warnings
+from typing import TextIO
 
 
 class InputError(ValueError):
@@ -7,3 +11,33 @@ class InputError(ValueError):
     The message is one sentence that names the file or option and says what to do. The command line
     prints it and exits with code 2.
     """
+
+
+class InputWarning(UserWarning):
+    """Input that is used, but not as a whole: a broken colour profile, an animation.
+
+    The message is one sentence that names the file. The command line prints it once.
+    """
+
+
+def print_warnings_in_one_line() -> None:
+    """Let every warning be one line of the program, without Python's path, printed once.
+
+    `warnings.catch_warnings` restores Python's own way.
+    """
+    printed = set[str]()
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        text = " ".join(str(message).split())
+        if text not in printed:
+            printed.add(text)
+            print(f"npstyle: warning: {text}", file=file or sys.stderr, flush=True)
+
+    warnings.showwarning = show

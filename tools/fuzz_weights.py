@@ -8,16 +8,11 @@ measured. If a reader fails in another way, the file is kept as fuzz-FORMAT-NUMB
     python tools/fuzz_weights.py --count 10000
 """
 
-import argparse
-import multiprocessing
-import resource
 import struct
 import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +28,9 @@ from npstyle.networks.style_network import load_style_network
 from npstyle.networks.weights import load_weights, save_weights
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from fuzzing import fuzz_formats, mutate, read_all
+
 from tests.networks import fast_neural_style, foreign, onnx_graphs
-
-MISLEADING = [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, -1]
-"""Numbers that replace bytes, such as wrong sizes and offsets."""
-
-HEAD_SHARE = 0.5
-"""Share of the changes in the first 4 KiB, where most formats have their header."""
 
 Writer = Callable[[Path, Any], Path]
 Wrapper = Callable[[Path, Any, bytes], None]
@@ -137,36 +128,6 @@ def _written(path: Path, data: bytes) -> Path:
     return path
 
 
-def mutate(rng: np.random.Generator, data: bytes) -> bytes:
-    """Return a copy of a file with one to eight changes."""
-    changed = bytearray(data)
-    for _ in range(int(rng.integers(1, 9))):
-        end = min(len(changed), 4096) if rng.random() < HEAD_SHARE else len(changed)
-        place = int(rng.integers(max(1, end)))
-        length = int(rng.integers(1, 64))
-        match rng.integers(6):
-            case 0:
-                changed[place : place + 1] = bytes([int(rng.integers(256))])
-            case 1:
-                size = int(rng.choice([1, 2, 4, 8]))
-                number = MISLEADING[int(rng.integers(len(MISLEADING)))] & ((1 << 8 * size) - 1)
-                changed[place : place + size] = struct.pack("<Q", number)[:size]
-            case 2:
-                del changed[place : place + length]
-            case 3:
-                changed[place:place] = changed[place : place + length]
-            case 4:
-                other = int(rng.integers(max(1, len(changed))))
-                changed[place : place + length] = changed[other : other + length]
-            case 5 if rng.random() < 0.2:
-                del changed[place:]
-            case _:
-                changed[place : place + 1] = bytes([changed[place] ^ 1 << int(rng.integers(8))])
-        if not changed:
-            changed = bytearray(1)
-    return bytes(changed)
-
-
 FORMATS = [*WRITERS, *WRAPPED]
 
 
@@ -176,59 +137,23 @@ def fuzz(name: str, count: int, seed: int) -> dict[str, Any]:
     values = foreign.draw_values(rng)
     write, wrap = WRAPPED.get(name) or (WRITERS[name], None)
     read = READERS.get(name, read_foreign)
-    refused, slowest = 0, 0.0
     with tempfile.TemporaryDirectory() as folder:
         source = write(Path(folder) / "source.dat", values)
         data = source.read_bytes()
         if wrap is not None:
             wrap(source, values, data)
         read(source)  # modules loaded now do not count as memory of a mutation
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for k in range(count):
-            mutated = mutate(rng, data)
+
+        def place(mutated: bytes) -> None:
             if wrap is None:
                 source.write_bytes(mutated)
             else:
                 wrap(source, values, mutated)
-            began = time.monotonic()
-            try:
-                read(source)
-            except InputError:
-                refused += 1
-            except BaseException:
-                Path(f"fuzz-{name.replace(' ', '-')}-{k}.dat").write_bytes(mutated)
-                raise
-            slowest = max(slowest, time.monotonic() - began)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {"files": count, "refused": refused, "slowest_s": slowest, "grown_mib": grown}
 
-
-def main() -> None:
-    """Fuzz each format in a process of its own; print time and memory."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--count", type=int, default=10_000, help="files per format (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the mutations (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--formats", nargs="+", choices=FORMATS, default=FORMATS, help="formats (default: all)"
-    )
-    arguments = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
-    for name in arguments.formats:
-        # The pool raises BrokenProcessPool if its worker crashes.
-        with ProcessPoolExecutor(1, context) as pool:
-            found = pool.submit(fuzz, name, arguments.count, arguments.seed).result()
-        print(
-            f"{name:<28} {found['files']} files, {found['refused']} refused, slowest "
-            f"{found['slowest_s'] * 1e3:.0f} ms, {found['grown_mib']:.0f} MiB more memory",
-            flush=True,
+        return read_all(
+            (mutate(rng, data) for _ in range(count)), place, lambda: read(source), name
         )
 
 
 if __name__ == "__main__":
-    main()
+    fuzz_formats(fuzz, FORMATS, __doc__)

@@ -6,6 +6,7 @@ Heavy modules are imported inside the commands, so that `npstyle --help` answers
 import errno
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from npstyle.cli.train import train
 from npstyle.cli.transfer import transfer
 from npstyle.cli.weights import weights
 from npstyle.engine.interrupts import ending_signals
-from npstyle.errors import InputError
+from npstyle.errors import InputError, print_warnings_in_one_line
 
 
 @click.group(context_settings={"rich_help_config": HELP})
@@ -163,9 +164,13 @@ def _sentence(error: click.ClickException) -> str:
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one sentence and exit code 2."""
+    """Run the command line.
+
+    Bad input ends with one sentence and exit code 2. A warning is one line as well.
+    """
     with lasting_streams() as out:
-        with ending_signals() as received:
+        with ending_signals() as received, warnings.catch_warnings():
+            print_warnings_in_one_line()
             code = _code(received)
         if out is not None:
             sys.stdout.flush()

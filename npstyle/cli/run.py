@@ -72,7 +72,8 @@ class _Run:
         self.recording = Recording(self.outputs, sum(self.steps))
 
     def announce(self, plan: Plan) -> None:
-        """Print the plan and start the clock."""
+        """Check that the format allows the size, print the plan, and start the clock."""
+        check_output(self.output, plan.photo_sizes[-1])
         if not self.outputs.quiet:
             console.print_plan(plan, self.network, self.output)
             if self.state is not None:

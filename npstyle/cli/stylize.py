@@ -121,12 +121,14 @@ def _paint_all(
 
     if len(jobs) == 1:
         (photo, target), start = jobs[0], time.monotonic()
+        _check_size(stylizer, photo, target)
         _report(_paint_one(stylizer, photo, quiet), target, start, as_json, quiet)
         return
     failed = 0
     for done, (photo, target) in enumerate(_with_bar(jobs, quiet), start=1):
         start = time.monotonic()
         try:
+            _check_size(stylizer, photo, target)
             painted = stylizer(photo)
             _report(painted, target, start, as_json, True)
         except InputError as error:
@@ -142,6 +144,15 @@ def _paint_all(
         raise Exit(1)
     if not quiet:
         print(f"wrote {len(jobs)} pictures to {jobs[0][1].parent}")
+
+
+def _check_size(stylizer: "Stylizer", photo: Path, target: Path) -> None:
+    """Raise InputError, before the photo is painted, if the file's format is too small for it."""
+    from npstyle.images.write import check_output
+
+    size = stylizer.check(photo)
+    if target != STREAM:
+        check_output(target, size)
 
 
 def _paint_one(stylizer: "Stylizer", photo: Path, quiet: bool) -> "Stylized":
@@ -259,7 +270,7 @@ def _named(photos: tuple[Path, ...]) -> Iterator[list[Path]]:
                 stream.write_bytes(sys.stdin.buffer.read())
                 found.append(stream)
             elif photo.is_dir():
-                from npstyle.images.read import SUFFIXES
+                from npstyle.images.formats import SUFFIXES
 
                 inside = sorted(p for p in photo.iterdir() if p.suffix.lower() in SUFFIXES)
                 if not inside:

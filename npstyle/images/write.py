@@ -18,19 +18,34 @@ from npstyle.images.read import SETTINGS_KEY
 from npstyle.maths.array import Array
 
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+
+LONGEST_SIDES = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
+"""Pixels on a side that a format, or the library that writes it, allows at most."""
+
 QUALITY = 95
 """Quality of JPEG and WebP, 0..100."""
+
+BIG_TIFF_BYTES = 1 << 31
+"""Bytes of pixels from which a TIFF has 64-bit offsets, without which it ends at 4 GiB."""
 
 EMBEDDED_QUALITY = 85
 """Quality of the JPEG in a page or a notebook, 0..100."""
 
 
-def check_output(path: str | Path) -> None:
+def check_output(path: str | Path, size: tuple[int, int] | None = None) -> None:
     """Raise InputError if `save_image` cannot write to this path; call it before long work.
 
-    The suffix must be one of `WRITABLE`, and the folder must exist and be writable.
+    The suffix must be one of `WRITABLE`, and the folder must exist and be writable. A picture of
+    this (height, width), if given, must not be larger than the format allows.
     """
-    check_destination(Path(path), WRITABLE)
+    path = Path(path)
+    check_destination(path, WRITABLE)
+    longest = LONGEST_SIDES.get(path.suffix.lower())
+    if size is not None and longest is not None and max(size) > longest:
+        raise InputError(
+            f"{path}: the picture has {size[1]}x{size[0]} pixels, and {path.suffix} allows "
+            f"{longest} on a side; use .png or .tif, or a smaller size"
+        )
 
 
 def save_image(path: str | Path, pixels: Array, settings: dict[str, Any] | None = None) -> None:
@@ -56,6 +71,7 @@ def save_image(path: str | Path, pixels: Array, settings: dict[str, Any] | None 
     check_output(path)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or np.isnan(pixels).any():
         raise InputError(f"{path}: pixels must be an array (height, width, 3) without NaN")
+    check_output(path, (pixels.shape[0], pixels.shape[1]))
     text = json.dumps(settings) if settings is not None else None
     try:
         data = _encode(path.suffix.lower(), np.clip(pixels, 0, 255).astype(np.float64), text)
@@ -95,6 +111,7 @@ def _encode(suffix: str, pixels: Array, text: str | None) -> bytes:
             deep,
             photometric="rgb",
             compression="zlib",
+            bigtiff=deep.nbytes > BIG_TIFF_BYTES,
             software=software,
             description=text,
             metadata=None,

@@ -95,6 +95,15 @@ def bind_style_network(
     return BoundStyleNetwork(network, transformer, predictor)
 
 
+def read_size(height: int, width: int) -> tuple[int, int]:
+    """Return the (height, width) at which `read_code` reads a painting of this size."""
+    shorter = min(height, width)
+    return (
+        min(LONGEST_READ, round(READ_SIDE * height / shorter)),
+        min(LONGEST_READ, round(READ_SIDE * width / shorter)),
+    )
+
+
 def read_code(bound: BoundStyleNetwork, painting: Array) -> Array:
     """Read the style code (code,) of a painting (height, width, 3), RGB, 0..255.
 
@@ -109,9 +118,8 @@ def read_code(bound: BoundStyleNetwork, painting: Array) -> Array:
         raise InputError(
             f"--painting: network {bound.network.name} has learned its styles; choose by --style"
         )
-    shorter = min(painting.shape[:2])
-    height, width = (min(LONGEST_READ, round(READ_SIDE * n / shorter)) for n in painting.shape[:2])
-    point = run_layers(bound.predictor, bound.preprocess(resize(painting, (height, width))))
+    size = read_size(painting.shape[0], painting.shape[1])
+    point = run_layers(bound.predictor, bound.preprocess(resize(painting, size)))
     code: Array = bound.engine.to_host(point).reshape(-1)
     return code
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from npstyle.engine.interrupts import ending_signals_interrupt, noted_interrupts
-from npstyle.errors import InputError
+from npstyle.errors import InputError, print_warnings_in_one_line
 from npstyle.files import check_apart, check_name
 from npstyle.images.write import check_output, save_image
 from npstyle.networks.network import Network, load_network
@@ -163,6 +163,7 @@ def run_job(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outco
             _load(job.network),
             job.settings,
             machine,
+            announce=lambda plan: check_output(job.output, plan.photo_sizes[-1]),
         )
         result = done.result
         if not result.parts:
@@ -185,6 +186,7 @@ def start_worker(stop: Event) -> None:
     global _stop
     _stop = stop
     ending_signals_interrupt([])
+    print_warnings_in_one_line()
 
 
 def run_unless_stopped(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outcome:

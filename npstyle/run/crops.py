@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from heapq import nlargest
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from npstyle.errors import InputError
-from npstyle.images.read import SUFFIXES, image_size, load_image
+from npstyle.images.formats import SUFFIXES
+from npstyle.images.header import reading_bytes
+from npstyle.images.read import image_size, load_image
 from npstyle.images.resize import resize
 from npstyle.maths.array import Array
-from npstyle.run.stylize import READ_BYTES
 
 LEAST_PHOTOS = 10
 """Fewer photos would be learned by heart."""
@@ -20,6 +23,9 @@ ZOOM = 2.0
 
 HELD = 500
 """Decoded photos that are held in memory, in 8 bits."""
+
+MEASURED = 16
+"""Largest photos for which the memory of reading is counted; the formats differ."""
 
 Sizes = Mapping[Path, tuple[int, int]]
 """Height and width of every photo."""
@@ -138,8 +144,9 @@ class Crops:
         return round(3 * sum(pixels[-HELD:]))
 
     def reading_bytes(self) -> int:
-        """Count the bytes that reading the largest photo takes for a moment."""
-        return READ_BYTES * max(height * width for height, width in self._sizes.values())
+        """Count the bytes that reading one of the largest photos takes for a moment."""
+        largest = nlargest(MEASURED, self._sizes, key=lambda path: prod(self._sizes[path]))
+        return max(reading_bytes(path, self._side(path)) for path in largest)
 
     def _draw_photo(self, rng: np.random.Generator) -> Array:
         while len(self._damaged) < len(self.photos):
@@ -165,6 +172,9 @@ class Crops:
 
     def _decode(self, path: Path) -> Array:
         """The photo, scaled down, in 8 bits."""
+        return np.round(load_image(path, self._side(path))).astype(np.uint8)
+
+    def _side(self, path: Path) -> int:
+        """Longest side at which a photo is held."""
         height, width = self._sizes[path]
-        pixels = load_image(path, round(max(height, width) / self._factor(height, width)))
-        return np.round(pixels).astype(np.uint8)
+        return round(max(height, width) / self._factor(height, width))

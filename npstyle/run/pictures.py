@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 from npstyle.engine.guides import Region, Source
 from npstyle.errors import InputError
 from npstyle.images.color import grey, luminance, match_colors, match_luminance
-from npstyle.images.read import image_size, load_image
+from npstyle.images.header import RESULT_BYTES, reading_bytes
+from npstyle.images.read import WHITE, image_size, load_image
 from npstyle.images.resize import fit_size, resize
 from npstyle.maths.array import Array
 from npstyle.run.settings import STARTS, Settings
@@ -151,9 +152,14 @@ def files_of(pictures: Pictures) -> list[Path]:
     return [Path(picture) for picture in every if isinstance(picture, str | Path)]
 
 
-def picture_pixels(picture: Picture) -> Array:
-    """Return the pixels of a picture in its own size, (height, width, 3), RGB, 0..255."""
-    return load_image(picture) if isinstance(picture, str | Path) else np.asarray(picture)
+def picture_pixels(picture: Picture, size: Size, background: float = WHITE) -> Array:
+    """Return the pixels of a picture, (height, width, 3), RGB, 0..255, resized to a size.
+
+    Where a file is transparent, the grey `background` is seen.
+    """
+    if isinstance(picture, str | Path):
+        return load_image(picture, size, background=background)
+    return resize(np.asarray(picture), size)
 
 
 def picture_size(picture: Picture) -> Size:
@@ -171,6 +177,47 @@ def picture_size(picture: Picture) -> Size:
             "a picture given as an array contains NaN or infinity; give numbers 0..255"
         )
     return pixels.shape[0], pixels.shape[1]
+
+
+def picture_bytes(picture: Picture, size: Size) -> int:
+    """Count the bytes that `picture_pixels` takes for a moment, and its result."""
+    if isinstance(picture, str | Path):
+        return reading_bytes(picture, size)
+    return size[0] * size[1] * RESULT_BYTES
+
+
+def check_readable(pictures: Iterable[Picture], free: int) -> None:
+    """Raise InputError if a picture's file cannot be read with so many bytes, even to be tiny."""
+    for picture in pictures:
+        if not isinstance(picture, str | Path):
+            continue
+        needed = reading_bytes(picture, (1, 1))
+        if needed > free:
+            raise InputError(
+                f"{picture}: reading it takes {needed / 1e9:.2f} GB and "
+                f"{max(0, free) / 1e9:.2f} GB are free; scale it down first"
+            )
+
+
+def loading_bytes(pictures: Pictures, settings: Settings) -> int:
+    """Count the bytes that `load_scale` takes for the last scale, with what it returns."""
+    longest = settings.scale_sizes()[-1]
+    size = fit_size(*picture_size(pictures.photo), longest)
+    paintings = [
+        painting_size(picture_size(painting), longest, settings) for painting in pictures.paintings
+    ]
+    jobs = [
+        (pictures.photo, size),
+        *zip(pictures.paintings, paintings, strict=True),
+        *((mask, size) for mask in pictures.content_masks),
+        *zip(pictures.style_masks, paintings, strict=bool(pictures.style_masks)),
+    ]
+    # The photo is held twice where its colours are changed.
+    held, most = size[0] * size[1] * RESULT_BYTES, 0
+    for picture, own in jobs:
+        most = max(most, held + picture_bytes(picture, own))
+        held += own[0] * own[1] * RESULT_BYTES
+    return most
 
 
 def painting_size(painting: Size, size: int, settings: Settings) -> Size:
@@ -201,14 +248,14 @@ def load_scale(
     """
     longest = settings.scale_sizes()[scale]
     size = fit_size(*picture_size(pictures.photo), longest)
-    photo = color_photo = _pixels(pictures.photo, size)
+    photo = color_photo = picture_pixels(pictures.photo, size)
     if settings.color == "luminance":
         photo = grey(luminance(photo))
     sources = []
     blend = settings.blend or (1.0,) * len(pictures.paintings)
     for k, (picture, share) in enumerate(zip(pictures.paintings, blend, strict=True)):
         own_size = painting_size(picture_size(picture), longest, settings)
-        painting = _pixels(picture, own_size)
+        painting = picture_pixels(picture, own_size)
         if settings.color == "luminance":
             painting = match_luminance(painting, photo)
         elif settings.color == "histogram":
@@ -224,10 +271,6 @@ def load_scale(
     return photo, color_photo, regions
 
 
-def _pixels(picture: Picture, size: Size) -> Array:
-    pixels = picture_pixels(picture)
-    return resize(pixels, size)
-
-
 def _mask(picture: Picture, size: Size) -> Array:
-    return luminance(_pixels(picture, size)) / 255
+    """Return a mask (height, width), 0..1; it is 0 where the file is transparent."""
+    return luminance(picture_pixels(picture, size, background=0)) / 255

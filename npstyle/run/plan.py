@@ -45,6 +45,8 @@ class Plan:
     device : Device
     machine : Machine
         As given by the user.
+    reading : int
+        Bytes that reading the pictures takes before the search, in the memory of the CPU.
     """
 
     bound: BoundNetwork
@@ -56,6 +58,7 @@ class Plan:
     start: Start
     device: Device = CPU
     machine: Machine = field(default_factory=Machine)
+    reading: int = 0
 
     @property
     def network(self) -> Network:
@@ -71,8 +74,8 @@ class Plan:
     def memory(self) -> int:
         """Memory of the device that the run takes beyond what the process holds now, in bytes."""
         needed = max(strategy.memory for strategy in self.strategies)
-        # One pass paints on the CPU.
-        return needed if self.device.is_gpu else max(needed, self.start.memory)
+        # One pass paints on the CPU, and pictures are read there.
+        return needed if self.device.is_gpu else max(needed, self.start.memory, self.reading)
 
     @property
     def peak_memory(self) -> int:
@@ -131,6 +134,7 @@ def make_plan(
     paintings: Sequence[Size],
     machine: Machine | None = None,
     device: Device = CPU,
+    reading: int = 0,
 ) -> Plan:
     """Predict the sizes and the memory of a run; check that the pictures reach every layer.
 
@@ -145,6 +149,8 @@ def make_plan(
         Its memory limits, tiles and threads.
     device : Device
         The network's.
+    reading : int
+        Bytes that reading the pictures takes, from `npstyle.run.pictures.loading_bytes`.
 
     Raises
     ------
@@ -188,6 +194,7 @@ def make_plan(
         start,
         device,
         machine,
+        reading,
     )
 
 

@@ -32,9 +32,10 @@ from npstyle.onepass.stylize import (
     blended_code,
     paint,
     read_code,
+    read_size,
 )
 from npstyle.run.machine import largest_side
-from npstyle.run.pictures import Picture, Size, picture_pixels
+from npstyle.run.pictures import Picture, Size, picture_pixels, picture_size
 from npstyle.run.settings import ONE_PASS_ITERATIONS, Settings
 from npstyle.run.stylize import PAINT_BYTES, THREAD_BYTES
 
@@ -185,7 +186,7 @@ def starting_picture(settings: Settings, photo: Array, painting: Array | None) -
         return resize(painting, (height, width))
     if settings.init == "style-stats" and painting is not None:
         return with_statistics(rng.standard_normal(photo.shape), painting)
-    return resize(load_image(settings.init), (height, width))
+    return load_image(settings.init, (height, width))
 
 
 def painted_picture(
@@ -243,4 +244,4 @@ def _style_of(source: Source, painting: Picture, settings: Settings) -> Array:
             return source.pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     if source.mask is not None or settings.color != "painting":
         return source.pixels
-    return picture_pixels(painting)
+    return picture_pixels(painting, read_size(*picture_size(painting)))

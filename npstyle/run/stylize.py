@@ -4,7 +4,7 @@ A `Stylizer` is made once, for a style, and paints any number of photos. `npstyl
 has the same for arrays and a bound network.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +19,7 @@ from npstyle.engine.machine import thread_count
 from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.images.color import put_back_chroma
-from npstyle.images.resize import fit_size, resize
+from npstyle.images.resize import fit_size
 from npstyle.maths.array import Array
 from npstyle.onepass.styles import ANY_STYLE, load_named, parse_style
 from npstyle.onepass.stylize import (
@@ -29,11 +29,14 @@ from npstyle.onepass.stylize import (
     check_photo,
     paint,
     read_code,
+    read_size,
 )
 from npstyle.run.machine import SHARE, allowed_memory, largest_side, memory_setting
 from npstyle.run.pictures import (
     Picture,
     check_one_each,
+    check_readable,
+    picture_bytes,
     picture_name,
     picture_pixels,
     picture_size,
@@ -53,10 +56,6 @@ from npstyle.run.table import (
 if TYPE_CHECKING:
     from npstyle.run.refine import Refiner
     from npstyle.search.optimize import Progress
-
-READ_BYTES = 44
-"""Bytes for each pixel of a file while it is read: in 8 bits, upright, in float64, and one channel
-that is resized; measured."""
 
 PAINT_BYTES = 36
 """Bytes for each pixel besides the network's arrays: the photo in float64, and the network's input
@@ -239,7 +238,7 @@ class Stylizer:
             engine = cpu if self.refiner is None else engine_of(CPU, fast=True)
             self.bound = bind_style_network(load_named(ANY_STYLE), engine=engine)
             with use_threads(self._threads):
-                codes = [read_code(self.bound, _pixels(picture)) for picture in self._paintings]
+                codes = [read_code(self.bound, pixels) for pixels in self._read_paintings()]
             self.code = blended_code(codes, settings.blend)
 
     def __call__(
@@ -253,7 +252,7 @@ class Stylizer:
             If the photo cannot be used, or memory does not suffice.
         """
         size = self.check(photo)
-        pixels = resize(_pixels(photo), size)
+        pixels = picture_pixels(photo, size)
         record = self._record(photo, size)
         with use_threads(self._threads):
             code, strength = self.code, self.settings.strength
@@ -274,33 +273,41 @@ class Stylizer:
         if self.settings.size is not None:
             size = fit_size(*own, self.settings.size)
         check_photo(size)
-        needed = self._needed(own, size)
         free = allowed_memory(self.settings.memory, share=SHARE)
+        check_readable([photo], free)
+        needed = self._needed(photo, size)
         if needed > free:
             raise InputError(
                 f"a photo of {size[1]}x{size[0]} pixels needs {needed / 1e9:.2f} GB and "
-                f"{max(0, free) / 1e9:.2f} GB are free; {self._mend(own, free)}"
+                f"{max(0, free) / 1e9:.2f} GB are free; {self._mend(photo, own, free)}"
             )
         return size
 
     def memory(self, photo: Picture) -> int:
         """Return the memory that painting this photo takes beyond what is held, in bytes."""
-        return self._needed(picture_size(photo), self.check(photo))
+        return self._needed(photo, self.check(photo))
 
-    def _needed(self, own: tuple[int, int], size: tuple[int, int]) -> int:
-        """The bytes for a photo of size `own` that is painted at another, and refined."""
-        painted = photo_bytes(self.bound, own, size, self._threads)
+    def _read_paintings(self) -> Iterator[Array]:
+        """The pixels of each painting, at the size at which its style is read."""
+        check_readable(self._paintings, allowed_memory(self.settings.memory, share=SHARE))
+        for picture in self._paintings:
+            yield picture_pixels(picture, read_size(*picture_size(picture)))
+
+    def _needed(self, photo: Picture, size: tuple[int, int]) -> int:
+        """The bytes for a photo that is painted at this size, and refined."""
+        reading = picture_bytes(photo, size)
+        painted = photo_bytes(self.bound, reading, size, self._threads)
         if self.refiner is None:
             return painted
         return max(painted, self.refiner.memory(self.bound, size, self._threads))
 
-    def _mend(self, own: tuple[int, int], free: int) -> str:
+    def _mend(self, photo: Picture, own: tuple[int, int], free: int) -> str:
         """Advice for a photo of this size that needs more memory."""
 
         def needed(side: int) -> int:
             size = fit_size(*own, side)
             check_photo(size)
-            return self._needed(own, size)
+            return self._needed(photo, size)
 
         size = largest_side(1, max(own), needed, free)
         return "free some memory first" if size is None else f"use --size {size} or less"
@@ -320,13 +327,11 @@ class Stylizer:
         }
 
 
-def photo_bytes(
-    bound: BoundStyleNetwork, own: tuple[int, int], size: tuple[int, int], threads: int
-) -> int:
-    """Count the bytes for reading a photo of size `own`, painting it at another, and writing it."""
+def photo_bytes(bound: BoundStyleNetwork, reading: int, size: tuple[int, int], threads: int) -> int:
+    """Count the bytes for reading a photo, painting it at this size, and writing it."""
     pixels = size[0] * size[1]
     return max(
-        own[0] * own[1] * READ_BYTES + pixels * 24,
+        reading,
         pixels * PAINT_BYTES + paint_bytes(bound.transformer, *size) + threads * THREAD_BYTES,
         pixels * WRITE_BYTES,
     )
@@ -372,8 +377,3 @@ def _check_choice(paintings: Sequence[Picture], settings: StyleSettings) -> None
             raise InputError(
                 f"{option}: a learned style has no painting; leave out --style or {option}"
             )
-
-
-def _pixels(picture: Picture) -> Array:
-    picture_size(picture)  # raises for arrays that are no pictures
-    return picture_pixels(picture)

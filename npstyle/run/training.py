@@ -21,8 +21,9 @@ from npstyle.engine.machine import thread_count
 from npstyle.engine.objective import StyleObjective
 from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
+from npstyle.images.header import reading_bytes
 from npstyle.images.read import image_size, load_image
-from npstyle.images.resize import fit_size, resize
+from npstyle.images.resize import fit_size
 from npstyle.maths.array import Array
 from npstyle.networks.johnson import transformer_layers
 from npstyle.networks.network import Network, shapes
@@ -44,7 +45,7 @@ from npstyle.run.machine import SHARE, allowed_memory
 from npstyle.run.plan import prepared
 from npstyle.run.settings import Settings
 from npstyle.run.strategy import whole_bytes
-from npstyle.run.stylize import READ_BYTES, photo_bytes
+from npstyle.run.stylize import photo_bytes
 from npstyle.run.train_settings import MINUTES, TrainSettings
 from npstyle.run.transfer import losses_for
 
@@ -117,7 +118,7 @@ class Trainer:
         own = image_size(painting)
         self.size = fit_size(*own, settings.painting_size)
         _check_sizes(self.judge.network, self._losses, settings.crop, painting, self.size)
-        self.memory = self._memory(own, _checked_preview(settings.preview))
+        self.memory = self._memory(_checked_preview(settings.preview))
         free = allowed_memory(settings.memory, self.device, share=SHARE)
         if self.memory > free:
             raise InputError(
@@ -128,15 +129,15 @@ class Trainer:
         if settings.preview is None:
             self._preview = crops.first(PREVIEW_SIZE)
         else:
-            self._preview = load_image(settings.preview)
-            self._preview = resize(self._preview, _preview_size(self._preview.shape[:2]))
+            size = _preview_size(image_size(settings.preview))
+            self._preview = load_image(settings.preview, size)
 
     @property
     def peak_memory(self) -> int:
         """Expected peak memory of the whole process on the device, in bytes."""
         return self.memory + held_memory(self.device)
 
-    def _memory(self, painting: tuple[int, int], preview: tuple[int, int]) -> int:
+    def _memory(self, preview: tuple[int, int]) -> int:
         """Memory of the device that the training takes beyond what is held, in bytes.
 
         The objective keeps its memory, and the threads keep their workspaces, while the network has
@@ -153,9 +154,11 @@ class Trainer:
         held = judged + TREES * numbers
         if self.device.is_gpu:
             return held + step
-        previewed = photo_bytes(bound, preview, _preview_size(preview), threads=0)
+        shown = self.settings.preview
+        seen = 0 if shown is None else reading_bytes(shown, preview)
+        previewed = photo_bytes(bound, seen, preview, threads=0)
         needed = max(step, self.crops.reading_bytes(), previewed)
-        reading = READ_BYTES * painting[0] * painting[1]
+        reading = reading_bytes(self.painting, self.settings.painting_size)
         return max(reading, held + self.crops.held_bytes() + needed)
 
     def begin(self) -> Training:
@@ -257,18 +260,18 @@ def _preview_size(own: tuple[int, int]) -> tuple[int, int]:
 
 
 def _checked_preview(photo: Path | None) -> tuple[int, int]:
-    """Height and width of the preview's photo; raises InputError if it cannot be painted.
+    """Height and width of the preview; raises InputError if its photo cannot be painted.
 
     A photo of the training, in the place of None, counts among those that are read.
     """
     if photo is None:
         return PREVIEW_SIZE, PREVIEW_SIZE
-    height, width = image_size(photo)
+    size = _preview_size(image_size(photo))
     try:
-        check_photo(_preview_size((height, width)))
+        check_photo(size)
     except InputError as error:
         raise InputError(f"--preview {photo}: {error}") from error
-    return height, width
+    return size
 
 
 def _first_network(painting: Path, settings: TrainSettings) -> StyleNetwork:

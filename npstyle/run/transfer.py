@@ -22,13 +22,15 @@ from npstyle.images.color import put_back_chroma
 from npstyle.images.resize import resize
 from npstyle.maths.array import Array
 from npstyle.networks.network import Network
-from npstyle.run.machine import Machine
+from npstyle.run.machine import Machine, allowed_memory
 from npstyle.run.notebook import transfer_html
 from npstyle.run.pictures import (
     Picture,
     Pictures,
     check_pictures,
+    check_readable,
     load_scale,
+    loading_bytes,
     picture_name,
     read_record,
 )
@@ -196,13 +198,15 @@ def transfer_pictures(
     """Run `transfer` on pictures in one object; `announce` gets the plan before the work starts."""
     release_memory()
     sizes = check_pictures(pictures, settings)
+    check_readable((pictures.photo, *pictures.paintings), allowed_memory(machine.memory))
     own = {"npstyle": __version__, **read_record(pictures, settings)}
     device = choose_device(machine)
     plan: Plan | None = None
     try:
         with on_device(device):
             bound = prepared(network, settings, device)
-            plan = make_plan(bound, settings, *sizes, machine, device)
+            reading = loading_bytes(pictures, settings)
+            plan = make_plan(bound, settings, *sizes, machine, device, reading)
             if announce is not None:
                 announce(plan)
             check_memory(plan)

@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.read import load_image, read_settings
@@ -174,3 +176,26 @@ def test_scipy_is_not_waited_for(pictures):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
+
+
+def test_an_ignored_profile_is_one_line_printed_once(in_this_process, tmp_path):
+    photo = tmp_path / "photo.png"
+    image = Image.fromarray(draw_photo(40, 50).astype(np.uint8))
+    image.save(photo, icc_profile=b"not a profile")
+    output = tmp_path / "out.png"
+    done = in_this_process("stylize", photo, "--painting", photo, "-o", output, "-q")
+    assert done.stderr.count("its colour profile is ignored") == 1, done.stderr
+    assert f"npstyle: warning: {photo}: its colour profile is ignored" in done.stderr
+    assert "InputWarning" not in done.stderr
+
+
+def test_a_picture_too_large_for_its_format_is_refused_before_it_is_painted(
+    in_this_process, tmp_path
+):
+    photo = tmp_path / "photo.png"
+    save_image(photo, draw_photo(16, 40))
+    output = tmp_path / "out.webp"
+    given = (photo, "--style", "7", "--size", 16400, "--memory", "1000GB", "-o", output)
+    done = in_this_process("stylize", *given)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"npstyle: {output}: the picture has 16400x6560 pixels")

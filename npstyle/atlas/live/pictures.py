@@ -12,7 +12,7 @@ from pathlib import Path
 
 from npstyle.atlas.live.feed import Feed
 from npstyle.errors import InputError
-from npstyle.images.read import load_image
+from npstyle.images.read import image_size, load_image
 from npstyle.images.write import data_address
 
 PICTURE_SECONDS = 0.5
@@ -52,7 +52,8 @@ class ShownPictures:
         """The photo; empty if it cannot be read."""
         if self._before is None:
             try:
-                self._before = data_address(load_image(self._photo), SIDE)
+                side = min(SIDE, max(image_size(self._photo)))
+                self._before = data_address(load_image(self._photo, side), SIDE)
             except InputError:  # the run refuses it, too, and says why
                 self._before = ""
         return self._before
