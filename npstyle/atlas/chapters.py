@@ -13,7 +13,7 @@ from npstyle.lab.battery import CHAPTERS
 from npstyle.lab.explain import explain
 from npstyle.lab.gradcheck import Report, check_subject
 from npstyle.lab.methods import Outcome
-from npstyle.lab.mutations import MUTATIONS
+from npstyle.lab.layer_mutations import MUTATIONS
 
 METHODS = ("coordinates", "directions", "taylor", "adjoint", "complex step")
 

@@ -9,8 +9,8 @@ from npstyle import maths
 from npstyle.lab import feedforward
 from npstyle.lab.battery import CHAPTERS
 from npstyle.lab.gradcheck import check_subject
-from npstyle.lab.mutations import EPSILON, depthwise, first, norm, normalized, wrong
-from npstyle.lab.mutations import MUTATIONS as SHOWN
+from npstyle.lab.layer_mutations import EPSILON, depthwise, first, norm, normalized, wrong
+from npstyle.lab.layer_mutations import MUTATIONS as SHOWN
 from npstyle.maths.layers import run_layer_backward
 from tests.lab.test_mutations import with_one_gradient
 

@@ -10,7 +10,7 @@ from npstyle.lab import feedforward
 from npstyle.lab.battery import CHAPTERS
 from npstyle.lab.gradcheck import check_subject
 from npstyle.lab.kinks import sides_of_layers
-from npstyle.lab.mutations import (
+from npstyle.lab.layer_mutations import (
     FACTORS,
     content,
     first,
@@ -20,7 +20,7 @@ from npstyle.lab.mutations import (
     style,
     wrong,
 )
-from npstyle.lab.mutations import MUTATIONS as SHOWN
+from npstyle.lab.layer_mutations import MUTATIONS as SHOWN
 from npstyle.lab.pages import objective_subject
 from npstyle.lab.subjects import Subject
 from npstyle.lab.whole import textbook_objective
