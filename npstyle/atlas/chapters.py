@@ -13,11 +13,12 @@ from npstyle.lab.battery import CHAPTERS
 from npstyle.lab.explain import explain
 from npstyle.lab.gradcheck import Report, check_subject
 from npstyle.lab.methods import Outcome
-from npstyle.lab.layer_mutations import MUTATIONS
+from npstyle.lab.mutations import MUTATIONS
 
 METHODS = ("coordinates", "directions", "taylor", "adjoint", "complex step")
 
-MUTATION_SEED = 1
+MUTATION_SEED, MUTATION_SAMPLES, MUTATION_DIRECTIONS = 1, 30, 5
+"""Seed of a wrong derivative's inputs, and how many entries and directions are checked."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ def _mistake(name: str) -> Mistake:
     """Check a wrong derivative and say how it was caught."""
     mutation = MUTATIONS[name]
     subject = mutation.build(np.random.default_rng(MUTATION_SEED))
-    report = check_subject(subject, samples=60, directions=5, seed=MUTATION_SEED)
+    report = check_subject(subject, MUTATION_SAMPLES, MUTATION_DIRECTIONS, MUTATION_SEED)
     caught: dict[str, str] = {}
     for outcome in report.outcomes:
         if not outcome.passed:

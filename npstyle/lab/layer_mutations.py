@@ -1,7 +1,4 @@
-"""Wrong derivatives to learn from: each is the right one with one mistake, and must be caught.
-
-The tests try these and many more. The atlas shows how each of these was caught.
-"""
+"""Wrong derivatives of layers and losses; see `npstyle.lab.mutations`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,9 +17,6 @@ Build = Callable[[np.random.Generator], Subject]
 
 EPSILON = 1e-4
 """Of instance normalisation, as in the subjects of its chapter."""
-
-FACTORS = maths.spectrum(5, 4, 0.5, 1 / 64, 0.25)
-"""Those of the subject of the chapter `precondition`."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +109,29 @@ def _without_corners(g: Array, x: Array) -> Array:
     inner = g.copy()
     inner[0, 0] = inner[0, -1] = inner[-1, 0] = inner[-1, -1] = 0
     return maths.replicate_pad_backward(inner, 1)
+
+
+def _overwritten(g: Array, x: Array) -> Array:
+    gradient = np.zeros_like(x)
+    for (_, view), upstream in zip(maths.windows(gradient, (3, 2), 1), g, strict=True):
+        view[:] = upstream
+    return gradient
+
+
+def _side_by_side(g: Array, x: Array) -> Array:
+    gradient = np.zeros_like(x)
+    for (_, view), upstream in zip(maths.windows(gradient, (2, 2), 1), g, strict=True):
+        view[: upstream.shape[0], : upstream.shape[1]] += upstream
+    return gradient
+
+
+def _column_by_column(g: Array, x: Array) -> Array:
+    gradient = np.zeros_like(x)
+    for (_, view), upstream in zip(
+        maths.windows(gradient, (2, 2), 2), g[[0, 2, 1, 3]], strict=True
+    ):
+        view += upstream
+    return gradient
 
 
 def normalized(x: Array, epsilon: float = EPSILON) -> tuple[Array, Array]:
@@ -210,7 +227,7 @@ def right_style(F: Array, G: Array, A: Array, w: Array | None = None) -> Array:
     return maths.relu_backward(maths.mean_gram_backward(D, F, w), F)
 
 
-MUTATIONS = {
+LAYERS = {
     "preprocess_channels_not_swapped_back": Mutation(
         "preprocess",
         "The gradient's channels are left in the network's order BGR.",
@@ -351,18 +368,20 @@ MUTATIONS = {
         "The first row is taken for a neighbour of the last, and so are the columns.",
         wrong("tv", _around_the_edge),
     ),
-    "precondition_factors_forgotten": Mutation(
-        "precondition",
-        "The factors s are forgotten.",
-        wrong("precondition", lambda g, w: maths.precondition_backward(g, np.ones_like(FACTORS))),
+    "windows_overwritten": Mutation(
+        "windows",
+        "A slice overwrites what the slices before it have added.",
+        wrong("windows", _overwritten, 1),
     ),
-    "precondition_factors_before_the_transform": Mutation(
-        "precondition",
-        "The factors multiply the pixels' gradient, not its frequencies.",
-        wrong(
-            "precondition",
-            lambda g, w: maths.precondition_backward(FACTORS * g, np.ones_like(FACTORS)),
-        ),
+    "windows_side_by_side": Mutation(
+        "windows",
+        "The stride is forgotten: the slices of the gradient lie side by side.",
+        wrong("windows", _side_by_side),
+    ),
+    "windows_rows_and_columns_exchanged": Mutation(
+        "windows",
+        "The slices are read column by column, where the window was read row by row.",
+        wrong("windows", _column_by_column),
     ),
 }
 """By name, in the order of the chapters."""

@@ -12,7 +12,7 @@ from npstyle.atlas.pair import demo_pair
 from npstyle.atlas.site import build
 from npstyle.errors import InputError
 from npstyle.lab.battery import CHAPTERS
-from npstyle.lab.layer_mutations import MUTATIONS
+from npstyle.lab.mutations import MUTATIONS
 from npstyle.networks.network import load_network
 from npstyle.run.settings import Settings
 from tests.atlas.test_formulas import derivation
