@@ -325,6 +325,11 @@ LAYERS = {
         "Y (1 - Y) is computed from the input, not from the output.",
         wrong("sigmoid", lambda g, z: g * z * (1 - z)),
     ),
+    "sigmoid_factor_lost": Mutation(
+        "sigmoid",
+        "The factor 1 - Y is lost.",
+        wrong("sigmoid", lambda g, z: g * maths.sigmoid(z)),
+    ),
     "content_mask_of_the_photo": Mutation(
         "content",
         "The ReLU's mask is taken from the photo's activations P.",

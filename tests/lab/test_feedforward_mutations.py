@@ -122,7 +122,6 @@ MUTATIONS = {
         "upsample", lambda g, x: maths.upsample_backward(np.roll(g, 1, axis=1), 2)
     ),
     "upsample_rows_only": wrong("upsample", lambda g, x: (g[::2] + g[1::2])[:, ::2].copy()),
-    "sigmoid_factor_lost": wrong("sigmoid", lambda g, z: g * maths.sigmoid(z)),
     "sigmoid_of_tanh": wrong("sigmoid", lambda g, z: g * (1 - np.tanh(z / 2) ** 2) / 2),
     "residual_skip_twice": painter(PHOTO, skip=2),
     "map_gradient_without_the_code": painter(SCALE_WEIGHTS, maps=code_forgotten),
