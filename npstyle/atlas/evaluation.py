@@ -70,10 +70,11 @@ class Evaluation:
     loss : float
     terms : tuple of (name, value, norm of its gradient at the pixels)
     activations, grams, arriving, masks, pixels : tuples of Group
-    fields : (name, svg, caption)
-        The receptive fields of units of some layers on the photo.
+    fields : tuple of Field
+    drawn_fields : (name, svg, caption)
+        The fields on the photo.
     effective : tuple of Figure
-        The derivative of these units with respect to the pixels.
+        The derivative of the units of `fields` with respect to the pixels.
     """
 
     pictures: tuple[Figure, ...]
@@ -84,7 +85,8 @@ class Evaluation:
     arriving: tuple[Group, ...]
     masks: tuple[Group, ...]
     pixels: tuple[Group, ...]
-    fields: tuple[str, str, str]
+    fields: tuple[Field, ...]
+    drawn_fields: tuple[str, str, str]
     effective: tuple[Figure, ...]
 
 
@@ -134,6 +136,7 @@ def look(
         tuple(_map_of_gradient(album, name, arriving[name]) for name in _named(formula)[::-1]),
         tuple(_mask(album, layer.name, outputs[layer.name]) for layer in _relus(formula)),
         tuple(_pixel_gradients(album, at_pixels)),
+        fields,
         _drawn_fields(photo, fields),
         tuple(_effective(album, formula, outputs, field) for field in fields),
     )

@@ -94,7 +94,7 @@ def build(
         step = LOOKED_AT if LOOKED_AT in track.pictures else track.iterations[-1]
         drawn = running.draw(pair.photo, track, plain, gradient, site.album)
         common = {"names": pair.names, "network": network.name}
-        site.write_charts((looked.fields,))
+        site.write_charts((looked.drawn_fields,))
         site.write("evaluation.html", "evaluation.html", look=looked, step=step, **common)
         site.write_charts(drawn.charts)
         site.write("run.html", "run.html", run=drawn, **common)
