@@ -18,6 +18,10 @@ from npstyle.lab.mutations import MUTATIONS
 METHODS = ("coordinates", "directions", "taylor", "adjoint", "complex step")
 
 MUTATION_SEED = 1
+"""Seed of a wrong derivative's inputs."""
+
+FEW, FEWER = (30, 5), (5, 2)
+"""How many entries and directions of a wrong derivative are checked, and of one that takes long."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class Page:
     agreements : tuple of (function, sentence, tolerance)
     examples : tuple of (Example, grids)
     passed : bool
+    is_linear : bool
+        Of a page without charts: False if its functions are linear between kinks only.
     """
 
     contents: Contents
@@ -104,6 +110,7 @@ class Page:
     agreements: tuple[tuple[str, str, str], ...]
     examples: tuple[tuple[Example, tuple[Grid, ...]], ...]
     passed: bool
+    is_linear: bool
 
 
 def table_of_contents() -> tuple[Contents, ...]:
@@ -145,11 +152,11 @@ def linker(contents: tuple[Contents, ...]) -> Linker:
 
 def make_page(contents: Contents, link: Linker, seed: int = 0) -> Page:
     """Run the checks of a chapter and return its page."""
-    modules, number = [], 1
+    modules, first = [], 1
     for name in contents.modules:
         functions = [f.__name__ for c in contents.chapters for f in CHAPTERS[c].functions]
-        modules.append(read_module(sys.modules[name], functions, link, number))
-        number += len(modules[-1].formulas)
+        modules.append(read_module(sys.modules[name], functions, link, first))
+        first += len(modules[-1].formulas)
     explained = [explain(name, seed) for name in contents.chapters]
     reports = [report for found in explained for report in found.reports]
     agreements = [report for found in explained for report in found.agreements]
@@ -160,9 +167,10 @@ def make_page(contents: Contents, link: Linker, seed: int = 0) -> Page:
         tuple(map(_proof, reports)),
         tuple(taylor_charts(stem, reports)),
         tuple(_mistake(name) for name, m in MUTATIONS.items() if m.chapter in contents.chapters),
-        tuple((r.name, r.outcomes[0].note, f"{r.outcomes[0].tolerance:.0e}") for r in agreements),
+        tuple((r.name, r.outcomes[0].note, number(r.outcomes[0].tolerance)) for r in agreements),
         tuple((e, grids(e)) for e in examples() if e.module == contents.modules[0]),
         all(found.passed for found in explained),
+        any(outcome.method == "adjoint" for report in reports for outcome in report.outcomes),
     )
 
 
@@ -210,10 +218,10 @@ def taylor_charts(stem: str, reports: list[Report]) -> list[tuple[str, str, str]
     )
     slopes = [o.slopes[1] for o in lines if o.slopes is not None]
     caption = (
-        f"Taylor remainders of {len(lines)} lines through random points. The first remainder "
-        "|f(x + hv) − f(x)| falls with slope 1. The second, with h⟨g, v⟩ subtracted, falls with "
-        f"slope 2 ({min(slopes):.2f} to {max(slopes):.2f} here) if the gradient g is right. Where "
-        "the lines become level, all that is left is rounding."
+        f"Taylor remainders along {len(lines)} line{'s' * (len(lines) > 1)} through random points. "
+        "The first remainder |f(x + hv) − f(x)| falls with slope 1. The second, with h⟨g, v⟩ "
+        f"subtracted, falls with slope 2 ({min(slopes):.2f} to {max(slopes):.2f} here) if the "
+        "gradient g is right. Where the lines become level, all that is left is rounding."
     )
     return [(f"{stem}-taylor", chart, caption)]
 
@@ -246,7 +254,8 @@ def _mistake(name: str) -> Mistake:
     """Check a wrong derivative and say how it was caught."""
     mutation = MUTATIONS[name]
     subject = mutation.build(np.random.default_rng(MUTATION_SEED))
-    report = check_subject(subject, samples=60, directions=5, seed=MUTATION_SEED)
+    samples, directions = FEWER if mutation.chapter == "training" else FEW
+    report = check_subject(subject, samples, directions, MUTATION_SEED)
     caught: dict[str, str] = {}
     for outcome in report.outcomes:
         if not outcome.passed:

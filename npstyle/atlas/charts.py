@@ -28,6 +28,10 @@ DARK_COLORS = (
 """Colours of the lines, by the class c0, c1, ... of a line."""
 
 
+Rectangle = tuple[int, int, int, int]
+"""Left and upper edge, width and height, in pixels."""
+
+
 @dataclass(frozen=True)
 class Series:
     """A line of a chart.
@@ -97,8 +101,50 @@ def line_chart(title: str, x: Axis, y: Axis, series: Sequence[Series]) -> str:
     )
     for s in shown:
         parts += _line(s, xs, ys, bottom)
-    parts += _legend(rows)
+    parts += _legend(rows, HEIGHT + 12)
     return "".join([*parts, "</svg>"])
+
+
+def outlines(
+    title: str, picture: str, size: tuple[int, int], named: Sequence[tuple[str, Rectangle]]
+) -> str:
+    """Draw rectangles over a picture.
+
+    Parameters
+    ----------
+    title : str
+        Read to people who do not see the drawing.
+    picture : str
+        Its address.
+    size : (width, height)
+        Of the picture in pixels.
+    named : sequence of (str, Rectangle)
+        Each with its entry in the legend. A part outside the picture is not drawn.
+
+    Returns
+    -------
+    str
+        An svg element.
+    """
+    scale = WIDTH / size[0]
+    height = scale * size[1]
+    entries = [Series(name, [], [], f"c{k % 7}") for k, (name, _) in enumerate(named)]
+    rows = _legend_rows(entries)
+    whole = height + 14 + LEGEND_ROW * len(rows)
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {whole:.0f}"'
+        f' role="img" xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>'
+        f'<image href="{picture}" width="{WIDTH}" height="{height:.1f}"/>'
+    ]
+    for entry, (_, rectangle) in zip(entries, named, strict=True):
+        x, y, w, h = (scale * number for number in rectangle)
+        left, top = max(x, 0.0), max(y, 0.0)
+        right, bottom = min(x + w, WIDTH), min(y + h, height)
+        parts.append(
+            f'<rect class="line {entry.style}" x="{left:.1f}" y="{top:.1f}" '
+            f'width="{right - left:.1f}" height="{bottom - top:.1f}"/>'
+        )
+    return "".join([*parts, *_legend(rows, height + 24), "</svg>"])
 
 
 def standalone(svg: str) -> str:
@@ -211,10 +257,10 @@ def _legend_rows(named: Sequence[Series]) -> list[list[tuple[float, Series]]]:
     return rows
 
 
-def _legend(rows: Sequence[Sequence[tuple[float, Series]]]) -> list[str]:
+def _legend(rows: Sequence[Sequence[tuple[float, Series]]], top: float) -> list[str]:
     parts = []
     for k, row in enumerate(rows):
-        y = HEIGHT + 12 + LEGEND_ROW * k
+        y = top + LEGEND_ROW * k
         for at, series in row:
             parts.append(f'<path class="line {series.style}" d="M{at:.0f} {y - 5}h22"/>')
             parts.append(f'<text x="{at + 28:.0f}" y="{y}">{escape(series.name)}</text>')

@@ -53,8 +53,15 @@ def blocks(text: str) -> Iterator[Block]:
             yield _indented(group)
         elif found == "heading":
             yield Block("heading", tuple(group))
+        elif found == "text" and group[0].startswith("1. "):
+            yield Block("steps", _unwrapped(group))
         elif found == "text":
             yield Block("text", tuple(group))
+
+
+def _unwrapped(lines: list[str]) -> tuple[str, ...]:
+    """Join the lines of each numbered step."""
+    return tuple(" ".join(step.split()) for step in re.split(r"\n(?=\d+\. )", "\n".join(lines)))
 
 
 def _indented(lines: list[str]) -> Block:
@@ -75,18 +82,20 @@ _NAME = rf"(?:d?(?:{'|'.join(sorted(GREEK))}|[A-Za-z])(?![A-Za-z]))"
 _CALL = r"(?:\([^()]*\)|\[[^\]]*\])"
 _SYMBOL = rf"{_NAME}{_SCRIPT}*(?:'(?!s))?{_CALL}?"
 _GROUP = rf"\([^()]*\){_SCRIPT}|\({_SYMBOL}(?: [-+] {_SYMBOL})+\)"
-_OPERAND = rf"-?(?:sum{_SCRIPT}|{_SYMBOL}|{_GROUP}|\|[^|]+\||\d+(?:\.\d+)?)"
+_ROOT = r"sqrt\([^()]*\)"
+_OPERAND = rf"-?(?:sum{_SCRIPT}|{_ROOT}|{_SYMBOL}|{_GROUP}|\|[^|]+\||\d+(?:\.\d+)?)"
 _SIGN = r"(?: (?:[=+<>/*-]|>=|<=|x) |[/=]| )"
 _RUN = re.compile(rf"(?<![\w`'\".)-]){_OPERAND}(?:{_SIGN}{_OPERAND})*(?![\w'\"-]|\.\d|\()")
 # A run without any of these is a number or empty, and stays text.
 _STRONG = re.compile(r"[_^=<>|\[]|d\w+/d\w+|(?<![\w.])[A-Za-z]+")
 # "a" and "A" are articles where a word follows that is not one of these.
-_FOLLOWED = r" (?!(?:and|or|is|are|has|in|at|as|of|on|by|to|for|with|from)\b)[a-z]{2}"
+_FOLLOWED = r" (?!(?:and|or|is|are|has|in|at|as|of|on|by|to|for|with|from|be)\b)[A-Za-z][a-z]"
 LONGEST_WORD = 6
 """Letters after a symbol that tell an article from a symbol, with a space."""
 
 _ARTICLE = re.compile(rf"(?<!\w)[aA](?={_FOLLOWED})")
-_WORDS_TIMES = re.compile(r"(?<=[a-z]{4} )x(?= [a-z]{4})")
+# "positions x channels" and "height x width" are products, "column x computes" is none.
+_WORDS_TIMES = re.compile(r"(?:(?<=[a-z]{4}s )|(?<=height ))x(?= [a-z]{4})")
 _MARK = re.compile(r"[.,;:)]+")
 _CODE = re.compile(r"`([^`]+)`")
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from npstyle import maths
+from npstyle.atlas.charts import outlines
 from npstyle.atlas.heatmaps import Album, Figure
+from npstyle.images.write import data_address
 from npstyle.lab.whole import Formula, textbook_objective
 from npstyle.maths.array import Array
 from npstyle.maths.layers import Pool, Relu
@@ -69,6 +71,8 @@ class Evaluation:
     terms : tuple of (name, value, norm of its gradient at the pixels)
     activations, grams, arriving, masks, pixels : tuples of Group
     fields : tuple of Field
+    drawn_fields : (name, svg, caption)
+        The fields on the photo.
     effective : tuple of Figure
         The derivative of the units of `fields` with respect to the pixels.
     """
@@ -82,6 +86,7 @@ class Evaluation:
     masks: tuple[Group, ...]
     pixels: tuple[Group, ...]
     fields: tuple[Field, ...]
+    drawn_fields: tuple[str, str, str]
     effective: tuple[Figure, ...]
 
 
@@ -132,6 +137,7 @@ def look(
         tuple(_mask(album, layer.name, outputs[layer.name]) for layer in _relus(formula)),
         tuple(_pixel_gradients(album, at_pixels)),
         fields,
+        _drawn_fields(photo, fields),
         tuple(_effective(album, formula, outputs, field) for field in fields),
     )
 
@@ -326,6 +332,15 @@ def _fields(network: Network, formula: Formula, outputs: Mapping[str, Array]) ->
         (y, height), (x, width) = spans
         found.append(Field(name, x, y, width, height))
     return tuple(sorted(found, key=lambda field: field.width))
+
+
+def _drawn_fields(photo: Array, fields: tuple[Field, ...]) -> tuple[str, str, str]:
+    height, width = photo.shape[:2]
+    named = [(f"{f.layer}: {f.width}×{f.height}", (f.x, f.y, f.width, f.height)) for f in fields]
+    address = data_address(photo, max(width, height))
+    drawing = outlines("Receptive fields on the photo", address, (width, height), named)
+    caption = "What one unit in the middle of each layer sees of the photo, in pixels."
+    return "receptive-fields", drawing, caption
 
 
 def _effective(

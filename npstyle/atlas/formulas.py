@@ -214,9 +214,8 @@ class _Reader:
     def group(self, opening: str) -> Part:
         """Read a bracket and what it holds."""
         inside = self.closed(opening)
-        left, right = ("|", "|") if opening == "|" else (opening, CLOSING[opening])
         return self.scripts(
-            Part(rf"\left{left}{inside}\right{right}", "operand", inside if left == "(" else None)
+            Part(_bracket(opening, inside), "operand", inside if opening == "(" else None)
         )
 
     def closed(self, opening: str) -> str:
@@ -240,8 +239,7 @@ class _Reader:
                 latex += "'"
             elif follows == "[" or (follows == "(" and call):
                 self.take()
-                bracket = rf"\left{follows}{self.closed(follows)}\right{CLOSING[follows]}"
-                latex, kind = latex + bracket, "operand"
+                latex, kind = latex + _bracket(follows, self.closed(follows)), "operand"
             else:
                 break
         return base if latex == base.latex else Part(latex, kind)
@@ -256,6 +254,16 @@ class _Reader:
         if token == "-":
             return "-" + self.take()
         return " ".join(token)
+
+
+def _bracket(opening: str, inside: str) -> str:
+    """Put LaTeX in brackets, which grow only with what is high.
+
+    A browser without a font for formulas makes brackets that may grow too high.
+    """
+    if opening == "|" or any(high in inside for high in (r"\frac", r"\sum", r"\left")):
+        return rf"\left{opening}{inside}\right{CLOSING[opening]}"
+    return f"{opening}{inside}{CLOSING[opening]}"
 
 
 def _joined(parts: list[Part]) -> str:

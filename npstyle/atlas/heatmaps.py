@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from npstyle.atlas.charts import standalone
+from npstyle.atlas.raster import write_png
 from npstyle.maths.array import Array
 
 SEQUENTIAL = (
@@ -68,10 +70,10 @@ class Album:
         share = np.clip(values / (limit or 1.0) / 2 + 0.5, 0, 1)
         return self._write(name, _colored(share, DIVERGING), caption, alt)
 
-    def drawing(self, name: str, svg: str) -> str:
-        """Write a drawing; returns its address."""
-        (self.folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-        return f"{self.folder.name}/{name}.svg"
+    def drawing(self, name: str, svg: str) -> None:
+        """Write a drawing as SVG and as PNG."""
+        (self.folder / f"{name}.svg").write_text(standalone(svg), encoding="utf-8")
+        write_png(svg, self.folder / f"{name}.png")
 
     def _write(self, name: str, image: Image.Image, caption: str, alt: str) -> Figure:
         image.save(self.folder / f"{name}.png", optimize=True)

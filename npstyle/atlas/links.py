@@ -131,8 +131,25 @@ LINKS: dict[str, tuple[tuple[str, str], ...]] = {
         ("loss = loss + f / B", "J(theta) ="),
         ("before[array] = before.get(array, 0) + gradient / B", "dJ/dtheta ="),
     ),
-    "npstyle.engine.cpu.winograd": (),
-    "npstyle.tiles.cut": (),
-    "npstyle.tiles.passes": (),
+    "npstyle.engine.cpu.winograd": (
+        ("both = np.kron(G, G)", "Y = A^T [ (G g G^T)"),
+        ("out[:, channel] = both @ kernel", "Y = A^T [ (G g G^T)"),
+        ("transform(transformed, halves, layer.to_tiles", "Y = A^T [ (G g G^T)"),
+        ("np.matmul(transformed, layer.filters", "M_k = V_k U_k"),
+        ("np.matmul(self.from_tiles, flat(products)", "vec(A^T m A) ="),
+        ("flipped = filters.transpose(0, 2, 1)", "dL/dX = J A^T"),
+        ("matrices = _typed(B.T[:, ::-1], FROM_TILES[::-1]", "dL/dX = J A^T"),
+    ),
+    "npstyle.tiles.cut": (
+        ("size += (kernel - 1) * stride", "R_l = R_(l-1)"),
+        ("offset += padding * stride", "R_l = R_(l-1)"),
+        ("stride *= step", "R_l = R_(l-1)"),
+        ("return self.stride * first - self.offset, self.stride * (end", "A - P_l, ..., B"),
+    ),
+    "npstyle.tiles.passes": (
+        ("found[name] = bound.engine.gram(F[rows], w)", "G' = sum_t"),
+        ("total[name] = total[name] + found", "G' = sum_t"),
+        ("engine.gram_backward(slope[name], F[rows], w, out[rows])", "dE/dF_k = w_k"),
+    ),
 }
 """By module: parts of lines of code, each with a part of the formula that the line computes."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from npstyle import __version__
 from npstyle.atlas import evaluation, running
 from npstyle.atlas.chapters import METHODS, Contents, Page, linker, make_page, table_of_contents
-from npstyle.atlas.charts import standalone
 from npstyle.atlas.diagram import chain_rule
 from npstyle.atlas.folder import check_folder, folder_whole
 from npstyle.atlas.heatmaps import Album
@@ -42,6 +41,7 @@ def check_extras() -> None:
     try:
         import jinja2  # noqa: F401
         import latex2mathml  # noqa: F401
+        import matplotlib  # noqa: F401
         import pygments  # noqa: F401
     except ImportError as error:
         raise InputError(
@@ -94,6 +94,7 @@ def build(
         step = LOOKED_AT if LOOKED_AT in track.pictures else track.iterations[-1]
         drawn = running.draw(pair.photo, track, plain, gradient, site.album)
         common = {"names": pair.names, "network": network.name}
+        site.write_charts((looked.drawn_fields,))
         site.write("evaluation.html", "evaluation.html", look=looked, step=step, **common)
         site.write_charts(drawn.charts)
         site.write("run.html", "run.html", run=drawn, **common)
@@ -170,7 +171,7 @@ class _Site:
     def write_charts(self, charts: tuple[tuple[str, str, str], ...]) -> None:
         """Write the charts as files too."""
         for name, svg, _ in charts:
-            self.album.drawing(name, standalone(svg))
+            self.album.drawing(name, svg)
 
     def write_chapter(self, page: Page) -> None:
         """Write the page of a chapter."""
@@ -189,7 +190,7 @@ class _Site:
         """Write the page of contents."""
         files = {entry.file.removesuffix(".html"): entry.file for entry in self.contents}
         diagram = chain_rule(files.__getitem__)
-        self.album.drawing("chain-rule", standalone(diagram))
+        self.album.drawing("chain-rule", diagram)
         self.write("index.html", "index.html", diagram=diagram)
 
 

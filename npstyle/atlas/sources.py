@@ -110,7 +110,8 @@ def read_module(
     ----------
     module : module
     names : collection of str
-        The functions to show; all functions of the textbook's modules are shown anyway.
+        The functions to show. All functions of the textbook's modules are shown anyway, and all
+        that compute a formula.
     link : callable
         Returns the address of a name of the code, or None.
     number : int
@@ -125,7 +126,11 @@ def read_module(
     source = inspect.getsource(module)
     tied = _tie(module.__name__, source, [f for part in parts for f in part.formulas])
     whole = module.__name__.startswith("npstyle.maths.")
-    nodes = [node for node in _definitions(source) if whole or node.name in names]
+    nodes = [
+        node
+        for node in _definitions(source)
+        if whole or node.name in names or any(node.lineno <= k <= _end(node) for k in tied)
+    ]
     functions = _functions(source, nodes, tied, link)
     path = module.__name__.replace(".", "/") + ".py"
     return Module(module.__name__, path, title, tuple(parts), tuple(functions))
@@ -195,14 +200,19 @@ def _functions(
         doc = ast.get_docstring(node) or ""
         summary, _, details = doc.partition("\n\n")
         first = node.decorator_list[0].lineno if node.decorator_list else node.lineno
-        assert node.end_lineno is not None
         hidden = _docstring_lines(node)
         lines = tuple(
             Line(k, made[k - 1], tuple(tied.get(k, ())))
-            for k in range(first, node.end_lineno + 1)
+            for k in range(first, _end(node) + 1)
             if k not in hidden
         )
         yield Function(node.name, inline(" ".join(summary.split()), link), escape(details), lines)
+
+
+def _end(node: Definition) -> int:
+    """Number of the last line."""
+    assert node.end_lineno is not None
+    return node.end_lineno
 
 
 def _docstring_lines(node: Definition) -> set[int]:

@@ -184,7 +184,11 @@ def _live(outputs: Outputs, pictures: Pictures) -> AbstractContextManager["Serve
         return nullcontext()
     from npstyle.atlas.live.page import live_page
 
-    return live_page(Path(str(pictures.photo)), outputs.live_port, not outputs.no_open)
+    def say(sentence: str) -> None:
+        if not outputs.quiet:
+            print(sentence, flush=True)
+
+    return live_page(Path(str(pictures.photo)), outputs.live_port, not outputs.no_open, say)
 
 
 def _transfer(run: _Run, machine: Machine, received: list[int]) -> Transfer:

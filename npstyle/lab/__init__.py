@@ -14,6 +14,7 @@ Checking npstyle:
 - `pairs`, `agreement`            every function of the engine against the textbook
 - `kinks`, `whole`                layers, passes, objectives and tiles of a whole network
 - `training`, `whole_training`    the same for the steps of a training
+- `mutations`                     wrong derivatives, which must all be caught
 - `on_gpu`                        numerical checks of the kernels on a GPU
 - `suite`                         all of it, one report after another
 - `explain`, `summary`, `plots`   chapters and results to look at

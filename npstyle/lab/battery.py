@@ -82,11 +82,8 @@ def winograd_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     )
 
 
-def tile_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Yield the value of the whole picture's objective with the gradient by tiles.
-
-    The objective has two regions and total variation.
-    """
+def small_tiled(rng: np.random.Generator) -> tuple[StyleObjective, TiledObjective, Array]:
+    """Return an objective with two regions and total variation, the same by tiles, and pixels."""
     layers = tuple(pages.small_layers(rng))
     network = Network("small", layers, "BGR", (120.0,) * 3, (0.02,) * 3, False, "")
     losses = Losses(
@@ -99,19 +96,28 @@ def tile_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     regions = [Region((Source(painting),), left), Region((Source(photo),), 1 - left)]
     bound = bind(network, losses.layers)
     whole = StyleObjective(bound, photo, regions, losses)
-    tiled = TiledObjective(bound, photo, regions, losses, tile=2)
+    return whole, TiledObjective(bound, photo, regions, losses, tile=2), x
+
+
+def tile_subject(whole: StyleObjective, tiled: TiledObjective, x: Array) -> Subject:
+    """Return the value of the whole picture's objective with the gradient by tiles."""
 
     def traced(x: Array) -> tuple[float, Array]:
         loss, cache = whole.value(x)
-        return loss, sides_of_bound(bound, cache)
+        return loss, sides_of_bound(whole.bound, cache)
 
-    yield Subject(
+    return Subject(
         "objective by tiles",
         lambda x: whole.value(x)[0],
         lambda g, x: g * tiled(x).gradient,
         (x,),
         pattern=traced,
     )
+
+
+def tile_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """Yield a small objective by tiles."""
+    yield tile_subject(*small_tiled(rng))
 
 
 def joined(*parts: Subjects) -> Subjects:

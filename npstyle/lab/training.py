@@ -22,6 +22,9 @@ from npstyle.maths.objective import ContentTerm, Preprocessing, StyleTerm
 from npstyle.maths.training import Judge
 from npstyle.maths.variation import total_variation
 
+Step = Callable[[Array, Array, Array, int], tuple[Array, Array, Array]]
+"""A step of Adam: from g, m, v and t to the new m and v, and the direction."""
+
 STEPS = 4
 """Steps of Adam in its subjects."""
 
@@ -64,11 +67,15 @@ def adam_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     yield Subject("adam, direction", after(2), direction_backward, (gradients,), smooth=(0,))
 
 
-def adam_steps(gradients: Array) -> tuple[Array, Array, Array]:
-    """Return m, v and the direction d of the last of some steps, from gradients (steps, n)."""
+def adam_steps(gradients: Array, step: Step | None = None) -> tuple[Array, Array, Array]:
+    """Return m, v and the direction d of the last of some steps, from gradients (steps, n).
+
+    `step` takes the place of `npstyle.maths.adam_direction`.
+    """
+    step = step or maths.adam_direction
     mean = square = direction = np.zeros_like(gradients[0])
     for t, gradient in enumerate(gradients, 1):
-        mean, square, direction = maths.adam_direction(gradient, mean, square, t)
+        mean, square, direction = step(gradient, mean, square, t)
     return mean, square, direction
 
 

@@ -1,4 +1,4 @@
-"""The box 0..255 that pixels stay in, kept by reflection.
+"""The box: pixels stay in 0..255 by reflection.
 
 L-BFGS moves numbers z without bounds, but a pixel must lie in 0..255. A number that leaves the box
 is reflected at its walls:

@@ -1,4 +1,4 @@
-"""The sigmoid, which bounds the output of a network to 0..1.
+"""The sigmoid: it bounds the output of a network to 0..1.
 
     Y = 1 / (1 + exp(-Z)) = (1 + tanh(Z / 2)) / 2
 

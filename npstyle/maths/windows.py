@@ -1,4 +1,4 @@
-"""Sliding windows, which convolution and pooling have in common.
+"""Sliding windows: convolution and pooling have them in common.
 
 A window of k_h x k_w positions slides over an image in steps of s. Number the places inside the
 window by i (row) and j (column). Over all positions (y, x) of the window, place (i, j) visits

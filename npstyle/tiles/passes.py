@@ -4,13 +4,14 @@ A Gram matrix and a content loss are sums over positions. So each is the sum of 
 tiles (`npstyle.tiles.cut`), and so is the gradient. But the derivative of the style term at one
 position needs the Gram matrix of all positions,
 
+    G' = sum_t sum_(k in O_t) w_k F_k F_k^T
     dE/dF_k = w_k (D + D^T) F_k,     D = dE/dG' = 1/(2 N^2) (G' - A')
 
-where w_k is 1/M or a guide. Hence two passes:
+where w_k is 1/M or a guide, and O_t are the positions of tile t. Hence two passes:
 
-1. Each tile runs forward, as deep as the deepest style layer, and computes sum_k w_k F_k F_k^T over
-   its own positions (`tile_grams`). Nothing else of it is kept. The sum over the tiles
-   (`add_grams`) is G', which gives every style term and D.
+1. Each tile runs forward, as deep as the deepest style layer, and computes its share of G'
+   (`tile_grams`). Nothing else of it is kept. The sum of the shares (`add_grams`) gives every
+   style term and D.
 2. Each tile runs forward again, as deep as any loss, computes its own share of the content losses,
    and runs backward with the losses' derivatives at its own positions (`tile_gradient`). The
    gradient at its pixels, halo included, is added to the picture's gradient.

@@ -23,7 +23,7 @@ class Built:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    for package in ("jinja2", "latex2mathml", "pygments"):
+    for package in ("jinja2", "latex2mathml", "matplotlib", "pygments"):
         pytest.importorskip(package, reason="the atlas needs the extra `atlas`")
     from npstyle.atlas.pair import demo_pair
     from npstyle.atlas.site import build

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag
 
 import pytest
+from PIL import Image
 
 from npstyle.atlas import running, site
 from npstyle.atlas.chapters import table_of_contents
@@ -123,6 +124,33 @@ def test_every_figure_is_shown_and_the_atlas_is_small(built, pages):
     assert not {file.as_posix() for file in files} - shown
     size = sum(path.stat().st_size for path in built.folder.rglob("*") if path.is_file())
     assert size < MEGABYTES * 1e6
+
+
+def test_every_drawing_is_a_file_in_both_formats(built):
+    folder = built.folder / "figures"
+    drawings = {path.stem for path in folder.glob("*.svg")}
+    assert {
+        "chain-rule",
+        "receptive-fields",
+        "run-losses",
+        "run-spectrum",
+        "style-taylor",
+    } <= drawings
+    shown = "".join(page.read_text(encoding="utf-8") for page in built.pages)
+    assert shown.count('<figure class="drawing">') == len(drawings)
+    for name in drawings:
+        with Image.open(folder / f"{name}.png") as image:
+            assert image.width == 1600
+        for ending in ("svg", "png"):
+            assert f'href="figures/{name}.{ending}"' in shown
+
+
+def test_every_chapter_shows_that_the_engine_agrees_and_what_goes_wrong(built):
+    for entry in table_of_contents():
+        text = (built.folder / entry.file).read_text(encoding="utf-8")
+        assert "The engine agrees" in text, entry.file
+        assert text.count('class="mistake"') >= 2, entry.file
+        assert 'class="line linked"' in text, entry.file
 
 
 def test_an_evaluation_shows_every_layer_and_term(built):

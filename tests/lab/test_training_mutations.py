@@ -11,7 +11,9 @@ from npstyle.engine.feedforward import passes
 from npstyle.engine.objective import StyleObjective
 from npstyle.lab import training, whole_training
 from npstyle.lab.gradcheck import check_subject
+from npstyle.lab.mutations import MUTATIONS as SHOWN
 from npstyle.lab.training import adam_subjects, small_training, training_subject
+from npstyle.lab.whole_mutations import adam
 from npstyle.lab.whole_training import adam_outcome, training_outcome
 from npstyle.maths.adam import BETA_1, BETA_2, EPSILON, adam_direction
 from npstyle.maths.layers import Conv, InstanceNorm, Upsample, run_layer_backward_weights
@@ -19,27 +21,6 @@ from npstyle.maths.training import training_gradient
 from npstyle.onepass import stylize, train
 
 # Adam
-
-
-def adam(
-    betas=(BETA_1, BETA_2),
-    correct=(True, True),
-    square=np.square,
-    root=np.sqrt,
-    shift=0,
-    epsilon=lambda s: s + EPSILON,
-):
-    """Adam's direction with one of its parts replaced."""
-
-    def direction(g, m, v, t):
-        m = betas[0] * m + (1 - betas[0]) * g
-        v = betas[1] * v + (1 - betas[1]) * square(g)
-        to_m, to_v = (
-            1 - beta ** (t + shift) if on else 1 for beta, on in zip(betas, correct, strict=True)
-        )
-        return m, v, (m / to_m) / epsilon(root(v / to_v))
-
-    return direction
 
 
 ADAM = {
@@ -86,6 +67,13 @@ def test_epsilon_under_the_root_is_caught_where_gradients_are_small():
     for step, right in ((maths.adam_direction, True), (wrong, False)):
         direction = step(g, zeros, zeros, 1)[2]
         assert np.allclose(direction, g / (np.abs(g) + EPSILON), rtol=1e-9) == right
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, shown in SHOWN.items() if shown.chapter in ("adam", "training")]
+)
+def test_a_wrong_training_that_the_atlas_shows_is_caught(rng, name):
+    assert not check_subject(SHOWN[name].build(rng), samples=2, directions=2).passed
 
 
 # The gradient at the weights, by numbers

@@ -48,10 +48,11 @@ HEADERS = {
 
 
 class Viewers:
-    """Counts the pages that are connected."""
+    """Counts the pages that are connected, and remembers whether there has been one."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.has_been = False
 
 
 def make_app(feed: Feed, photo: Path, token: str, host: str, viewers: Viewers) -> Starlette:
@@ -107,6 +108,7 @@ async def _stream(feed: Feed, shown: ShownPictures, viewers: Viewers) -> AsyncIt
     event: dict[str, Any] = {"before": shown.before}
     described = False
     viewers.count += 1
+    viewers.has_been = True
     try:
         while True:
             event |= feed.status()  # first: what it says has ended has left its last picture

@@ -39,8 +39,11 @@ function show() {
   if (done) drawChart(get("chart"), get("legend"), points, status.steps);
 }
 
+const nameOf = (file) => file.split(/[\\/]/).at(-1);
+
 function showFacts(facts) {
-  get("title").textContent = `${facts.photo} in the style of ${facts.painting}`;
+  const paintings = facts.painting.split(", ").map(nameOf).join(", ");
+  get("title").textContent = `${nameOf(facts.photo)} in the style of ${paintings}`;
   get("facts").replaceChildren(
     ...Object.entries(facts).map(([name, value]) => {
       const row = document.createElement("tr");

@@ -1,6 +1,6 @@
 """Follow a run of the command line on a page."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from npstyle.atlas.live.server import Server
 
 
-def live_page(photo: Path, port: int | None, opens: bool) -> "AbstractContextManager[Server]":
+def live_page(
+    photo: Path, port: int | None, opens: bool, say: Callable[[str], None]
+) -> "AbstractContextManager[Server]":
     """Return the server of a run's page, to be used in a `with` statement.
 
     Parameters
@@ -23,6 +25,8 @@ def live_page(photo: Path, port: int | None, opens: bool) -> "AbstractContextMan
         None: a free port.
     opens : bool
         Whether to open the page in a browser.
+    say : callable
+        Prints a sentence if the run ends before a page is opened.
 
     Raises
     ------
@@ -36,7 +40,7 @@ def live_page(photo: Path, port: int | None, opens: bool) -> "AbstractContextMan
             f"--live: the page needs Starlette and Uvicorn, and {error.name} is not installed; "
             "install them with pip install 'npstyle[live]'"
         ) from error
-    return serving(photo, port, opens)
+    return serving(photo, port, opens, say)
 
 
 def facts(plan: Plan, named: Mapping[str, str]) -> dict[str, str]:

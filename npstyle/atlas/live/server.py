@@ -7,8 +7,8 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -22,6 +22,12 @@ ADDRESS = "127.0.0.1"
 
 FAREWELL_SECONDS = 2.0
 """Longest time that the end of a run waits for its pages to receive the last event, in seconds."""
+
+ARRIVAL_SECONDS = 10.0
+"""Longest time that a run which ended before its page was opened waits for it, in seconds."""
+
+WAITING = f"waiting {ARRIVAL_SECONDS:.0f} s for the page to open and show the end; Ctrl-C stops"
+"""What the terminal then says."""
 
 
 class Server:
@@ -73,6 +79,19 @@ class Server:
         """Answer requests from now on."""
         self._thread.start()
 
+    def wait_for_page(self, say: Callable[[str], None]) -> None:
+        """Wait for the first page if the run has ended before it came; Ctrl-C ends the wait."""
+        last = time.monotonic() + ARRIVAL_SECONDS
+        is_early = self.feed.state == "ended" and self.feed.points and not self._viewers.has_been
+        if not is_early:
+            return
+        say(WAITING)
+        with suppress(KeyboardInterrupt):
+            while self._thread.is_alive() and time.monotonic() < last:
+                if self._viewers.has_been:
+                    return
+                time.sleep(0.02)
+
     def close(self) -> None:
         """Let the connected pages receive the last event, and end the thread."""
         last = time.monotonic() + FAREWELL_SECONDS
@@ -90,7 +109,12 @@ class Server:
 
 
 @contextmanager
-def serving(photo: Path, port: int | None, opens: bool) -> Iterator[Server]:
+def serving(
+    photo: Path,
+    port: int | None,
+    opens: bool,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Iterator[Server]:
     """Serve the page of a run, and tell it the end.
 
     Parameters
@@ -101,6 +125,8 @@ def serving(photo: Path, port: int | None, opens: bool) -> Iterator[Server]:
         None: a free port.
     opens : bool
         Whether to open the page in a browser.
+    say : callable
+        Called with `WAITING` if the run has ended before a page was opened.
     """
     server = Server(Feed(), photo, port)
     server.start()
@@ -109,6 +135,7 @@ def serving(photo: Path, port: int | None, opens: bool) -> Iterator[Server]:
         threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
     try:
         yield server
+        server.wait_for_page(say)
     except InputError as error:
         server.feed.end(str(error))
         raise

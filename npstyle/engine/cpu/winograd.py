@@ -29,8 +29,12 @@ Derivative
 ----------
 The derivative with respect to the image is a convolution with the kernel flipped by 180 degrees and
 its channels swapped (`npstyle.engine.cpu.conv`). Flipping the kernel is equivalent to flipping
-everything else: read the tile backwards, write the outputs backwards, and use U_k^T. So one U
-serves both passes.
+everything else: read the tile backwards, write the outputs backwards, and use U_k^T. Let d be the
+6x6 numbers of dL/dZ around a tile, and J the reversal of their order. For one pair of channels,
+
+    dL/dX = J A^T [ (G g G^T) * (B^T J d J B) ] A J
+
+So one U serves both passes.
 
 The tiles are processed in strips of rows that stay in the cache. The neighbouring operations of the
 network are fused with them: bias and ReLU are applied to the strip that is written, and the ReLU's

@@ -4,7 +4,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from itertools import islice
 from urllib.parse import urlsplit
 
@@ -17,17 +19,16 @@ from npstyle.run.recording import Outputs
 from npstyle.search.optimize import Progress
 from tests.atlas.live.runs import WAIT, draw_pictures, events, live_run, needs_live, order
 
+server = pytest.importorskip("npstyle.atlas.live.server", reason="needs the extra `live`")
 pytestmark = needs_live
 
 
 @pytest.fixture
 def page(tmp_path):
     """The server of a page without a run."""
-    from npstyle.atlas.live.server import serving
-
     draw_pictures(tmp_path)
-    with serving(tmp_path / "photo.png", None, opens=False) as server:
-        yield server
+    with server.serving(tmp_path / "photo.png", None, opens=False) as of_page:
+        yield of_page
 
 
 def answer(address, path, method="GET", **headers):
@@ -103,11 +104,9 @@ def test_a_page_that_does_not_read_costs_the_run_nothing(page):
 
 
 def test_the_end_does_not_wait_for_a_page_that_does_not_read(tmp_path):
-    from npstyle.atlas.live.server import FAREWELL_SECONDS, serving
-
     draw_pictures(tmp_path)
     image = np.random.default_rng(1).uniform(0, 255, (1024, 1024, 3))
-    with serving(tmp_path / "photo.png", None, opens=False) as page:
+    with server.serving(tmp_path / "photo.png", None, opens=False) as page:
         parts = urlsplit(page.address)
         slow = socket.create_connection((parts.hostname, parts.port))
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -115,8 +114,50 @@ def test_the_end_does_not_wait_for_a_page_that_does_not_read(tmp_path):
         assert slow.recv(10)
         page.feed.end("done", image)
         start = time.monotonic()
-    assert time.monotonic() - start < 2 * FAREWELL_SECONDS + 2
+    assert time.monotonic() - start < 2 * server.FAREWELL_SECONDS + 2
     slow.close()
+
+
+@contextmanager
+def ended(tmp_path, said):
+    """A run that ends after its first step, before its page is opened."""
+    draw_pictures(tmp_path)
+    with server.serving(tmp_path / "photo.png", None, opens=False, say=said.append) as page:
+        one = np.zeros((2, 2, 3))
+        page.feed.publish(Progress(1, 1, 1.0, {"tv": 0.0}, one, one), 1.0, 1.0)
+        page.feed.end("done", one)
+        yield page
+
+
+def test_a_page_that_is_opened_after_the_end_shows_it(tmp_path):
+    said, found = [], []
+    with ended(tmp_path, said) as page:
+        late = threading.Timer(0.5, lambda: found.extend(events(page.address)))
+        late.start()
+    late.join()
+    assert said == [server.WAITING]
+    assert [event["ending"] for event in found] == ["done"]
+    assert found[0]["picture"].startswith("data:image/jpeg")
+
+
+def test_the_wait_for_a_page_is_short_and_ctrl_c_ends_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "ARRIVAL_SECONDS", 0.5)
+    start = time.monotonic()
+    with ended(tmp_path, []):
+        pass
+    assert 0.5 <= time.monotonic() - start < 4
+    monkeypatch.setattr(server, "ARRIVAL_SECONDS", WAIT)
+    main = threading.main_thread().ident
+    with ended(tmp_path, []):
+        threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    assert time.monotonic() - start < WAIT / 2
+
+
+def test_nobody_waits_for_a_page_that_has_seen_the_end(tmp_path):
+    said = []
+    with ended(tmp_path, said) as page:
+        assert list(events(page.address))[-1]["ending"] == "done"
+    assert said == []
 
 
 def test_events_follow_a_run_to_its_end(tmp_path):
@@ -199,7 +240,7 @@ def test_a_missing_extra_is_named_with_its_mend(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     monkeypatch.delitem(sys.modules, "npstyle.atlas.live.server")
     with pytest.raises(InputError, match=r"uvicorn is not installed; .*'npstyle\[live\]'"):
-        live_page(tmp_path / "photo.png", None, False)
+        live_page(tmp_path / "photo.png", None, False, print)
 
 
 @pytest.mark.parametrize(
