@@ -93,7 +93,7 @@ def coordinates(
             yield place, trial.line(argument, v, rounding)
 
     floor = 1e-3 * float(np.max(np.abs(gradient * scale), initial=0.0))
-    return _judge("coordinates", argument, lines(), step, tolerance, floor)
+    return judge("coordinates", argument, lines(), step, tolerance, floor)
 
 
 def directions(
@@ -116,10 +116,10 @@ def directions(
             yield f"along direction {k}", trial.line(argument, v, rounding)
 
     floor = 1e-1 * float(np.linalg.norm(gradient * scale))
-    return _judge("directions", argument, lines(), step, tolerance, floor)
+    return judge("directions", argument, lines(), step, tolerance, floor)
 
 
-def _judge(
+def judge(
     method: str,
     argument: int,
     lines: Iterator[tuple[str, Line]],
