@@ -16,8 +16,14 @@ class Subject:
 
     Attributes
     ----------
-    name, function, backward, inputs, step
-        As in `npstyle.lab.gradcheck.check_gradient`.
+    name : str
+    function : callable
+        `function(*inputs)` returns an array or a number.
+    backward : callable
+        `backward(upstream, *inputs)` returns the gradient of <upstream, F>: a tuple with one array,
+        or None, per input.
+    inputs : tuple of float arrays
+        All are differentiated.
     pattern : callable, optional
         Like `function`, but returns (result, pattern). The pattern is an array that changes if and
         only if a kink is crossed.
@@ -26,16 +32,25 @@ class Subject:
     smooth : indices
         Inputs that the function is analytic in and that may be complex. The complex step is run
         for them.
+    step : float, optional
+        As in `npstyle.lab.gradcheck.check_gradient`.
+    jvp : callable, optional
+        `jvp(inputs, tangents)` returns J v, of the shape of the function's result.
+    hvp : callable, optional
+        `hvp(inputs, tangents)` returns H v, a tuple with one array per input, of a function that
+        returns a number.
     """
 
     name: str
     function: Callable[..., Any]
-    backward: Callable[..., Any] | None
+    backward: Callable[..., Any]
     inputs: tuple[Array, ...]
     pattern: Callable[..., tuple[Any, Any]] | None = None
     linear: tuple[int, ...] = ()
     smooth: tuple[int, ...] = ()
     step: float | None = None
+    jvp: Callable[..., Any] | None = None
+    hvp: Callable[..., Any] | None = None
 
 
 def relu_subject(name: str, z: Array) -> Subject:

@@ -1,0 +1,248 @@
+"""Forward derivatives J v, and Hessian-vector products H v, checked numerically.
+
+Let V be a few random directions in the input x, and t as many numbers. Then J V_i is the
+derivative of
+
+    G(t) = F(x + t_1 V_1 + t_2 V_2 + ...)
+
+in t_i at t = 0. G is an ordinary function with an analytic derivative, so the methods of
+`npstyle.lab.methods` check it: central differences, Taylor remainders, and the complex step where F
+is analytic. For any u and v,
+
+    <u, J v> = <J^T u, v>
+
+ties the forward derivative to the backward function, up to rounding. Without a backward function,
+J v must be the sum of the contributions of the inputs.
+
+The Hessian H is the Jacobian of the gradient, and symmetric. So H v is checked as J v is, with the
+gradient in the place of F and H u in the place of J^T u:
+
+    <u, H v> = <H u, v>
+
+Source: Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6 (1994).
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from npstyle.errors import InputError
+from npstyle.lab import methods
+from npstyle.lab.methods import Outcome
+from npstyle.lab.probes import Line
+from npstyle.lab.subjects import Subject
+from npstyle.lab.trial import Trial, copies, scale_of
+from npstyle.maths.array import Array
+
+PAIRS = 3
+"""Number of random pairs u, v for the identity."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How a forward derivative is checked.
+
+    Attributes
+    ----------
+    directions : int
+    step, tolerance : float
+        h and the largest relative error of differences.
+    exact : float
+        Largest relative error of the identity.
+    epsilon : float
+        The precision.
+    """
+
+    directions: int
+    step: float
+    tolerance: float
+    exact: float
+    epsilon: float
+
+
+def forward_outcomes(subject: Subject, limits: Limits, rng: np.random.Generator) -> list[Outcome]:
+    """Check the forward derivative and the Hessian-vector product that a subject has."""
+    found = []
+    if subject.jvp is not None:
+        found += _outcomes(subject, "jvp", "adjoint", limits, rng)
+    if subject.hvp is not None:
+        found += _outcomes(gradient_subject(subject), "hvp", "symmetry", limits, rng)
+    return found
+
+
+def gradient_subject(subject: Subject) -> Subject:
+    """Return the gradient of a number as a function; its Jacobian is the Hessian."""
+
+    def gradient(*inputs: Array) -> Array:
+        return _flat(subject.backward(np.ones(()), *copies(inputs)), "backward")
+
+    def product(inputs: tuple[Array, ...], tangents: tuple[Array, ...]) -> Array:
+        assert subject.hvp is not None
+        return _flat(subject.hvp(inputs, tangents), "hvp")
+
+    def backward(u: Array, *inputs: Array) -> tuple[Array, ...]:
+        parts = np.split(u, np.cumsum([x.size for x in inputs])[:-1])
+        tangents = (part.reshape(x.shape) for part, x in zip(parts, inputs, strict=True))
+        assert subject.hvp is not None
+        return subject.hvp(inputs, tuple(tangents))
+
+    pattern = subject.pattern
+    return replace(
+        subject,
+        function=gradient,
+        backward=backward,
+        pattern=pattern and (lambda *inputs: (gradient(*inputs), pattern(*inputs)[1])),
+        jvp=product,
+        hvp=None,
+    )
+
+
+def _flat(gradients: Any, what: str) -> Array:
+    found = gradients if isinstance(gradients, tuple) else (gradients,)
+    if any(g is None for g in found):
+        raise InputError(f"hvp: {what} returned no gradient for an input; name it as fixed")
+    return np.concatenate([np.ravel(g) for g in found])
+
+
+def along(subject: Subject, count: int, rng: np.random.Generator) -> Subject:
+    """Return G(t): the function along random directions in each input, with the derivative J V.
+
+    Its inputs are t = 0, one vector with `count` numbers per input of the subject.
+    """
+    inputs, jvp, pattern = subject.inputs, subject.jvp, subject.pattern
+    frames = tuple(
+        (rng.standard_normal((count, *x.shape)) * scale_of(x)).astype(x.dtype) for x in inputs
+    )
+
+    def moved(ts: tuple[Array, ...]) -> tuple[Array, ...]:
+        shifted = (x + np.tensordot(t, V, 1) for x, t, V in zip(inputs, ts, frames, strict=True))
+        return tuple(
+            x if t.dtype.kind == "c" else x.astype(t.dtype)
+            for x, t in zip(shifted, ts, strict=True)
+        )
+
+    def backward(u: Array, *ts: Array) -> tuple[Array, ...]:
+        x = moved(ts)
+        slopes = (
+            np.array([_inner(u, _along_one(jvp, x, k, v)) for v in V]) for k, V in enumerate(frames)
+        )
+        return tuple(slopes)
+
+    return replace(
+        subject,
+        function=lambda *ts: subject.function(*moved(ts)),
+        backward=backward,
+        inputs=tuple(np.zeros(count, x.dtype) for x in inputs),
+        pattern=pattern and (lambda *ts: pattern(*moved(ts))),
+        jvp=None,
+        hvp=None,
+    )
+
+
+def _along_one(jvp: Any, inputs: tuple[Array, ...], k: int, v: Array) -> Array:
+    """Return J v for a tangent v of the k-th input alone."""
+    tangents = tuple(v if j == k else np.zeros_like(x) for j, x in enumerate(inputs))
+    return np.asarray(jvp(copies(inputs), copies(tangents)))
+
+
+def _inner(a: Array, b: Array) -> float:
+    return float(np.sum(np.asarray(a) * b, dtype=np.float64))
+
+
+def _outcomes(
+    subject: Subject, name: str, identity: str, limits: Limits, rng: np.random.Generator
+) -> list[Outcome]:
+    """Check one forward derivative by all methods."""
+    G = along(subject, limits.directions, rng)
+    trial = Trial(G.function, G.backward, G.inputs, G.pattern, rng)
+    found = []
+
+    def timed(method: Callable[[], Outcome], label: str) -> None:
+        start = time.perf_counter()
+        outcome = method()
+        found.append(replace(outcome, method=label, seconds=time.perf_counter() - start))
+
+    for k, t in enumerate(G.inputs):
+        scale = scale_of(t)
+        rounding = trial.rounding(k, scale, limits.epsilon, rng)
+        timed(partial(_differences, trial, k, rounding, name, limits), name)
+        taylor = partial(methods.taylor_remainders, trial, k, scale, rounding, rng)
+        timed(taylor, f"{name} taylor")
+        if k in subject.smooth:
+            step = partial(methods.complex_step, trial, k, scale, limits.directions, rng)
+            timed(step, f"{name} complex")
+    timed(partial(_identity, subject, name, limits, rng), f"{name} {identity}")
+    return found
+
+
+def _differences(trial: Trial, k: int, rounding: float, name: str, limits: Limits) -> Outcome:
+    """Compare <u, J V_i> with central differences, direction by direction."""
+    slopes = trial.gradients[k]
+    assert slopes is not None
+
+    def lines() -> Iterator[tuple[str, Line]]:
+        for i, v in enumerate(np.eye(slopes.size)):
+            yield f"along direction {i}", trial.line(k, v, rounding)
+
+    floor = 1e-1 * float(np.sqrt(np.mean(slopes**2)))
+    return methods.judge(name, k, lines(), limits.step, limits.tolerance, floor)
+
+
+def _identity(subject: Subject, name: str, limits: Limits, rng: np.random.Generator) -> Outcome:
+    """Compare <u, J v> with <J^T u, v>, relative to the larger of |u| |J v| and |J^T u| |v|.
+
+    Both sides may be rounded more than their last place where a function subtracts numbers of
+    almost the same size. Then they also change more when x changes in its last place.
+    """
+    inputs = subject.inputs
+    nudged = tuple(
+        (x * (1 + limits.epsilon * rng.choice([-1, 1], x.shape))).astype(x.dtype) for x in inputs
+    )
+    worst, note = 0.0, ""
+    for _ in range(PAIRS):
+        V = tuple((rng.standard_normal(x.shape) * scale_of(x)).astype(x.dtype) for x in inputs)
+        result = np.asarray(subject.function(*copies(inputs)))
+        u = rng.standard_normal(result.shape).astype(result.dtype) if result.ndim else np.ones(())
+        left, right, size = _sides(subject, inputs, u, V)
+        left_nudged, right_nudged, _ = _sides(subject, nudged, u, V)
+        rounding = abs(left - left_nudged) + abs(right - right_nudged)
+        error = max(0.0, abs(left - right) - 4 * rounding) / size
+        if error > worst:
+            worst, note = error, f"<u, J v> = {left:.6g}, <J^T u, v> = {right:.6g}"
+    passed = worst <= limits.exact
+    return Outcome(name, 0, passed, worst, limits.exact, PAIRS, note="" if passed else note)
+
+
+def _sides(
+    subject: Subject, inputs: tuple[Array, ...], u: Array, V: tuple[Array, ...]
+) -> tuple[float, float, float]:
+    """Return <u, J v>, <J^T u, v> and the size of their terms.
+
+    An input for which the backward function returns None is left out.
+    """
+    gradients = subject.backward(u.copy(), *copies(inputs))
+    found = gradients if isinstance(gradients, tuple) else (gradients,)
+    pairs = [(g, v) for g, v in zip(found, V, strict=False) if g is not None]
+    if pairs:
+        V = tuple(
+            v if k < len(found) and found[k] is not None else np.zeros_like(v)
+            for k, v in enumerate(V)
+        )
+        right = sum(_inner(g, v) for g, v in pairs)
+        back = _norm(*(g for g, _ in pairs)) * _norm(*V)
+    else:
+        parts = [_along_one(subject.jvp, inputs, k, v) for k, v in enumerate(V)]
+        right = sum(_inner(u, part) for part in parts)
+        back = _norm(u) * sum(map(_norm, parts))
+    assert subject.jvp is not None
+    forward = np.asarray(subject.jvp(copies(inputs), copies(V)))
+    size = max(_norm(u) * _norm(forward), back)
+    return _inner(u, forward), right, size or 1.0
+
+
+def _norm(*arrays: Array) -> float:
+    return float(np.sqrt(sum(np.sum(np.abs(np.asarray(a, np.float64)) ** 2) for a in arrays)))
