@@ -35,11 +35,20 @@ from npstyle.lab import methods
 from npstyle.lab.methods import Outcome
 from npstyle.lab.probes import Line
 from npstyle.lab.subjects import Subject
-from npstyle.lab.trial import Trial, copies, scale_of
+from npstyle.lab.trial import Trial, checked_gradients, copies, scale_of
 from npstyle.maths.array import Array
 
 PAIRS = 3
-"""Number of random pairs u, v for the identity."""
+"""Number of random pairs u, v for an identity."""
+
+IDENTITIES = {
+    "jvp adjoint": "<u, J v> = <J^T u, v>",
+    "jvp sum": "J (v_1, v_2, ...) = J_1 v_1 + J_2 v_2 + ...",
+    "hvp symmetry": "<u, H v> = <H u, v>",
+}
+
+Sides = Callable[[Subject, tuple[Array, ...], Array, tuple[Array, ...]], tuple[float, float, float]]
+"""From a subject, its inputs, u and v to the two sides of an identity and their size."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +77,9 @@ def forward_outcomes(subject: Subject, limits: Limits, rng: np.random.Generator)
     """Check the forward derivative and the Hessian-vector product that a subject has."""
     found = []
     if subject.jvp is not None:
-        found += _outcomes(subject, "jvp", "adjoint", limits, rng)
+        found += _outcomes(subject, "jvp", limits, rng)
     if subject.hvp is not None:
-        found += _outcomes(gradient_subject(subject), "hvp", "symmetry", limits, rng)
+        found += _outcomes(gradient_subject(subject), "hvp", limits, rng)
     return found
 
 
@@ -154,7 +163,7 @@ def _inner(a: Array, b: Array) -> float:
 
 
 def _outcomes(
-    subject: Subject, name: str, identity: str, limits: Limits, rng: np.random.Generator
+    subject: Subject, name: str, limits: Limits, rng: np.random.Generator
 ) -> list[Outcome]:
     """Check one forward derivative by all methods."""
     G = along(subject, limits.directions, rng)
@@ -175,7 +184,11 @@ def _outcomes(
         if k in subject.smooth:
             step = partial(methods.complex_step, trial, k, scale, limits.directions, rng)
             timed(step, f"{name} complex")
-    timed(partial(_identity, subject, name, limits, rng), f"{name} {identity}")
+    if any(g is not None for g in _gradients(subject, np.asarray(trial.upstream), subject.inputs)):
+        identity = "jvp adjoint" if name == "jvp" else "hvp symmetry"
+        timed(partial(_identity, _by_gradient, subject, identity, limits, rng), identity)
+    elif len(subject.inputs) > 1:
+        timed(partial(_identity, _by_input, subject, "jvp sum", limits, rng), "jvp sum")
     return found
 
 
@@ -192,8 +205,10 @@ def _differences(trial: Trial, k: int, rounding: float, name: str, limits: Limit
     return methods.judge(name, k, lines(), limits.step, limits.tolerance, floor)
 
 
-def _identity(subject: Subject, name: str, limits: Limits, rng: np.random.Generator) -> Outcome:
-    """Compare <u, J v> with <J^T u, v>, relative to the larger of |u| |J v| and |J^T u| |v|.
+def _identity(
+    sides: Sides, subject: Subject, name: str, limits: Limits, rng: np.random.Generator
+) -> Outcome:
+    """Compare the two sides of an identity for <u, J v>, relative to the size of their terms.
 
     Both sides may be rounded more than their last place where a function subtracts numbers of
     almost the same size. Then they also change more when x changes in its last place.
@@ -202,46 +217,55 @@ def _identity(subject: Subject, name: str, limits: Limits, rng: np.random.Genera
     nudged = tuple(
         (x * (1 + limits.epsilon * rng.choice([-1, 1], x.shape))).astype(x.dtype) for x in inputs
     )
+    result = np.asarray(subject.function(*copies(inputs)))
     worst, note = 0.0, ""
     for _ in range(PAIRS):
         V = tuple((rng.standard_normal(x.shape) * scale_of(x)).astype(x.dtype) for x in inputs)
-        result = np.asarray(subject.function(*copies(inputs)))
         u = rng.standard_normal(result.shape).astype(result.dtype) if result.ndim else np.ones(())
-        left, right, size = _sides(subject, inputs, u, V)
-        left_nudged, right_nudged, _ = _sides(subject, nudged, u, V)
+        left, right, size = sides(subject, inputs, u, V)
+        left_nudged, right_nudged, _ = sides(subject, nudged, u, V)
         rounding = abs(left - left_nudged) + abs(right - right_nudged)
         error = max(0.0, abs(left - right) - 4 * rounding) / size
         if error > worst:
-            worst, note = error, f"<u, J v> = {left:.6g}, <J^T u, v> = {right:.6g}"
+            worst, note = error, f"{IDENTITIES[name]} fails: {left:.6g} and {right:.6g}"
     passed = worst <= limits.exact
     return Outcome(name, 0, passed, worst, limits.exact, PAIRS, note="" if passed else note)
 
 
-def _sides(
+def _gradients(subject: Subject, u: Array, inputs: tuple[Array, ...]) -> tuple[Array | None, ...]:
+    """Return J^T u, one array or None per input."""
+    return checked_gradients(subject.backward(u.copy(), *copies(inputs)), inputs)
+
+
+def _by_gradient(
     subject: Subject, inputs: tuple[Array, ...], u: Array, V: tuple[Array, ...]
 ) -> tuple[float, float, float]:
-    """Return <u, J v>, <J^T u, v> and the size of their terms.
+    """Return <u, J v>, <J^T u, v> and the size of their terms, without inputs that have no J^T."""
+    gradients = _gradients(subject, u, inputs)
+    pairs = [(g, v) for g, v in zip(gradients, V, strict=True) if g is not None]
+    V = tuple(v if g is not None else np.zeros_like(v) for g, v in zip(gradients, V, strict=True))
+    left, size = _forward(subject, inputs, u, V)
+    size = max(size, _norm(*(g for g, _ in pairs)) * _norm(*V))
+    return left, sum(_inner(g, v) for g, v in pairs), size or 1.0
 
-    An input for which the backward function returns None is left out.
-    """
-    gradients = subject.backward(u.copy(), *copies(inputs))
-    found = gradients if isinstance(gradients, tuple) else (gradients,)
-    pairs = [(g, v) for g, v in zip(found, V, strict=False) if g is not None]
-    if pairs:
-        V = tuple(
-            v if k < len(found) and found[k] is not None else np.zeros_like(v)
-            for k, v in enumerate(V)
-        )
-        right = sum(_inner(g, v) for g, v in pairs)
-        back = _norm(*(g for g, _ in pairs)) * _norm(*V)
-    else:
-        parts = [_along_one(subject.jvp, inputs, k, v) for k, v in enumerate(V)]
-        right = sum(_inner(u, part) for part in parts)
-        back = _norm(u) * sum(map(_norm, parts))
+
+def _by_input(
+    subject: Subject, inputs: tuple[Array, ...], u: Array, V: tuple[Array, ...]
+) -> tuple[float, float, float]:
+    """Return <u, J v>, the sum of its parts for each input, and the size of the terms."""
+    left, size = _forward(subject, inputs, u, V)
+    parts = [_along_one(subject.jvp, inputs, k, v) for k, v in enumerate(V)]
+    size = max(size, _norm(u) * sum(map(_norm, parts)))
+    return left, sum(_inner(u, part) for part in parts), size or 1.0
+
+
+def _forward(
+    subject: Subject, inputs: tuple[Array, ...], u: Array, V: tuple[Array, ...]
+) -> tuple[float, float]:
+    """Return <u, J v> and |u| |J v|."""
     assert subject.jvp is not None
-    forward = np.asarray(subject.jvp(copies(inputs), copies(V)))
-    size = max(_norm(u) * _norm(forward), back)
-    return _inner(u, forward), right, size or 1.0
+    found = np.asarray(subject.jvp(copies(inputs), copies(V)))
+    return _inner(u, found), _norm(u) * _norm(found)
 
 
 def _norm(*arrays: Array) -> float:
