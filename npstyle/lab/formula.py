@@ -5,7 +5,7 @@ arrays, which are joined to one; it may have inputs that have no derivative, whi
 and its functions may take their arguments in several orders (`npstyle.lab.calling`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -132,7 +132,9 @@ def _copied(value: Any) -> Any:
 
 def _numbers(fixed: Fixed, names: tuple[str, ...], count: int) -> set[int]:
     """Return the numbers of the fixed inputs."""
-    wanted = [fixed] if isinstance(fixed, str | int) else list(fixed)
+    wanted = [fixed] if isinstance(fixed, str | int) else fixed
+    if not isinstance(wanted, Collection):
+        raise InputError(f"fixed: give the names or numbers of inputs, not {_described(fixed)}")
     found = set()
     for entry in wanted:
         if entry in names:

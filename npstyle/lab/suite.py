@@ -12,7 +12,7 @@ from npstyle.lab.agreement import agreement_outcomes
 from npstyle.lab.gradcheck import Report, check_gradient, check_subject
 from npstyle.lab.on_gpu import gpu_objectives, gpu_subjects
 from npstyle.lab.userfile import load_functions
-from npstyle.lab.whole import all_subjects, tile_outcomes, whole_agreements
+from npstyle.lab.whole import all_subjects, check_size, tile_outcomes, whole_agreements
 from npstyle.lab.whole_painter import painter_outcome
 from npstyle.lab.whole_training import adam_outcome, training_outcome
 from npstyle.networks.network import Network
@@ -44,6 +44,7 @@ def check_network(
     InputError
         If the picture is too small for the network.
     """
+    check_size(network, size)  # before the first report
     for subject in all_subjects(network, size, seed):
         yield check_subject(subject, samples, directions, seed)
     yield from check_engine(network, cpu, seed)
@@ -65,6 +66,7 @@ def check_gpu(
     """
     from npstyle.engine import cuda
 
+    check_size(network, size)
     yield from check_engine(network, cuda, seed)
     for subject in (*gpu_subjects(seed), *gpu_objectives(network, size, seed)):
         yield check_subject(subject, samples, directions, seed)

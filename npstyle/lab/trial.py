@@ -128,7 +128,9 @@ def checked_gradients(
                 f"the gradient for {label} has shape {gradient.shape}; the input has {x.shape}"
             )
         if not np.all(np.isfinite(gradient)):
-            raise InputError(f"the gradient for {label} has NaN or infinity")
+            raise InputError(
+                f"the gradient for {label} has NaN or infinity; correct it or choose other inputs"
+            )
     return arrays
 
 
