@@ -113,7 +113,9 @@ def gradient_subject(subject: Subject) -> Subject:
 def _flat(gradients: Any, what: str) -> Array:
     found = gradients if isinstance(gradients, tuple) else (gradients,)
     if any(g is None for g in found):
-        raise InputError(f"hvp: {what} returned no gradient for an input; name it as fixed")
+        raise InputError(
+            f"hvp: {what} returned nothing for an input; return an array, or name the input as fixed"
+        )
     return np.concatenate([np.ravel(g) for g in found])
 
 
