@@ -23,7 +23,7 @@ from npstyle.lab.calling import (
     with_tangents,
 )
 from npstyle.lab.subjects import Subject
-from npstyle.lab.trial import checked_gradients, copies
+from npstyle.lab.trial import copies
 from npstyle.maths.array import Array
 
 Fixed = str | int | Sequence[str | int]
@@ -221,7 +221,17 @@ def per_input(found: Any, inputs: Inputs, what: str) -> tuple[Array | None, ...]
         raise InputError(
             f"{what} returned {len(entries)} gradients for {len(inputs.values)} inputs"
         )
-    return checked_gradients(tuple(entries), arrays, inputs.labels)
+    gradients = [None if g is None else np.asarray(g) for g in entries]
+    for gradient, x, label in zip(gradients, arrays, inputs.labels, strict=True):
+        if gradient is None:
+            continue
+        if gradient.dtype.kind not in "fciub":
+            raise InputError(f"the gradient for {label} has dtype {gradient.dtype}, not floats")
+        if gradient.shape != x.shape:
+            raise InputError(
+                f"the gradient for {label} has shape {gradient.shape}; the input has {x.shape}"
+            )
+    return tuple(gradients)
 
 
 class Formula:

@@ -23,19 +23,16 @@ Source: Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computat
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from npstyle.errors import InputError
-from npstyle.lab import methods
 from npstyle.lab.methods import Outcome
-from npstyle.lab.probes import Line
 from npstyle.lab.subjects import Subject
-from npstyle.lab.trial import Trial, checked_gradients, copies, scale_of
+from npstyle.lab.trial import checked_gradients, copies, scale_of
 from npstyle.maths.array import Array
 
 PAIRS = 3
@@ -52,34 +49,65 @@ Sides = Callable[[Subject, tuple[Array, ...], Array, tuple[Array, ...]], tuple[f
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How a forward derivative is checked.
+class Along:
+    """A forward derivative under test.
 
     Attributes
     ----------
-    directions : int
-    step, tolerance : float
-        h and the largest relative error of differences.
-    exact : float
-        Largest relative error of the identity.
-    epsilon : float
-        The precision.
+    name : str
+        "jvp" or "hvp".
+    whole : Subject
+        The function whose forward derivative J v is under test.
+    subject : Subject
+        G(t) with the derivative that J v gives it.
     """
 
-    directions: int
-    step: float
-    tolerance: float
-    exact: float
-    epsilon: float
+    name: str
+    whole: Subject
+    subject: Subject
+
+    def outcomes(self, found: Iterable[Outcome]) -> list[Outcome]:
+        """Name the outcomes of G after the forward derivative.
+
+        An entry of t is a random direction in x, so the directions in t say nothing new.
+        """
+        labels = {
+            "coordinates": self.name,
+            "taylor": f"{self.name} taylor",
+            "complex step": f"{self.name} complex",
+        }
+        return [
+            replace(o, method=labels[o.method], note=o.note.replace("at (", "along direction (", 1))
+            for o in found
+            if o.method in labels
+        ]
+
+    def identity(self, tolerance: float, epsilon: float, rng: np.random.Generator) -> list[Outcome]:
+        """Compare the two sides of an identity for J v, where there is one."""
+        start = time.perf_counter()
+        result = np.asarray(self.whole.function(*copies(self.whole.inputs)))
+        gradients = _gradients(self.whole, np.ones_like(result), self.whole.inputs)
+        if any(g is not None for g in gradients):
+            sides, name = _by_gradient, "jvp adjoint" if self.name == "jvp" else "hvp symmetry"
+        elif len(gradients) > 1:
+            sides, name = _by_input, "jvp sum"
+        else:
+            return []
+        worst, note = _worst(sides, self.whole, result, epsilon, rng)
+        passed = worst <= tolerance
+        note = "" if passed else f"{IDENTITIES[name]} fails: {note}"
+        seconds = time.perf_counter() - start
+        return [Outcome(name, 0, passed, worst, tolerance, PAIRS, note=note, seconds=seconds)]
 
 
-def forward_outcomes(subject: Subject, limits: Limits, rng: np.random.Generator) -> list[Outcome]:
-    """Check the forward derivative and the Hessian-vector product that a subject has."""
+def forward_subjects(subject: Subject, directions: int, rng: np.random.Generator) -> list[Along]:
+    """Return the forward derivatives of a subject, J v and H v, ready for their checks."""
     found = []
     if subject.jvp is not None:
-        found += _outcomes(subject, "jvp", limits, rng)
+        found.append(Along("jvp", subject, along(subject, directions, rng)))
     if subject.hvp is not None:
-        found += _outcomes(gradient_subject(subject), "hvp", limits, rng)
+        gradient = gradient_subject(subject)
+        found.append(Along("hvp", gradient, along(gradient, directions, rng)))
     return found
 
 
@@ -87,6 +115,7 @@ def gradient_subject(subject: Subject) -> Subject:
     """Return the gradient of a number as a function; its Jacobian is the Hessian."""
 
     def gradient(*inputs: Array) -> Array:
+        assert subject.backward is not None
         return _flat(subject.backward(np.ones(()), *copies(inputs)), "backward")
 
     def product(inputs: tuple[Array, ...], tangents: tuple[Array, ...]) -> Array:
@@ -114,7 +143,7 @@ def _flat(gradients: Any, what: str) -> Array:
     found = gradients if isinstance(gradients, tuple) else (gradients,)
     if any(g is None for g in found):
         raise InputError(
-            f"hvp: {what} returned nothing for an input; return an array, or name the input as fixed"
+            f"hvp: {what} returned nothing for an input; return an array, or fix the input"
         )
     return np.concatenate([np.ravel(g) for g in found])
 
@@ -164,62 +193,18 @@ def _inner(a: Array, b: Array) -> float:
     return float(np.sum(np.asarray(a) * b, dtype=np.float64))
 
 
-def _outcomes(
-    subject: Subject, name: str, limits: Limits, rng: np.random.Generator
-) -> list[Outcome]:
-    """Check one forward derivative by all methods."""
-    G = along(subject, limits.directions, rng)
-    trial = Trial(G.function, G.backward, G.inputs, G.pattern, rng)
-    found = []
-
-    def timed(method: Callable[[], Outcome], label: str) -> None:
-        start = time.perf_counter()
-        outcome = method()
-        found.append(replace(outcome, method=label, seconds=time.perf_counter() - start))
-
-    for k, t in enumerate(G.inputs):
-        scale = scale_of(t)
-        rounding = trial.rounding(k, scale, limits.epsilon, rng)
-        timed(partial(_differences, trial, k, rounding, name, limits), name)
-        taylor = partial(methods.taylor_remainders, trial, k, scale, rounding, rng)
-        timed(taylor, f"{name} taylor")
-        if k in subject.smooth:
-            step = partial(methods.complex_step, trial, k, scale, limits.directions, rng)
-            timed(step, f"{name} complex")
-    if any(g is not None for g in _gradients(subject, np.asarray(trial.upstream), subject.inputs)):
-        identity = "jvp adjoint" if name == "jvp" else "hvp symmetry"
-        timed(partial(_identity, _by_gradient, subject, identity, limits, rng), identity)
-    elif len(subject.inputs) > 1:
-        timed(partial(_identity, _by_input, subject, "jvp sum", limits, rng), "jvp sum")
-    return found
-
-
-def _differences(trial: Trial, k: int, rounding: float, name: str, limits: Limits) -> Outcome:
-    """Compare <u, J V_i> with central differences, direction by direction."""
-    slopes = trial.gradients[k]
-    assert slopes is not None
-
-    def lines() -> Iterator[tuple[str, Line]]:
-        for i, v in enumerate(np.eye(slopes.size)):
-            yield f"along direction {i}", trial.line(k, v, rounding)
-
-    floor = 1e-1 * float(np.sqrt(np.mean(slopes**2)))
-    return methods.judge(name, k, lines(), limits.step, limits.tolerance, floor)
-
-
-def _identity(
-    sides: Sides, subject: Subject, name: str, limits: Limits, rng: np.random.Generator
-) -> Outcome:
-    """Compare the two sides of an identity for <u, J v>, relative to the size of their terms.
+def _worst(
+    sides: Sides, subject: Subject, result: Array, epsilon: float, rng: np.random.Generator
+) -> tuple[float, str]:
+    """Return the largest error of an identity over random u and v, and its two sides in words.
 
     Both sides may be rounded more than their last place where a function subtracts numbers of
     almost the same size. Then they also change more when x changes in its last place.
     """
     inputs = subject.inputs
     nudged = tuple(
-        (x * (1 + limits.epsilon * rng.choice([-1, 1], x.shape))).astype(x.dtype) for x in inputs
+        (x * (1 + epsilon * rng.choice([-1, 1], x.shape))).astype(x.dtype) for x in inputs
     )
-    result = np.asarray(subject.function(*copies(inputs)))
     worst, note = 0.0, ""
     for _ in range(PAIRS):
         V = tuple((rng.standard_normal(x.shape) * scale_of(x)).astype(x.dtype) for x in inputs)
@@ -229,13 +214,13 @@ def _identity(
         rounding = abs(left - left_nudged) + abs(right - right_nudged)
         error = max(0.0, abs(left - right) - 4 * rounding) / size
         if error > worst:
-            worst, note = error, f"{IDENTITIES[name]} fails: {left:.6g} and {right:.6g}"
-    passed = worst <= limits.exact
-    return Outcome(name, 0, passed, worst, limits.exact, PAIRS, note="" if passed else note)
+            worst, note = error, f"{left:.6g} and {right:.6g}"
+    return worst, note
 
 
 def _gradients(subject: Subject, u: Array, inputs: tuple[Array, ...]) -> tuple[Array | None, ...]:
     """Return J^T u, one array or None per input."""
+    assert subject.backward is not None
     return checked_gradients(subject.backward(u.copy(), *copies(inputs)), inputs)
 
 

@@ -51,9 +51,10 @@ from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
+from npstyle.errors import InputError
 from npstyle.lab import methods as lab_methods
 from npstyle.lab.formula import Fixed, Formula, Functions
-from npstyle.lab.forward_mode import Limits, forward_outcomes
+from npstyle.lab.forward_mode import forward_subjects
 from npstyle.lab.methods import Outcome
 from npstyle.lab.subjects import Subject
 from npstyle.lab.summary import reports_html
@@ -228,6 +229,8 @@ def check_subject(
     # If inputs drawn with the same seed were equal to u, a mask on the upstream gradient would look
     # like the mask on the input.
     rng = np.random.default_rng((seed, STREAM))
+    if subject.linear and subject.backward is None:
+        raise InputError("linear: the adjoint test needs a backward function that takes dL/dF")
     arrays = tuple(float_array(x, k) for k, x in enumerate(subject.inputs))
     trial = Trial(subject.function, subject.backward, arrays, subject.pattern, rng)
     precision = min((x.dtype for x in arrays), key=lambda dtype: dtype.itemsize)
@@ -256,6 +259,8 @@ def check_subject(
             start = time.perf_counter()
             outcome = method()
             outcomes.append(replace(outcome, seconds=time.perf_counter() - start))
-    limits = Limits(directions, h, tolerance, adjoint_tolerance, epsilon)
-    outcomes += forward_outcomes(subject, limits, rng)
+    for along in forward_subjects(subject, directions, rng):
+        report = check_subject(along.subject, directions, 1, seed, tolerance)
+        outcomes += along.outcomes(report.outcomes)
+        outcomes += along.identity(adjoint_tolerance, epsilon, rng)
     return Report(subject.name, tuple(outcomes))

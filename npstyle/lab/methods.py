@@ -93,7 +93,7 @@ def coordinates(
             yield place, trial.line(argument, v, rounding)
 
     floor = 1e-3 * float(np.max(np.abs(gradient * scale), initial=0.0))
-    return judge("coordinates", argument, lines(), step, tolerance, floor)
+    return _judge("coordinates", argument, lines(), step, tolerance, floor)
 
 
 def directions(
@@ -116,10 +116,10 @@ def directions(
             yield f"along direction {k}", trial.line(argument, v, rounding)
 
     floor = 1e-1 * float(np.linalg.norm(gradient * scale))
-    return judge("directions", argument, lines(), step, tolerance, floor)
+    return _judge("directions", argument, lines(), step, tolerance, floor)
 
 
-def judge(
+def _judge(
     method: str,
     argument: int,
     lines: Iterator[tuple[str, Line]],
@@ -226,6 +226,7 @@ def taylor_remainders(
 
 def adjoint(trial: Trial, argument: int, tolerance: float, rng: np.random.Generator) -> Outcome:
     """Compare <A x, y> with <x, A^T y>, where A x = F(x) - F(0) and A^T y = backward(y)."""
+    assert trial.backward is not None
     x = rng.standard_normal(trial.inputs[argument].shape).astype(trial.inputs[argument].dtype)
     zero, _ = trial.moved(argument, np.zeros_like(x))
     mapped = trial.moved(argument, x)[0].astype(np.float64) - zero

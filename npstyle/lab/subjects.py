@@ -19,9 +19,9 @@ class Subject:
     name : str
     function : callable
         `function(*inputs)` returns an array or a number.
-    backward : callable
-        `backward(upstream, *inputs)` returns the gradient of <upstream, F>: a tuple with one array,
-        or None, per input.
+    backward : callable or None
+        `backward(upstream, *inputs)` returns the gradient of <upstream, F>: one array, or a tuple
+        with one array, or None, per input. Without it, the function returns (number, gradient).
     inputs : tuple of float arrays
         All are differentiated.
     pattern : callable, optional
@@ -43,7 +43,7 @@ class Subject:
 
     name: str
     function: Callable[..., Any]
-    backward: Callable[..., Any]
+    backward: Callable[..., Any] | None
     inputs: tuple[Array, ...]
     pattern: Callable[..., tuple[Any, Any]] | None = None
     linear: tuple[int, ...] = ()

@@ -81,7 +81,7 @@ FILES = {
     "no gradient": ("def loss(x): return x.sum()", "pair (value, gradient)"),
     "wrong shape": (
         "def loss(x): return x.sum()\ndef loss_backward(x): return x[0]",
-        "gradient for input 0 has shape",
+        "gradient for input 0 (x) has shape",
     ),
     "random": (
         "import numpy as np\ndef loss(x): return np.random.rand()\ndef loss_backward(x): return x",

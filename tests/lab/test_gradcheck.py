@@ -172,6 +172,13 @@ def test_misuse_raises_an_error_with_one_sentence(function, backward, inputs, sa
         check_gradient(function, backward, inputs)
 
 
+def test_the_adjoint_test_needs_a_backward_function():
+    with pytest.raises(InputError, match="adjoint"):
+        check_subject(
+            Subject("sum", lambda x: (np.sum(x), np.ones(3)), None, (np.ones(3),), linear=(0,))
+        )
+
+
 def test_the_same_seed_gives_the_same_numbers_and_as_dict_holds_them_all():
     first, second = (check_subject(subjects("style")[0], seed=4).as_dict() for _ in range(2))
     for report in (first, second):

@@ -96,5 +96,5 @@ def test_without_its_fixed_input_the_example_asks_for_the_missing_gradient(tmp_p
 
     file = tmp_path / "my_style.py"
     file.write_text(example("file").replace('style_fixed = ("A",)', ""))
-    with pytest.raises(InputError, match="or name the input as fixed"):
+    with pytest.raises(InputError, match="or fix the input"):
         check_file(f"{file}:style", (2, 2), 20, 4)
