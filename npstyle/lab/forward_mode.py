@@ -6,8 +6,8 @@ derivative of
     G(t) = F(x + t_1 V_1 + t_2 V_2 + ...)
 
 in t_i at t = 0. G is an ordinary function with an analytic derivative, so the methods of
-`npstyle.lab.methods` check it: central differences, Taylor remainders, and the complex step where F
-is analytic. For any u and v,
+`npstyle.lab.methods` check it: central differences and Taylor remainders. Where F is analytic, the
+complex step Im F(x + i h v) / h is J v up to rounding. For any u and v,
 
     <u, J v> = <J^T u, v>
 
@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from npstyle.errors import InputError
-from npstyle.lab.methods import Outcome
+from npstyle.lab.methods import COMPLEX_STEP, Outcome
 from npstyle.lab.subjects import Subject
 from npstyle.lab.trial import checked_gradients, copies, scale_of
 from npstyle.maths.array import Array
@@ -74,13 +74,35 @@ class Along:
         labels = {
             "coordinates": self.name,
             "taylor": f"{self.name} taylor",
-            "complex step": f"{self.name} complex",
         }
         return [
             replace(o, method=labels[o.method], note=o.note.replace("at (", "along direction (", 1))
             for o in found
             if o.method in labels
         ]
+
+    def complex_steps(self, tolerance: float, rng: np.random.Generator) -> list[Outcome]:
+        """Compare J v with Im F(x + i h v) / h, relative to the largest |J v|."""
+        found, inputs = [], self.whole.inputs
+        for k in self.whole.smooth:
+            start = time.perf_counter()
+            errors, sizes = [], []
+            for _ in range(PAIRS):
+                v = rng.standard_normal(inputs[k].shape) * scale_of(inputs[k])
+                v = v.astype(inputs[k].dtype)
+                moved = (*inputs[:k], inputs[k] + 1j * COMPLEX_STEP * v, *inputs[k + 1 :])
+                numeric = np.imag(self.whole.function(*copies(moved))) / COMPLEX_STEP
+                analytic = _along_one(self.whole.jvp, inputs, k, v)
+                errors.append(_norm(numeric - analytic))
+                sizes.append(max(_norm(numeric), _norm(analytic)))
+            error = max(errors) / (max(sizes) or 1.0)
+            passed, seconds = error <= tolerance, time.perf_counter() - start
+            note = "" if passed else "J v differs from the complex step"
+            method = f"{self.name} complex"
+            found.append(
+                Outcome(method, k, passed, error, tolerance, PAIRS, note=note, seconds=seconds)
+            )
+        return found
 
     def identity(self, tolerance: float, epsilon: float, rng: np.random.Generator) -> list[Outcome]:
         """Compare the two sides of an identity for J v, where there is one."""
@@ -159,10 +181,9 @@ def along(subject: Subject, count: int, rng: np.random.Generator) -> Subject:
     )
 
     def moved(ts: tuple[Array, ...]) -> tuple[Array, ...]:
-        shifted = (x + np.tensordot(t, V, 1) for x, t, V in zip(inputs, ts, frames, strict=True))
         return tuple(
-            x if t.dtype.kind == "c" else x.astype(t.dtype)
-            for x, t in zip(shifted, ts, strict=True)
+            (x + np.tensordot(t, V, 1)).astype(x.dtype)
+            for x, t, V in zip(inputs, ts, frames, strict=True)
         )
 
     def backward(u: Array, *ts: Array) -> tuple[Array, ...]:
@@ -178,6 +199,8 @@ def along(subject: Subject, count: int, rng: np.random.Generator) -> Subject:
         backward=backward,
         inputs=tuple(np.zeros(count, x.dtype) for x in inputs),
         pattern=pattern and (lambda *ts: pattern(*moved(ts))),
+        linear=(),
+        smooth=(),
         jvp=None,
         hvp=None,
     )

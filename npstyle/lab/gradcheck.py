@@ -262,5 +262,6 @@ def check_subject(
     for along in forward_subjects(subject, directions, rng):
         report = check_subject(along.subject, directions, 1, seed, tolerance)
         outcomes += along.outcomes(report.outcomes)
+        outcomes += along.complex_steps(adjoint_tolerance, rng)
         outcomes += along.identity(adjoint_tolerance, epsilon, rng)
     return Report(subject.name, tuple(outcomes))
