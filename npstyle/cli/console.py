@@ -244,24 +244,26 @@ class ReportTable:
     """The laboratory's table; each line is printed as soon as a derivative has been checked."""
 
     def __init__(self, silent: bool = False) -> None:
-        from npstyle.lab.summary import HEADER, ROW
-
         self.silent = silent
+        self.has_header = False  # printed with the first report: an error is a sentence alone
         self.console = Console(highlight=False, soft_wrap=True)
-        if not silent:
-            self.console.print(f"[bold]{ROW.format(*HEADER)}[/bold]")
 
     def add(self, report: "Report") -> None:
         """Print one derivative: the worst result of each method over its inputs."""
-        from npstyle.lab.summary import rows_of
+        from npstyle.lab.summary import HEADER, ROW, rows_of
 
         if self.silent:
             return
+        if not self.has_header:
+            self.console.print(f"[bold]{ROW.format(*HEADER)}[/bold]")
+            self.has_header = True
         for row in rows_of(report):
             line = escape(row.text)
             self.console.print(line if row.passed else f"[red]{line}[/red]")
             for note in row.notes:
                 self.console.print(f"[red]    {escape(note)}[/red]")
+        for note in report.notes:
+            self.console.print(f"    {escape(note)}")
 
     def finish(self, reports: "Sequence[Report]") -> None:
         """Print the summary."""

@@ -58,9 +58,8 @@ def _gradcheck_parameters() -> list[click.Parameter]:
     return [
         argument(
             "target",
-            "A function of your own: NAME and NAME_backward in FILE.py (or NAME alone, returning "
-            "value and gradient). It is checked at NAME_inputs(rng), or at random arrays. Without "
-            "this argument npstyle's own derivatives are checked.",
+            "A function of your own, with its derivatives in the same file, as above. Without it "
+            "npstyle's own derivatives are checked.",
             str,
             required=False,
             metavar="[FILE.py:NAME]",
@@ -115,6 +114,25 @@ def gradcheck(
     [bold]npstyle gradcheck --device cuda[/bold]
 
     [bold]npstyle gradcheck my_formula.py:my_loss[/bold]
+
+    A function of your own may return an array, a number, or a tuple of arrays; the upstream
+    gradient dL/dF is then a tuple, too. Other names in the file tell the rest:
+
+    [bold]NAME_backward(upstream, *inputs)[/bold] returns the gradient, or a tuple with one array
+    per input. [bold]NAME_backward(*inputs)[/bold] will do where NAME returns a number, and
+    [bold]NAME_backward(upstream, cache)[/bold] where it returns (result, cache). Without it, NAME
+    returns the pair (value, gradient).
+
+    [bold]NAME_inputs(rng)[/bold] returns the inputs as a tuple; without it they are random arrays.
+
+    [bold]NAME_fixed = ("mask",)[/bold] names inputs that have no derivative. Integers, strings and
+    other inputs without float numbers are fixed anyway.
+
+    [bold]NAME_jvp(inputs, tangents)[/bold] takes two tuples and returns the derivative along the
+    tangents. The tangent of a fixed input is None.
+
+    [bold]NAME_hvp(inputs, tangents)[/bold] returns the product of the Hessian with the tangents,
+    one array per input.
     """
     from npstyle.cli import console
     from npstyle.engine.device import find_device, on_device
@@ -132,12 +150,12 @@ def gradcheck(
         raise InputError(
             "--device: npstyle cannot choose where a function of your own computes; leave it out"
         )
-    if not as_json and device not in (None, "cpu"):
-        console.print_device(place)
     display = console.ReportTable(silent=as_json)
     reports: list[Report] = []
     with on_device(place), use_threads(physical_cores()):
         for report in _reports(wanted, place.is_gpu):
+            if not reports and not as_json and device not in (None, "cpu"):
+                console.print_device(place)
             reports.append(report)
             display.add(report)
     if as_json:

@@ -6,7 +6,10 @@ Checking any derivative:
 - `methods`    central differences, Taylor remainders, the adjoint test, the complex step
 - `probes`     a function along one line: slopes, kinks, rounding
 - `trial`      any function and its backward function, made scalar
-- `userfile`   a function and its derivative from a user's file
+- `forward_mode` forward derivatives and Hessian-vector products
+- `calling`, `formula`  the functions that users write: parameters, fixed inputs, several outputs
+- `userfile`   a function and its derivatives from a user's file
+- `pytest_plugin`  the fixture `gradcheck` for the tests of other projects
 
 Checking npstyle:
 

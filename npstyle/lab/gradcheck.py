@@ -26,6 +26,9 @@ complex step
     For an analytic F, Im f(x + i h v) / h = <g, v> + O(h^2). Nothing is subtracted, so h = 1e-30
     leaves only rounding. Squire and Trapp, SIAM Review 40 (1998).
 
+A forward derivative J v and a Hessian-vector product are checked by the same methods
+(`npstyle.lab.forward_mode`), and by two identities: <u, J v> = <J^T u, v> and <u, H v> = <H u, v>.
+
 npstyle's own battery (`npstyle.lab.suite`) adds two methods:
 
 textbook
@@ -44,17 +47,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from npstyle.errors import InputError
 from npstyle.lab import methods as lab_methods
+from npstyle.lab.formula import Fixed, Formula, Functions
+from npstyle.lab.forward_mode import forward_subjects
 from npstyle.lab.methods import Outcome
 from npstyle.lab.subjects import Subject
 from npstyle.lab.summary import reports_html
 from npstyle.lab.trial import Trial, float_array, scale_of
-from npstyle.maths.array import Array
 
 COMPARISONS = ("textbook", "equals whole")
 """Methods that compare two functions of npstyle."""
@@ -74,10 +78,14 @@ ADJOINT_TOLERANCES = {"float16": 1e-2, "float32": 1e-5, "float64": 1e-13}
 
 @dataclass(frozen=True)
 class Report:
-    """All outcomes for one derivative, or for one function of the engine."""
+    """All outcomes for one derivative, or for one function of the engine.
+
+    `notes` say what was not checked.
+    """
 
     name: str
     outcomes: tuple[Outcome, ...]
+    notes: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         return reports_html([self])
@@ -103,6 +111,7 @@ class Report:
             "name": self.name,
             "passed": self.passed,
             "kinks": self.kinks,
+            "notes": list(self.notes),
             "outcomes": [_as_dict(outcome) for outcome in self.outcomes],
         }
 
@@ -115,43 +124,64 @@ def _as_dict(outcome: Outcome) -> dict[str, Any]:
     return fields
 
 
+class Effort(TypedDict, total=False):
+    """How thoroughly a derivative is checked; `check_gradient` describes the numbers."""
+
+    samples: int
+    directions: int
+    tolerance: float | None
+    seed: int
+
+
 def check_gradient(
     function: Callable[..., Any],
     backward: Callable[..., Any] | None,
-    inputs: Sequence[Array],
+    inputs: Sequence[Any],
     *,
+    fixed: Fixed = (),
+    jvp: Callable[..., Any] | None = None,
+    hvp: Callable[..., Any] | None = None,
     name: str = "",
-    samples: int = MAX_COORDINATES,
-    directions: int = 10,
     step: float | None = None,
-    tolerance: float | None = None,
-    seed: int = 0,
+    **effort: Unpack[Effort],
 ) -> Report:
     """Check an analytic derivative numerically.
 
     Parameters
     ----------
     function : callable
-        `function(*inputs)` returns an array or a scalar. Without `backward` it returns a pair
-        (scalar, gradient), with a tuple of gradients for several inputs.
+        `function(*inputs)` returns a float array, a number, or a tuple of them. Without `backward`
+        it returns a pair (number, gradient), with a tuple of gradients for several inputs.
     backward : callable or None
         `backward(upstream, *inputs)` returns the gradient with respect to the inputs: one array,
-        or a tuple with one array, or None for an input that is not checked, per input. `upstream`
-        is dL/dF, of the shape of the function's result.
-    inputs : sequence of float arrays
-        The point to check at.
+        or a tuple or list with one array, or None for an input that is not checked, per input.
+        `upstream` is dL/dF, of the shape of the function's result, and a tuple if that is one.
+        Parameters named as those of the function may stand in another order, and a parameter
+        `cache` takes the second entry of a result (result, cache): see `npstyle.lab.calling`.
+        Where the function returns a number, `backward(*inputs)` will do.
+    inputs : sequence
+        The point to check at. Inputs that are no float arrays have no derivative and are fixed.
+    fixed : names or numbers of inputs
+        Float inputs that have no derivative, such as a mask.
+    jvp : callable, optional
+        `jvp(inputs, tangents)` takes two tuples and returns the derivative along the tangents, of
+        the shape of the result; the tangent of a fixed input is None. `jvp(*inputs, *tangents)`
+        will do.
+    hvp : callable, optional
+        The same for the product of the Hessian with the tangents, of a function that returns a
+        number: one array per input.
     name : str
         Name of the report.
-    samples : int
-        Number of coordinates to check in arrays that have more.
-    directions : int
-        Number of random directions.
     step : float, optional
         h, relative to the size of the entries; the fourth root of the precision by default.
+    samples : int
+        Number of coordinates to check in arrays that have more; 200 by default.
+    directions : int
+        Number of random directions; 10 by default.
     tolerance : float, optional
         Largest relative error of differences; by default that of the precision (`TOLERANCES`).
     seed : int
-        Seed of u, the directions and the sample.
+        Seed of u, the directions and the sample; 0 by default.
 
     Returns
     -------
@@ -160,15 +190,20 @@ def check_gradient(
     Raises
     ------
     InputError
-        If an input is not a float array, the function is random or not finite, or a gradient has
-        the wrong shape.
+        If no input has a derivative, the function is random or not finite, a gradient has the
+        wrong shape, or the parameters of a function fit no convention.
 
     See Also
     --------
     check_subject : also runs the methods for linear, analytic and kinked functions.
     """
-    subject = Subject(name, function, backward, tuple(inputs), step=step)
-    return check_subject(subject, samples, directions, seed, tolerance)
+    formula = Formula(Functions(function, backward, jvp, hvp), inputs, fixed)
+    subject = formula.subject(name, step)
+    report = check_subject(subject, **effort)
+    varied = formula.inputs.varied
+    outcomes = tuple(replace(o, argument=varied[o.argument]) for o in report.outcomes)
+    checked = {o.argument for o in outcomes if o.method == "coordinates"}
+    return replace(report, outcomes=outcomes, notes=formula.remarks(checked, report.passed))
 
 
 def check_subject(
@@ -224,4 +259,9 @@ def check_subject(
             start = time.perf_counter()
             outcome = method()
             outcomes.append(replace(outcome, seconds=time.perf_counter() - start))
+    for along in forward_subjects(subject, directions, rng):
+        report = check_subject(along.subject, directions, 1, seed, tolerance)
+        outcomes += along.outcomes(report.outcomes)
+        outcomes += along.complex_steps(adjoint_tolerance, rng)
+        outcomes += along.identity(adjoint_tolerance, epsilon, rng)
     return Report(subject.name, tuple(outcomes))

@@ -15,10 +15,17 @@ MARKERS = {
     "coordinates": "o",
     "directions": "s",
     "adjoint": "^",
+    "jvp": "v",
+    "hvp": "<",
     "complex step": "x",
     "equals whole": "d",
     "textbook": "+",
 }
+
+
+def _marker(method: str) -> str:
+    """Return the marker of a method; "jvp adjoint" has that of "jvp"."""
+    return MARKERS[method] if method in MARKERS else MARKERS[method.split()[0]]
 
 
 def plot_reports(path: Path, reports: "Sequence[Report]") -> None:
@@ -58,12 +65,12 @@ def plot_reports(path: Path, reports: "Sequence[Report]") -> None:
 
     names = [report.name for report in reports]
     for k, report in enumerate(reports):
-        differences = [o for o in report.outcomes if o.method != "taylor"]
+        differences = [o for o in report.outcomes if not o.remainders]
         for outcome in differences:
             right.semilogx(
                 max(outcome.error, 1e-17),
                 k,
-                MARKERS[outcome.method],
+                _marker(outcome.method),
                 color="tab:blue" if outcome.passed else "tab:red",
                 ms=4,
             )

@@ -16,8 +16,14 @@ class Subject:
 
     Attributes
     ----------
-    name, function, backward, inputs, step
-        As in `npstyle.lab.gradcheck.check_gradient`.
+    name : str
+    function : callable
+        `function(*inputs)` returns an array or a number.
+    backward : callable or None
+        `backward(upstream, *inputs)` returns the gradient of <upstream, F>: one array, or a tuple
+        with one array, or None, per input. Without it, the function returns (number, gradient).
+    inputs : tuple of float arrays
+        All are differentiated.
     pattern : callable, optional
         Like `function`, but returns (result, pattern). The pattern is an array that changes if and
         only if a kink is crossed.
@@ -26,6 +32,13 @@ class Subject:
     smooth : indices
         Inputs that the function is analytic in and that may be complex. The complex step is run
         for them.
+    step : float, optional
+        As in `npstyle.lab.gradcheck.check_gradient`.
+    jvp : callable, optional
+        `jvp(inputs, tangents)` returns J v, of the shape of the function's result.
+    hvp : callable, optional
+        `hvp(inputs, tangents)` returns H v, a tuple with one array per input, of a function that
+        returns a number.
     """
 
     name: str
@@ -36,6 +49,8 @@ class Subject:
     linear: tuple[int, ...] = ()
     smooth: tuple[int, ...] = ()
     step: float | None = None
+    jvp: Callable[..., Any] | None = None
+    hvp: Callable[..., Any] | None = None
 
 
 def relu_subject(name: str, z: Array) -> Subject:

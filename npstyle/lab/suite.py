@@ -11,7 +11,7 @@ from npstyle.engine.device import CPU, engine_of, missing_loops
 from npstyle.lab.agreement import agreement_outcomes
 from npstyle.lab.gradcheck import Report, check_gradient, check_subject
 from npstyle.lab.on_gpu import gpu_objectives, gpu_subjects
-from npstyle.lab.userfile import load_pair
+from npstyle.lab.userfile import load_functions
 from npstyle.lab.whole import all_subjects, check_size, tile_outcomes, whole_agreements
 from npstyle.lab.whole_painter import painter_outcome
 from npstyle.lab.whole_training import adam_outcome, training_outcome
@@ -44,7 +44,7 @@ def check_network(
     InputError
         If the picture is too small for the network.
     """
-    check_size(network, size)
+    check_size(network, size)  # before the first report
     for subject in all_subjects(network, size, seed):
         yield check_subject(subject, samples, directions, seed)
     yield from check_engine(network, cpu, seed)
@@ -102,12 +102,15 @@ def check_loops(seed: int = 0) -> Iterator[Report]:
 def check_file(
     target: str, shape: tuple[int, ...], samples: int, directions: int, seed: int = 0
 ) -> Report:
-    """Check a pair of functions from a file; see `npstyle.lab.userfile` for its contents."""
-    function, backward, inputs = load_pair(target, shape, seed)
+    """Check a function from a file; see `npstyle.lab.userfile` for the names in it."""
+    functions, inputs, fixed = load_functions(target, shape, seed)
     return check_gradient(
-        function,
-        backward,
+        functions.function,
+        functions.backward,
         inputs,
+        fixed=fixed,
+        jvp=functions.jvp,
+        hvp=functions.hvp,
         name=Path(target).name,
         samples=samples,
         directions=directions,

@@ -1,14 +1,28 @@
-"""A function and its derivative from a user's file.
+"""A function and its derivatives from a user's file.
 
-`FILE.py:NAME` names a function. `NAME_backward` in the same file returns its gradient. It takes
-the inputs alone if the function returns a number, or dL/dF before them. Without
-`NAME_backward`, the function itself returns (value, gradient). `NAME_inputs(rng)` returns the
-inputs as a tuple. Without it each parameter is a random array.
+`FILE.py:NAME` names a function. Other names in the same file give the rest:
+
+NAME_backward
+    returns its gradient. It takes dL/dF and the inputs, or the inputs alone if the function returns
+    a number. Without it, the function itself returns (value, gradient). For a name with "forward",
+    such as `affine_forward`, the backward function is also found as `affine_backward`.
+NAME_inputs
+    `NAME_inputs(rng)` returns the inputs as a tuple. Without it each parameter is a random array.
+NAME_fixed
+    The names of inputs without a derivative.
+NAME_jvp, NAME_hvp
+    `NAME_jvp(inputs, tangents)` returns the derivative along the tangents, and `NAME_hvp` the
+    product of the Hessian with them.
+
+`npstyle.lab.gradcheck.check_gradient` describes what the functions take and return.
 """
 
 import importlib.util
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,17 +30,23 @@ from typing import Any
 import numpy as np
 
 from npstyle.errors import InputError
+from npstyle.lab.calling import parameter_names
+from npstyle.lab.formula import Fixed, Functions
+
+MODULE = "npstyle_user_{}"
+"""Name of the module made from a file: none that the file could import."""
 
 
-def load_pair(
+def load_functions(
     target: str, shape: tuple[int, ...], seed: int
-) -> tuple[Callable[..., Any], Callable[..., Any] | None, tuple[Any, ...]]:
-    """Load function, backward function and inputs of a target such as "my_formula.py:my_loss".
+) -> tuple[Functions, tuple[Any, ...], Fixed]:
+    """Load the functions and inputs of a target such as "my_formula.py:my_loss".
 
     Parameters
     ----------
     target : str
-        File and name, separated by a colon. The file is executed.
+        File and name, separated by a colon. The file is executed; it can import the modules beside
+        it.
     shape : tuple of int
         Shape of the random inputs, if the file defines none.
     seed : int
@@ -34,9 +54,8 @@ def load_pair(
 
     Returns
     -------
-    function, backward, inputs
-        `backward` takes dL/dF and the inputs, even if the file's function takes only the inputs.
-        It is None if the function returns (value, gradient).
+    functions, inputs, fixed
+        For `npstyle.lab.gradcheck.check_gradient`.
 
     Raises
     ------
@@ -51,62 +70,70 @@ def load_pair(
     if not callable(function):
         known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         raise InputError(f"{path}: has no function {name}; it has {', '.join(known) or 'none'}")
+
+    def found(*names: str) -> Callable[..., Any] | None:
+        for key in names:
+            written = getattr(module, key, None)
+            if written is not None and not callable(written):
+                raise InputError(f"{path}: {key} is no function")
+            if written is not None:
+                return _guarded(written, f"{path}:{key}")
+        return None
+
+    make_inputs = found(f"{name}_inputs")
     rng = np.random.default_rng(seed)
-    parameters = _positional(function)
-    make_inputs = getattr(module, f"{name}_inputs", None)
     if make_inputs is None:
-        inputs: tuple[Any, ...] = tuple(rng.standard_normal(shape) for _ in range(parameters))
+        count = len(parameter_names(function) or "x")
+        inputs: tuple[Any, ...] = tuple(rng.standard_normal(shape) for _ in range(count))
     else:
-        made = _guarded(make_inputs, f"{path}:{name}_inputs")(rng)
-        inputs = made if isinstance(made, tuple) else (made,)
-    written = getattr(module, f"{name}_backward", None)
-    guarded = _guarded(function, target)
-    if written is None:
-        return guarded, None, inputs
-    backward = _guarded(written, f"{path}:{name}_backward")
-    if _positional(written) > len(inputs):
-        return guarded, backward, inputs
-    return guarded, lambda upstream, *given: _times(upstream, backward(*given)), inputs
+        made = make_inputs(rng)
+        inputs = tuple(made) if isinstance(made, tuple | list) else (made,)
+    backward = [f"{name}_backward"]
+    if "forward" in name:
+        backward.append(name.replace("forward", "backward"))
+    functions = Functions(
+        _guarded(function, target), found(*backward), found(f"{name}_jvp"), found(f"{name}_hvp")
+    )
+    return functions, inputs, getattr(module, f"{name}_fixed", ())
 
 
 def _load(path: Path) -> ModuleType:
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the name")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = MODULE.format(path.stem)
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path}: not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    _guarded(spec.loader.exec_module, str(path))(module)
+    # Dataclasses look their module up to read annotations.
+    sys.modules[name] = module
+    with _beside(path):
+        _guarded(spec.loader.exec_module, str(path))(module)
     return module
 
 
-def _positional(function: Callable[..., Any]) -> int:
-    """Count the parameters without a default."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
-    return sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """Let code import the modules in the folder of a file."""
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
 
 
 def _guarded(function: Callable[..., Any], what: str) -> Callable[..., Any]:
     """Return the same function; an error of the user's code becomes one sentence."""
 
+    @wraps(function)
     def call(*arguments: Any) -> Any:
         try:
             return function(*arguments)
         except InputError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(f"{what}: raised {type(error).__name__}: {error}") from error
 
     return call
-
-
-def _times(upstream: Any, gradient: Any) -> Any:
-    if np.ndim(upstream):
-        raise InputError(
-            f"the function returns an array {np.shape(upstream)}, so its backward function must "
-            "take dL/dF, of that shape, as its first parameter"
-        )
-    if isinstance(gradient, tuple):
-        return tuple(None if g is None else upstream * np.asarray(g) for g in gradient)
-    return upstream * np.asarray(gradient)

@@ -81,7 +81,7 @@ FILES = {
     "no gradient": ("def loss(x): return x.sum()", "pair (value, gradient)"),
     "wrong shape": (
         "def loss(x): return x.sum()\ndef loss_backward(x): return x[0]",
-        "gradient for input 0 has shape",
+        "gradient for input 0 (x) has shape",
     ),
     "random": (
         "import numpy as np\ndef loss(x): return np.random.rand()\ndef loss_backward(x): return x",
@@ -92,11 +92,85 @@ FILES = {
         "def loss_inputs(rng): return rng.integers(0, 9, 5)",
         "needs a float array",
     ),
+    "exit": ("raise SystemExit(0)", "raised SystemExit"),
+    "undeclared cache": (
+        "def loss(x): return x, {}\ndef loss_backward(dout, saved): return dout",
+        "name that function's parameter `cache`",
+    ),
+    "no such input": (
+        "def loss(x): return x\ndef loss_backward(u, x): return u\nloss_fixed = ('mask',)",
+        "fixed: the function has no input mask; it has x",
+    ),
+    "no function for tangents": (
+        "def loss(x): return x\ndef loss_backward(u, x): return u\nloss_jvp = 3",
+        "loss_jvp is no function",
+    ),
     "array without upstream": (
         "def loss(x): return x * 2.0\ndef loss_backward(x): return x",
         "must take dL/dF",
     ),
 }
+
+
+NEIGHBOUR = """
+from __future__ import annotations
+from dataclasses import dataclass
+import numpy as np
+import my_neighbour
+
+@dataclass
+class Factor:
+    value: float = 3.0
+
+def loss(x, mode, mask):
+    return my_neighbour.sine(x) * Factor().value, np.sum(mask * x)
+
+def loss_backward(x, mode, mask, upstream):
+    return [Factor().value * np.cos(x) * upstream[0] + mask * upstream[1]]
+
+def loss_jvp(x, mode, mask, v):
+    return Factor().value * np.cos(x) * v, np.sum(mask * v)
+
+def loss_inputs(rng):
+    return rng.standard_normal(4), "plain", rng.standard_normal(4)
+
+loss_fixed = "mask"
+"""
+
+
+def test_a_file_may_use_the_modules_beside_it_dataclasses_and_inputs_without_derivatives(
+    tmp_path, in_this_process
+):
+    (tmp_path / "my_neighbour.py").write_text("from numpy import sin as sine")
+    file = tmp_path / "mine.py"
+    file.write_text(NEIGHBOUR)
+    before = sys.path.copy()
+    run = in_this_process("gradcheck", f"{file}:loss")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert sys.path == before
+    assert "jvp adjoint" in run.stdout
+    assert "input 1 (mode) has no derivative (str) and was held fixed" in run.stdout
+    file.write_text(NEIGHBOUR.replace("np.sum(mask * v)", "np.sum(v)"))
+    run = in_this_process("gradcheck", f"{file}:loss", "--plot", tmp_path / "plot.png")
+    assert run.returncode == 1, run.stderr
+    assert "<u, J v> = <J^T u, v> fails" in run.stdout
+    assert (tmp_path / "plot.png").is_file()
+
+
+def test_a_forward_function_finds_its_backward_function(tmp_path, in_this_process):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def layer_forward(x): return [x * x, x]\n"
+        "def layer_backward(dout, cache): return 2 * dout * cache\n"
+    )
+    run = in_this_process("gradcheck", f"{file}:layer_forward")
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_help_names_all_that_a_file_may_define(in_this_process):
+    run = in_this_process("gradcheck", "--help")
+    for name in ("_backward(upstream, *inputs)", "_inputs(rng)", "_fixed", "_jvp(", "_hvp("):
+        assert f"NAME{name}" in run.stdout
 
 
 @pytest.mark.parametrize("case", FILES)
@@ -108,6 +182,7 @@ def test_a_file_that_cannot_be_checked_gets_one_sentence(tmp_path, in_this_proce
     assert run.returncode == 2, run.stdout
     assert says in run.stderr
     assert "Traceback" not in run.stderr
+    assert run.stdout == ""
     assert len(run.stderr.strip().splitlines()) == 1
 
 
@@ -131,6 +206,7 @@ def test_a_bad_option_gets_one_sentence(tmp_path, in_this_process, arguments, sa
     assert run.returncode == 2, run.stdout
     assert says in run.stderr
     assert "Traceback" not in run.stderr
+    assert run.stdout == ""
 
 
 def test_without_matplotlib_a_plot_is_refused_before_the_work(tmp_path):
