@@ -319,11 +319,6 @@ def _picture(photo: Array, rng: np.random.Generator) -> Array:
     return np.clip(photo + rng.normal(0, 20, photo.shape), 1, 254)
 
 
-def check_size(network: Network, size: int) -> None:
-    """Raise InputError if a picture of `size` pixels is too small for the network."""
-    shapes(network, _preset_layers(network), size, size)
-
-
 def all_subjects(network: Network, size: int, seed: int) -> Iterator[Subject]:
     """Yield the whole battery, chapter by chapter, layer by layer, preset by preset."""
     rng = np.random.default_rng(seed)
