@@ -11,17 +11,16 @@ instance normalisation follows each convolution, and a ReLU each but the second 
 last. A sigmoid keeps the picture in 0..255.
 
 Upsampling and a convolution take the place of a transposed convolution, which would draw
-checkerboards. But nearest-neighbour upsampling makes stairs out of every slope, of which a network
-likes to make lines at a distance of 4 pixels. Therefore the kernels behind an upsampling are
-kernels of 3x3, blurred by [1 2 1] / 4 along both axes: after nearest-neighbour upsampling by 2,
-this blur is linear interpolation. In a file they are ordinary kernels of 5x5.
+checkerboards. But nearest-neighbour upsampling makes stairs out of every slope. A kernel of 3x3
+hardly smooths them, and the pictures would show lines at a distance of 4 pixels. Therefore the
+kernels behind an upsampling are 5x5. They begin as kernels of 3x3 that are blurred by [1 2 1] / 4
+along both axes: after nearest-neighbour upsampling by 2, this blur is linear interpolation.
 
 Source: Johnson, Alahi and Fei-Fei (arXiv 1603.08155), supplementary material, table 1; instance
 normalisation: Ulyanov, Vedaldi and Lempitsky (arXiv 1607.08022); upsampling and reflected edges:
 Dumoulin, Shlens and Kudlur (arXiv 1610.07629), table 1.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -61,10 +60,6 @@ def transformer_layers(width: int, seed: int) -> tuple[StyleLayer, ...]:
         bias = np.zeros(filters, np.float32)
         return Conv(name, kernel, bias, stride, size // 2, "reflect")
 
-    def smooth(name: str, channels: int, filters: int) -> Conv:
-        layer = conv(name, channels, filters)
-        return replace(layer, kernel=blurred(layer.kernel), padding=2)
-
     def norm(name: str, channels: int) -> InstanceNorm:
         ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
         return InstanceNorm(name, ones, zeros)
@@ -91,47 +86,23 @@ def transformer_layers(width: int, seed: int) -> tuple[StyleLayer, ...]:
     return (
         *layers,
         Upsample("upsample4", 2),
-        *rectified(4, smooth("conv4", 4 * width, 2 * width)),
+        *rectified(4, blurred(conv("conv4", 4 * width, 2 * width))),
         Upsample("upsample5", 2),
-        *rectified(5, smooth("conv5", 2 * width, width)),
+        *rectified(5, blurred(conv("conv5", 2 * width, width))),
         conv("conv6", width, 3, LARGE),
         InstanceNorm("norm6", np.ones(3, np.float32), np.zeros(3, np.float32)),
         Sigmoid("sigmoid"),
     )
 
 
-BLUR = np.array([[1, 2, 1, 0, 0], [0, 1, 2, 1, 0], [0, 0, 1, 2, 1]]).T / 4
-"""Blurs three numbers to five."""
+def blurred(layer: Conv) -> Conv:
+    """Return a convolution whose kernel is that of another, blurred by [1 2 1] / 4 both ways.
 
-NEAREST = BLUR @ np.linalg.pinv(BLUR)
-"""Projects five numbers orthogonally onto those that are three, blurred."""
-
-
-def blurred(kernel: Array) -> Array:
-    """Blur a kernel (3, 3, channels in, channels out) to (5, 5, ...), in its dtype."""
-    return _both_ways(BLUR, kernel)
-
-
-def nearest_blurred(kernel: Array) -> Array:
-    """Return the nearest kernel (5, 5, ...) that is a blurred one, in the dtype of the kernel."""
-    return _both_ways(NEAREST, kernel)
-
-
-def keep_blurred(layers: Sequence[StyleLayer]) -> tuple[StyleLayer, ...]:
-    """Return the layers of a network with kernels of 5x5 behind an upsampling blurred.
-
-    A step of a training changes all numbers of a kernel; this one returns to the kernels that the
-    architecture has. Other kernels stay as they are, also those of 3x3 behind an upsampling.
+    The kernel is larger by a pixel on each side.
     """
-    kept: list[StyleLayer] = []
-    for layer in layers:
-        behind = bool(kept) and isinstance(kept[-1], Upsample)
-        if behind and isinstance(layer, Conv) and layer.kernel.shape[:2] == (5, 5):
-            layer = replace(layer, kernel=nearest_blurred(layer.kernel))
-        kept.append(layer)
-    return tuple(kept)
-
-
-def _both_ways(matrix: Array, kernel: Array) -> Array:
-    """Apply a matrix to the height and to the width of a kernel."""
-    return np.einsum("ai,bj,ijcd->abcd", matrix, matrix, kernel).astype(kernel.dtype)
+    kernel: Array = np.pad(layer.kernel, ((2, 2), (2, 2), (0, 0), (0, 0)))
+    for axis in (0, 1):
+        n = kernel.shape[axis]
+        left, middle, right = (kernel.take(range(k, n - 2 + k), axis) for k in range(3))
+        kernel = (left + 2 * middle + right) / 4
+    return replace(layer, kernel=kernel, padding=layer.padding + 1)

@@ -25,7 +25,7 @@ from npstyle.images.header import reading_bytes
 from npstyle.images.read import image_size, load_image
 from npstyle.images.resize import fit_size
 from npstyle.maths.array import Array
-from npstyle.networks.johnson import keep_blurred, transformer_layers
+from npstyle.networks.johnson import transformer_layers
 from npstyle.networks.network import Network, shapes
 from npstyle.networks.style_network import StyleNetwork
 from npstyle.networks.weights import find_weights
@@ -231,9 +231,7 @@ class Trainer:
                 f"NaN after {training.step} steps; use another network or other weights of the "
                 "losses"
             )
-        training = adam_step(training, gradients, rate_at(training.step + 1, steps))
-        layers = keep_blurred(training.network.transformer)
-        return replace(training, network=replace(training.network, transformer=layers)), parts
+        return adam_step(training, gradients, rate_at(training.step + 1, steps)), parts
 
 
 def _check_sizes(

@@ -7,13 +7,7 @@ import pytest
 
 from npstyle import maths
 from npstyle.maths.layers import Add, Conv, InstanceNorm, Relu, Sigmoid, Upsample
-from npstyle.networks.johnson import (
-    BLOCKS,
-    blurred,
-    keep_blurred,
-    nearest_blurred,
-    transformer_layers,
-)
+from npstyle.networks.johnson import BLOCKS, blurred, transformer_layers
 from npstyle.networks.style_layers import tensors_of
 from npstyle.networks.style_network import StyleNetwork, load_style_network, save_style_network
 
@@ -94,33 +88,12 @@ def linear(x, axis):
 
 
 def test_a_blurred_kernel_behind_nearest_upsampling_sees_linear_interpolation(rng):
-    kernel = rng.standard_normal((3, 3, 2, 4))
+    layer = Conv("c", rng.standard_normal((3, 3, 2, 4)), rng.standard_normal(4), 1, 1, "reflect")
     x = rng.standard_normal((6, 7, 2))
-    found = maths.conv2d(maths.upsample(x, 2), blurred(kernel))
-    expected = maths.conv2d(linear(linear(x, 0), 1), kernel)
+    found = maths.conv2d(maths.upsample(x, 2), blurred(layer).kernel, layer.bias)
+    expected = maths.conv2d(linear(linear(x, 0), 1), layer.kernel, layer.bias)
+    assert blurred(layer).padding == 2
     assert np.allclose(found, expected, rtol=0, atol=1e-12)
-
-
-def test_the_nearest_blurred_kernel_is_a_blurred_one_and_the_difference_is_orthogonal(rng):
-    kernel = rng.standard_normal((5, 5, 2, 3))
-    found, other = nearest_blurred(kernel), blurred(rng.standard_normal((3, 3, 2, 3)))
-    assert np.allclose(nearest_blurred(found), found, rtol=0, atol=1e-12)
-    assert np.allclose(nearest_blurred(other), other, rtol=0, atol=1e-12)
-    assert np.sum((kernel - found) * other) == pytest.approx(0, abs=1e-12)
-    assert not np.allclose(found, kernel)
-
-
-def test_only_kernels_of_5x5_behind_an_upsampling_are_kept_blurred(rng):
-    def conv(size):
-        kernel = rng.standard_normal((size, size, 2, 2))
-        return Conv(f"conv{size}", kernel, np.zeros(2), 1, size // 2, "reflect")
-
-    up = Upsample("up", 2)
-    layers = [conv(5), up, conv(3), up, conv(5), Relu("relu"), conv(5)]
-    kept = keep_blurred(layers)
-    changed = [k for k, (old, new) in enumerate(zip(layers, kept, strict=True)) if old is not new]
-    assert changed == [4]
-    assert np.array_equal(kept[4].kernel, nearest_blurred(layers[4].kernel))
 
 
 def test_activations_neither_grow_nor_fade_before_any_training(rng):
