@@ -3,29 +3,21 @@
 Two convolutions of stride 2 shrink the image to a quarter of its size, residual blocks work on it
 there, and two upsamplings enlarge it again:
 
-    kernels      9x9   3x3 /2   3x3 /2   5 blocks of two 3x3   x2, 5x5   x2, 5x5   9x9
+    kernels      9x9   3x3 /2   3x3 /2   5 blocks of two 3x3   x2, 3x3   x2, 3x3   9x9
     channels out  w      2w       4w              4w             2w         w       3
 
 Every convolution mirrors its input at the edges, since zeros would give the picture a frame. An
-instance normalisation follows each convolution, and a ReLU each but the second of a block and the
-last. A sigmoid keeps the picture in 0..255.
-
+instance normalisation follows each, and a ReLU all but the second of a block and the last.
 Upsampling and a convolution take the place of a transposed convolution, which would draw
-checkerboards. But nearest-neighbour upsampling makes stairs out of every slope. A kernel of 3x3
-hardly smooths them, and the pictures would show lines at a distance of 4 pixels. Therefore the
-kernels behind an upsampling are 5x5. They begin as kernels of 3x3 that are blurred by [1 2 1] / 4
-along both axes: after nearest-neighbour upsampling by 2, this blur is linear interpolation.
+checkerboards. A sigmoid keeps the picture in 0..255.
 
 Source: Johnson, Alahi and Fei-Fei (arXiv 1603.08155), supplementary material, table 1; instance
 normalisation: Ulyanov, Vedaldi and Lempitsky (arXiv 1607.08022); upsampling and reflected edges:
 Dumoulin, Shlens and Kudlur (arXiv 1610.07629), table 1.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
-from npstyle.maths.array import Array
 from npstyle.maths.layers import Add, Conv, InstanceNorm, Relu, Sigmoid, Upsample
 from npstyle.networks.style_layers import StyleLayer
 
@@ -42,15 +34,14 @@ def transformer_layers(width: int, seed: int) -> tuple[StyleLayer, ...]:
     Parameters
     ----------
     width : int
-        w, the channels at full size. The network has 1780 w^2 + 636 w + 9 weights.
+        w, the channels at full size. The network has 1620 w^2 + 636 w + 9 weights.
     seed : int
 
     Returns
     -------
     tuple of StyleLayer
         float32. The kernels are normal with variance 2 / (values that an output sums): He et al.
-        (arXiv 1502.01852), those behind an upsampling before they are blurred. Scales are 1;
-        biases and shifts are 0.
+        (arXiv 1502.01852). Scales are 1; biases and shifts are 0.
     """
     rng = np.random.default_rng(seed)
 
@@ -86,23 +77,10 @@ def transformer_layers(width: int, seed: int) -> tuple[StyleLayer, ...]:
     return (
         *layers,
         Upsample("upsample4", 2),
-        *rectified(4, blurred(conv("conv4", 4 * width, 2 * width))),
+        *rectified(4, conv("conv4", 4 * width, 2 * width)),
         Upsample("upsample5", 2),
-        *rectified(5, blurred(conv("conv5", 2 * width, width))),
+        *rectified(5, conv("conv5", 2 * width, width)),
         conv("conv6", width, 3, LARGE),
         InstanceNorm("norm6", np.ones(3, np.float32), np.zeros(3, np.float32)),
         Sigmoid("sigmoid"),
     )
-
-
-def blurred(layer: Conv) -> Conv:
-    """Return a convolution whose kernel is that of another, blurred by [1 2 1] / 4 both ways.
-
-    The kernel is larger by a pixel on each side.
-    """
-    kernel: Array = np.pad(layer.kernel, ((2, 2), (2, 2), (0, 0), (0, 0)))
-    for axis in (0, 1):
-        n = kernel.shape[axis]
-        left, middle, right = (kernel.take(range(k, n - 2 + k), axis) for k in range(3))
-        kernel = (left + 2 * middle + right) / 4
-    return replace(layer, kernel=kernel, padding=layer.padding + 1)
