@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -7,6 +8,10 @@ from pathlib import Path
 # another. The libraries read these variables when they are loaded.
 for library in ("OPENBLAS", "MKL", "OMP"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+# A shell that starts the tests in the background lets them and their children ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest
