@@ -12,6 +12,9 @@ CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 OXFORD_LICENSE = "CC BY 4.0, Visual Geometry Group, University of Oxford"
 
 
+UNKNOWN_LICENSE = "that of the source"
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """Network input = (pixels 0..255 in `channel_order` - mean) * scale."""
@@ -23,6 +26,9 @@ class Preprocessing:
 
 CAFFE = Preprocessing("BGR", CAFFE_MEAN_BGR, (1.0, 1.0, 1.0))
 """Preprocessing of the original networks, and of all files with their numbers and channel order."""
+
+RGB_255 = Preprocessing("RGB", CAFFE_MEAN_BGR[::-1], (1.0, 1.0, 1.0))
+"""The same with the colours in the other order."""
 
 TORCHVISION = Preprocessing(
     "RGB",
@@ -40,7 +46,8 @@ class Found:
     ----------
     kernels : dict of arrays (out, in, kernel height, kernel width), by "conv1_1", ...
     biases : dict of arrays (out,), by the same names
-    preprocessing : Preprocessing
+    preprocessing : Preprocessing or None
+        None if the layout does not say what the network expects, so that the numbers must.
     publisher : str
         Name for display, such as "Keras Applications".
     license : str
@@ -48,7 +55,7 @@ class Found:
 
     kernels: Mapping[str, Array]
     biases: Mapping[str, Array]
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     publisher: str
     license: str
 
