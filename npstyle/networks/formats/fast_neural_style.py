@@ -79,7 +79,8 @@ def find_style_network(
     InputError
         If a tensor is missing, unknown, or of another shape than the network's.
     """
-    place = only_place(source, _places(tensors), "a style network of PyTorch's fast_neural_style")
+    places = _places(tensors) or [""]  # without one, a message says what is missing
+    place = only_place(source, places, "a style network of PyTorch's fast_neural_style")
     tensors = {
         name.removeprefix(place): tensor
         for name, tensor in tensors.items()

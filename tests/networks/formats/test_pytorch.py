@@ -136,7 +136,7 @@ def test_tensors_that_share_their_numbers_are_refused(tmp_path, layout):
     key = f.text("1") + f.text("cpu")
     assert pickled.count(key) == 1
     shared = pickled.replace(key, f.text("0") + f.text("cpu"))
-    source = WRITE[layout](tmp_path / "a.pth", tensors, shared)
+    source = WRITE[layout](tmp_path / "a.pth", {"one": array}, shared)
     with pytest.raises(InputError, match="share their numbers"):
         READ[layout](source, read_all)
     READ[layout](WRITE[layout](tmp_path / "b.pth", tensors, pickled), read_all)

@@ -76,3 +76,31 @@ def test_tensors_that_are_not_a_vgg_are_refused(rng, damage, says):
     damage(tensors)
     with pytest.raises(InputError, match=rf"a\.pth: .*{says}"):
         find(tensors)
+
+
+@pytest.mark.parametrize("place", ["", "module.", "vgg.features.", "features.module.", "net/vgg."])
+def test_numbered_tensors_are_found_in_every_place(rng, place):
+    values = f.draw_values(rng)
+    tensors = {
+        name.replace("features.", place): array for name, array in f.torch_names(values).items()
+    }
+    others = {"optimizer/state/0/exp_avg": np.zeros(3), "decoder.0.weight": np.zeros((4, 3, 3, 3))}
+    found = find(tensors | others)
+    assert np.array_equal(found.kernels["conv5_4"], values["conv5_4"][0])
+    of_torchvision = "features" in place
+    assert (found.preprocessing == TORCHVISION) == of_torchvision
+    assert (found.preprocessing is None) != of_torchvision
+
+
+def test_several_vggs_in_one_file_are_listed(rng):
+    tensors = f.torch_names(f.draw_values(rng))
+    two = f.with_prefix(tensors, "model/") | f.with_prefix(tensors, "ema/module.")
+    with pytest.raises(
+        InputError,
+        match=r"2 networks that are a VGG, under ema/module\.features\., model/features\.",
+    ):
+        find(two)
+
+
+def test_names_of_layers_do_not_say_what_the_network_expects(rng):
+    assert find(f.caffe_names(f.draw_values(rng))).preprocessing is None
