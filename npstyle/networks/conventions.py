@@ -18,9 +18,9 @@ give c near 1, for RGB near -1; other trainings and random numbers give c near 0
 deviation of 1/8. The ratio of the biases to the norms then tells the unit of the input: filters for
 the unit of torchvision have norms 58 times as large beside the same biases.
 
-The response. A training makes the activations of the last layer vary by about 1 from position to
-position. Input in the other unit makes them vary about 58 times as much, or about a tenth as much
-because the biases then prevail.
+The response. A training makes the activations of the last layer differ by about 1 between a picture
+and the mean colour, for which the input is 0. In the other unit they differ about 58 times as much,
+or much less.
 
 If the numbers do not decide, the layout of the file does. If it does not either, the user must.
 """
@@ -64,9 +64,8 @@ UNIT_RATIO = 1 / TORCHVISION.scale[1]
 """Ratio of the unit of 0..255 to that of torchvision."""
 
 RESPONSE = (0.25, 5.0)
-"""Root mean square, over the filters of the last layer, of the standard deviation over positions
-between which a unit is plausible. It is 0.9 for VGG-19, 0.08 in the unit of torchvision."""
-
+"""Root mean square of the difference between the activations of the last layer for the generated
+picture and for the mean colour, between which a unit is plausible. RESPONSEFACT"""
 
 UNIT_MEANS_SHARE = 0.7
 """Share of filters with a mean activation near 1 beyond which a network is normalised."""
@@ -156,12 +155,20 @@ def _by_first_layer(found: Found) -> tuple[str | None, str | None]:
 def _by_response(layers: Sequence[LayerSpec], found: Found) -> str | None:
     """Return the only unit of the input for which the last layer responds as after a training."""
     last = [layer.name for layer in layers if isinstance(layer, ConvSpec)][-1]
-    plausible = []
-    for preprocessing in (RGB_255, TORCHVISION):
+    picture = draw_picture()
+
+    def run(preprocessing: Preprocessing, pixels: Array) -> Array:
         network = network_from_weights(as_weights(layers, found, preprocessing))
         with np.errstate(all="ignore"):  # random numbers can exceed float32
-            ((_, F),) = activations(network, draw_picture(), [last])
-            response = float(np.sqrt(F.astype(np.float64).var(axis=(0, 1)).mean()))
+            ((_, F),) = activations(network, pixels, [last])
+            wide: Array = F.astype(np.float64)
+            return wide
+
+    grey = run(RGB_255, np.zeros_like(picture) + RGB_255.mean)
+    plausible = []
+    for preprocessing in (RGB_255, TORCHVISION):
+        with np.errstate(all="ignore"):
+            response = float(np.sqrt(np.mean((run(preprocessing, picture) - grey) ** 2)))
         if RESPONSE[0] < response < RESPONSE[1]:
             plausible.append(_unit(preprocessing))
     return plausible[0] if len(plausible) == 1 else None

@@ -51,9 +51,12 @@ def trained(rng, unit):
         gain = np.float32(np.sqrt(2 / (9 * kernel.shape[1])))
         values[layer] = kernel * gain, bias * np.float32(0.1)
     network = network_from_weights(as_weights(values, TORCHVISION))
-    ((_, F),) = activations(network, draw_picture(), ["conv5_2"])
-    deviation = np.sqrt(F.var(axis=(0, 1)).mean())
-    values["conv5_2"] = tuple(array / deviation for array in values["conv5_2"])
+    F, grey = (
+        next(activations(network, pixels, ["conv5_2"]))[1]
+        for pixels in (draw_picture(), np.zeros((48, 64, 3)) + TORCHVISION.mean)
+    )
+    response = np.sqrt(np.mean((F - grey) ** 2))
+    values["conv5_2"] = tuple(array / response for array in values["conv5_2"])
     kernel, bias = values["conv1_1"]
     return values | {"conv1_1": (kernel / np.float32(unit), bias)}
 
