@@ -20,7 +20,7 @@ the unit of torchvision have norms 58 times as large beside the same biases.
 
 The response. A training makes the activations of the last layer differ by about 1 between a picture
 and the mean colour, for which the input is 0. In the other unit they differ about 58 times as much,
-or much less.
+or a tenth as much, as the biases then prevail.
 
 If the numbers do not decide, the layout of the file does. If it does not either, the user must.
 """
@@ -63,9 +63,10 @@ BIAS_TO_NORM = 0.42
 UNIT_RATIO = 1 / TORCHVISION.scale[1]
 """Ratio of the unit of 0..255 to that of torchvision."""
 
-RESPONSE = (0.25, 5.0)
+RESPONSE = (0.6, 15.0)
 """Root mean square of the difference between the activations of the last layer for the generated
-picture and for the mean colour, between which a unit is plausible. RESPONSEFACT"""
+picture and for the mean colour, between which a unit is plausible. For VGG-19 it is 2.0 in its own
+unit, 0.2 in that of torchvision, and 110 if its first filters are those for torchvision's unit."""
 
 UNIT_MEANS_SHARE = 0.7
 """Share of filters with a mean activation near 1 beyond which a network is normalised."""
@@ -179,7 +180,7 @@ def has_unit_means(layers: Sequence[LayerSpec], found: Found, preprocessing: Pre
 
     Only networks for 0..255 are measured: elsewhere, the mean activations of early layers are near
     1 without it. Of the filters of the first two blocks of VGG-19, 86 % have a mean between 1/3 and
-    3 on the generated picture after the scaling, and none before.
+    3 on the generated picture after the scaling, and less than 1 % before.
     """
     if _unit(preprocessing) != "0..255":
         return False
