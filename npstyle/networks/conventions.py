@@ -6,6 +6,9 @@ Three kinds of input are common, and a wrong one spoils every activation without
     rgb255   RGB, 0..255, minus the same mean
     rgb      RGB, 0..1, minus ImageNet's mean, divided by its standard deviation (torchvision)
 
+Under torchvision's names, rgb255 is that of `VGG16_Weights.IMAGENET1K_FEATURES`, whose mean is
+rounded otherwise.
+
 The numbers tell them apart in two ways.
 
 The first layer. The published networks of Simonyan and Zisserman share their first filters, because
@@ -35,7 +38,14 @@ from npstyle.errors import InputError
 from npstyle.maths.array import Array
 from npstyle.networks.activations import activations
 from npstyle.networks.architecture import ConvSpec, LayerSpec
-from npstyle.networks.formats.found import CAFFE, RGB_255, TORCHVISION, Found, Preprocessing
+from npstyle.networks.formats.found import (
+    CAFFE,
+    RGB_255,
+    TORCHVISION,
+    TORCHVISION_FEATURES,
+    Found,
+    Preprocessing,
+)
 from npstyle.networks.network import network_from_weights
 from npstyle.networks.verify import draw_picture
 from npstyle.networks.weights import Weights
@@ -109,7 +119,8 @@ def decide(
     if layout is not None and _fits(layout, order, unit):
         return layout, same_training
     if len(possible) == 1:
-        return possible[0], same_training
+        of_torchvision = layout == TORCHVISION and possible[0] == RGB_255
+        return TORCHVISION_FEATURES if of_torchvision else possible[0], same_training
     if order is None and unit is None:
         reason = "neither its layout nor its numbers say what input the network expects"
     else:

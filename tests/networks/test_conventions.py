@@ -7,7 +7,7 @@ from npstyle.errors import InputError
 from npstyle.networks.activations import activations
 from npstyle.networks.architecture import vgg_table
 from npstyle.networks.convert import convert, read_foreign
-from npstyle.networks.formats.found import CAFFE, RGB_255, TORCHVISION
+from npstyle.networks.formats.found import CAFFE, RGB_255, TORCHVISION, TORCHVISION_FEATURES
 from npstyle.networks.network import network_from_weights
 from npstyle.networks.normalize import filter_means, normalize
 from npstyle.networks.verify import draw_picture
@@ -28,8 +28,9 @@ def preprocessing(weights):
     return weights.channel_order, weights.mean, weights.scale
 
 
-def expected(name):
-    kind = EXPECTED[name]
+def expected(name, names=f.caffe_names):
+    of_features = name == "rgb255" and names == f.torch_names
+    kind = TORCHVISION_FEATURES if of_features else EXPECTED[name]
     return kind.channel_order, kind.mean, kind.scale
 
 
@@ -40,7 +41,7 @@ def test_the_first_filters_of_simonyan_and_zisserman_decide_under_all_names(
 ):
     values = f.for_input(f.like_caffes(f.draw_values(rng, "D"), rng), *INPUTS[kind])
     weights = read(tmp_path, NAMES[names](values))
-    assert preprocessing(weights) == expected(kind)
+    assert preprocessing(weights) == expected(kind, NAMES[names])
     assert "Oxford" in weights.license
 
 
@@ -78,7 +79,11 @@ def test_other_trainings_for_0_to_255_are_not_taken_for_torchvisions(rng, tmp_pa
 
 
 def test_random_numbers_do_not_decide(rng, tmp_path):
-    values = f.draw_values(rng, width=64, letter="A")
+    values = f.draw_values(rng, "B")
+    filters = f.draw_values(rng, "A", width=64)["conv1_1"]
+    second, bias = values["conv1_2"]
+    channels = rng.standard_normal((len(second), 64, 3, 3)).astype(np.float32)
+    values |= {"conv1_1": filters, "conv1_2": (channels, bias)}
     assert preprocessing(read(tmp_path, f.torch_names(values))) == expected("rgb")
     with pytest.raises(InputError, match=r"neither its layout nor its numbers .*--input bgr"):
         read(tmp_path, f.caffe_names(values))
@@ -101,7 +106,7 @@ def test_the_real_vgg19_is_recognised_in_every_convention(shared, vgg19, tmp_pat
     values |= first | {"conv1_2": (channels, values["conv1_2"][1])}
     for kind, conversion in INPUTS.items():
         weights = read(tmp_path, f.torch_names(f.for_input(values, *conversion)))
-        assert preprocessing(weights) == expected(kind)
+        assert preprocessing(weights) == expected(kind, f.torch_names)
 
 
 def scaled_to_unit_means(values):
@@ -110,6 +115,14 @@ def scaled_to_unit_means(values):
     picture = np.random.default_rng(1).normal(1, 0.1, (*draw_picture().shape,)) * draw_picture()
     scaled = normalize(weights, filter_means(weights, [picture])).tensors
     return {layer: (scaled[f"{layer}.weight"], scaled[f"{layer}.bias"]) for layer in values}
+
+
+def test_torchvisions_features_have_their_published_input():
+    order, mean, scale = expected("rgb255", f.torch_names)
+    pixels = np.array([10.0, 100.0, 200.0])
+    published = (pixels / 255 - (0.48235, 0.45882, 0.40784)) / (1 / 255)
+    assert order == "RGB"
+    assert np.allclose((pixels - mean) * scale, published)
 
 
 def test_a_network_of_mean_activation_1_is_recognised_and_marked(rng, tmp_path):

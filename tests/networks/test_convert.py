@@ -1,3 +1,6 @@
+import io
+import zipfile
+
 import h5py
 import numpy as np
 import pytest
@@ -155,6 +158,37 @@ def test_unsupported_sources_and_invalid_destinations_are_refused(rng, tmp_path)
     source = f.write_keras(tmp_path / "keras.h5", f.draw_values(rng))
     with pytest.raises(InputError, match=r"out\.h5"):
         convert(source, tmp_path / "out.h5")
+
+
+def archive_of(*names):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in names:
+            archive.writestr(name, "text")
+    return stream.getvalue()
+
+
+NO_WEIGHTS = {
+    b"": "is empty; download it again",
+    b"\n <!DOCTYPE html><html><head>": "is a web page",
+    b'<?xml version="1.0"?><Error><Code>AccessDenied</Code>': "is a web page",
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a": "Git LFS pointer",
+    b"404: Not Found": "is a text that begins '404: Not Found'",
+    b"\x1f\x8b\x08" + bytes(100): "gzip; unpack it",
+    bytes(257) + b"ustar" + bytes(300): "is a tar archive; unpack it",
+    b"\x89PNG" + bytes(100): "is a picture",
+    archive_of("a/b.txt", "vgg19.pth"): r"is a zip archive of a/b\.txt, vgg19\.pth, .*unpack",
+    archive_of(): "is a zip archive of nothing",
+    archive_of("x.npy"): r"is a zip archive of x\.npy",
+    archive_of("meta.npy"): "needs no conversion; use it with --network",
+}
+
+
+@pytest.mark.parametrize("content", NO_WEIGHTS, ids=list(NO_WEIGHTS.values()))
+def test_the_refusal_of_a_file_that_is_no_network_says_what_it_is(tmp_path, content):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.pth: .*{NO_WEIGHTS[content]}"):
+        convert(tmp_path / "a.pth", tmp_path / "out.npz")
 
 
 def test_the_real_vgg19_converts_with_its_shapes_and_values(shared, vgg19):

@@ -38,6 +38,13 @@ TORCHVISION = Preprocessing(
 """RGB, 0..1, minus ImageNet's mean, divided by its standard deviation."""
 
 
+TORCHVISION_FEATURES = Preprocessing(
+    "RGB", (0.48235 * 255, 0.45882 * 255, 0.40784 * 255), (1.0, 1.0, 1.0)
+)
+"""Preprocessing of torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`, which are Caffe's numbers:
+RGB, 0..1, minus the mean, times 255."""
+
+
 @dataclass(frozen=True)
 class Found:
     """The convolutions of a VGG and the preprocessing of pictures.
