@@ -70,14 +70,13 @@ def write_keras(path, values, style="old", top=False):
     return path
 
 
-def write_keras3(path, values, place="layers/", names=True, optimizer=False):
+def write_keras3(path, values, place="layers/", optimizer=False):
     """The layout of Keras 3: layers counted by class."""
     with h5py.File(path, "w") as file:
         for k, (layer, (kernel, bias)) in enumerate(values.items()):
             group = file.create_group(f"{place}conv2d{f'_{k}' if k else ''}/vars")
             group["0"], group["1"] = kernel.transpose(2, 3, 1, 0), bias
-            if names:
-                group.attrs["name"] = layer.replace("conv", "block").replace("_", "_conv")
+            group.attrs["name"] = layer.replace("conv", "block").replace("_", "_conv")
             if optimizer:
                 file[f"optimizer/vars/{2 * k}"] = kernel
         file["layers/dense/vars/0"] = np.zeros((8, 4), np.float32)

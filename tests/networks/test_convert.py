@@ -19,7 +19,7 @@ from tests.networks import foreign as f
 WRITERS = {
     "keras": lambda path, values: f.write_keras(path, values),
     "keras with top": lambda path, values: f.write_keras(path, values, "new", top=True),
-    "keras 3": lambda path, values: f.write_keras3(path, values, names=False),
+    "keras 3": lambda path, values: f.write_keras3(path, values),
     "keras archive": lambda path, values: f.write_keras_archive(path, values),
     "numpy archive": lambda path, values: f.write_numpy_archive(path, f.for_input(values, "RGB")),
     "pth zip": lambda path, values: f.write_torch_zip(path, f.caffe_names(values)),
@@ -116,7 +116,7 @@ def not_chained(values):
 
 
 DAMAGE = {
-    without_layer: "incomplete",
+    without_layer: "incomplete|has 8, 10, 13, 16",
     transposed: "conv2_1",
     with_nan: "conv3_2 contains NaN",
     wrong_bias: "conv1_1",
@@ -130,7 +130,7 @@ def test_damaged_values_are_refused_and_nothing_is_written(rng, tmp_path, writer
     values = f.draw_values(rng)
     damage(values)
     source = ALL[writer](tmp_path / "source.dat", values)
-    with pytest.raises(InputError, match=rf"source\.dat: .*{DAMAGE[damage]}"):
+    with pytest.raises(InputError, match=rf"source\.dat: .*({DAMAGE[damage]})"):
         convert(source, tmp_path / "out.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["source.dat"]
 

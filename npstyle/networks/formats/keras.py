@@ -9,7 +9,8 @@ published files and whole models (.h5)
     them under the name of VGG.
 Keras 3 (.weights.h5)
     `layers/conv2d/vars/0` (kernel) and `1` (bias), `layers/conv2d_1/...`: the layers are counted by
-    class. The attribute "name" of `vars`, if there is one, is the name of the layer.
+    class. An attribute has the name of the layer, but it is not read: a damaged one could make HDF5
+    allocate any memory.
 Keras 3 (.keras)
     A zip archive whose member `model.weights.h5` has the layout above.
 
@@ -98,6 +99,11 @@ def _found(source: Path, file: Path | io.BytesIO, size: int) -> Found:
     # A model may have convolutions of its own beside those of the VGG in it.
     whole = {place: layers for place, layers in places.items() if len(layers) in _COUNTS}
     place = only_place(source, whole or places, "a VGG of Keras")
+    if any(layer.number is not None for layer in places[place].values()) and not whole:
+        raise InputError(
+            f"{source}: has {len(places[place])} layers of class Conv2D under {place}, but a VGG "
+            f"has {', '.join(map(str, sorted(_COUNTS)))}; save the weights of the VGG alone"
+        )
     kernels, biases = {}, {}
     for name, layer in places[place].items():
         by_ndim = {part.ndim: part for part in layer.arrays}
@@ -142,10 +148,7 @@ def _layers(source: Path, file: Path | io.BytesIO, size: int) -> dict[str, dict[
             layers = by_name
         elif match := re.fullmatch(KERAS3, path):
             group = path.rsplit("/", 2)[0]
-            own = str(item.parent.attrs.get("name", ""))[:80]
             name, layer, layers = group, _Layer(group, int(match["count"] or 0)), by_class
-            if re.fullmatch(r"block\d_conv\d", own):
-                name, layers = own, by_name
         else:
             return
         _check(source, path, item, size)

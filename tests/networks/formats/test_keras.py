@@ -72,11 +72,10 @@ def same(found, values):
 
 
 @pytest.mark.parametrize("letter", "DE")
-@pytest.mark.parametrize("names", [True, False])
 @pytest.mark.parametrize("place", ["layers/", "layers/functional/layers/"])
-def test_keras_3_counts_layers_by_class(rng, tmp_path, letter, names, place):
+def test_keras_3_counts_layers_by_class(rng, tmp_path, letter, place):
     values = f.draw_values(rng, letter)
-    options = {"place": place, "names": names, "optimizer": True}
+    options = {"place": place, "optimizer": True}
     assert same(read_keras(f.write_keras3(tmp_path / "a.weights.h5", values, **options)), values)
     archive = f.write_keras_archive(tmp_path / "a.keras", values, **options)
     assert same(read_keras_archive(archive), values)
@@ -108,6 +107,27 @@ def test_several_vggs_of_keras_are_listed(rng, tmp_path):
         file.copy("layers/one", "layers/two")
     with pytest.raises(InputError, match=r"2 networks .*under layers/one/layers/, layers/two"):
         read_keras(source)
+
+
+def test_another_number_of_convolutions_is_refused(rng, tmp_path):
+    values = f.draw_values(rng)
+    del values["conv5_4"]
+    source = f.write_keras3(tmp_path / "a.h5", values)
+    with pytest.raises(InputError, match="15 layers of class Conv2D .* has 8, 10, 13, 16; save"):
+        read_keras(source)
+
+
+def test_the_names_of_layers_that_a_damaged_file_could_inflate_are_not_read(
+    rng, tmp_path, monkeypatch
+):
+    source = f.write_keras3(tmp_path / "a.h5", f.draw_values(rng))
+
+    def read_attribute(*_):
+        pytest.fail("an attribute is read")
+
+    monkeypatch.setattr(h5py.AttributeManager, "__getitem__", read_attribute)
+    monkeypatch.setattr(h5py.AttributeManager, "get", read_attribute)
+    read_keras(source)
 
 
 def test_an_hdf5_file_without_a_vgg_is_refused(tmp_path):
