@@ -113,7 +113,7 @@ def test_another_number_of_convolutions_is_refused(rng, tmp_path):
     values = f.draw_values(rng)
     del values["conv5_4"]
     source = f.write_keras3(tmp_path / "a.h5", values)
-    with pytest.raises(InputError, match="15 layers of class Conv2D .* has 8, 10, 13, 16; save"):
+    with pytest.raises(InputError, match=r"15 layers of class Conv2D .* has 8, 10, 13, 16; save"):
         read_keras(source)
 
 
