@@ -11,6 +11,7 @@ measured. If a reader fails in another way, the file is kept as fuzz-FORMAT-NUMB
 import struct
 import sys
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,11 @@ def _read_fast_neural_style(path: Path) -> None:
     read_tensors(path, start, find_style_network)
 
 
+def _read_vgg(path: Path) -> None:
+    """Read a VGG. The input of the network is given, as measuring it takes longer than reading."""
+    read_foreign(path, "bgr")
+
+
 WRITERS: dict[str, Writer] = {
     "keras": foreign.write_keras,
     "pytorch zip": lambda path, values: foreign.write_torch_zip(path, foreign.torch_names(values)),
@@ -80,6 +86,10 @@ WRITERS: dict[str, Writer] = {
     "safetensors": lambda path, values: foreign.write_safetensors(
         path, foreign.torch_names(values)
     ),
+    "keras 3": foreign.write_keras3,
+    "keras archive": foreign.write_keras_archive,
+    "numpy archive": foreign.write_numpy_archive,
+    "bfloat16": lambda path, values: foreign.write_bfloat16(path, foreign.torch_names(values)),
     "matconvnet": foreign.write_matconvnet,
     "matconvnet, uncompressed": lambda path, values: foreign.write_matconvnet(
         path, values, compress=False
@@ -105,6 +115,39 @@ def _in_zip(path: Path, values: Any, data: bytes) -> None:
     foreign.write_torch_zip(path, foreign.torch_names(values), data)
 
 
+def _checkpoint(values: Any) -> Any:
+    """Return tensors with a prefix, as in a checkpoint."""
+    return foreign.with_prefix(foreign.torch_names(values), "module.")
+
+
+def _in_checkpoint(path: Path, values: Any, data: bytes) -> None:
+    """Write the pickle of a checkpoint into a valid archive."""
+    foreign.write_torch_zip(path, _checkpoint(values), data)
+
+
+def _in_keras_archive(path: Path, values: Any, data: bytes) -> None:
+    """Write HDF5 into a valid archive of Keras."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.weights.h5", data)
+
+
+def _in_numpy_archive(path: Path, values: Any, data: bytes) -> None:
+    """Write the bytes of one array into a valid archive of NumPy."""
+    foreign.write_numpy_archive(path, values)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, old in members.items():
+            archive.writestr(name, data if name == "conv1_1_W.npy" else old)
+
+
+def _array_of_archive(path: Path, values: Any) -> Path:
+    """Write the bytes of one array of an archive of NumPy."""
+    with zipfile.ZipFile(foreign.write_numpy_archive(path, values)) as archive:
+        data = archive.read("conv1_1_W.npy")
+    return _written(path, data)
+
+
 def _compressed(path: Path, values: Any, data: bytes) -> None:
     """Write the first element of a MATLAB file with valid compression."""
     end = 136 + int.from_bytes(data[132:136], "little")
@@ -117,6 +160,14 @@ WRAPPED: dict[str, tuple[Writer, Wrapper]] = {
         lambda path, values: _written(path, foreign.pickle_of_tensors(foreign.torch_names(values))),
         _in_zip,
     ),
+    "checkpoint, valid": (
+        lambda path, values: _written(
+            path, foreign.nested_pickle(_checkpoint(values), ["run", "model"])
+        ),
+        _in_checkpoint,
+    ),
+    "keras archive, valid": (foreign.write_keras3, _in_keras_archive),
+    "numpy archive, valid": (_array_of_archive, _in_numpy_archive),
     "matconvnet, valid": (WRITERS["matconvnet, uncompressed"], _compressed),
 }
 """Formats whose checksums would detect every change: functions that write the part to mutate, and
@@ -136,7 +187,7 @@ def fuzz(name: str, count: int, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng((seed, FORMATS.index(name)))
     values = foreign.draw_values(rng)
     write, wrap = WRAPPED.get(name) or (WRITERS[name], None)
-    read = READERS.get(name, read_foreign)
+    read = READERS.get(name, _read_vgg)
     with tempfile.TemporaryDirectory() as folder:
         source = write(Path(folder) / "source.dat", values)
         data = source.read_bytes()

@@ -28,18 +28,24 @@ def _convert_parameters() -> list[click.Parameter]:
     return [
         argument(
             "sources",
-            "A VGG from Keras (.h5), PyTorch (.pth), safetensors, MatConvNet (.mat) or Caffe "
-            "(.caffemodel); or a style network: one of PyTorch's fast_neural_style (.pth, "
-            "safetensors), or one or two ONNX files.",
+            "A VGG from Keras (.h5, .keras), PyTorch (.pth), safetensors, NumPy (.npz), MatConvNet "
+            "(.mat) or Caffe (.caffemodel); or a style network: one of PyTorch's "
+            "fast_neural_style (.pth, safetensors), or one or two ONNX files.",
             nargs=-1,
             required=True,
         ),
         argument("destination", "The file to write (.npz)."),
+        option(
+            "--input",
+            "The input that a VGG expects, if the file does not show it: BGR, 0..255 (Caffe, "
+            "Keras); RGB, normalised (torchvision); or RGB, 0..255.",
+            type=click.Choice(["bgr", "rgb", "rgb255"]),
+        ),
     ]
 
 
 @weights.command("convert", cls=Command, parameters=_convert_parameters)
-def weights_convert(sources: tuple[Path, ...], destination: Path) -> None:
+def weights_convert(sources: tuple[Path, ...], destination: Path, input: str | None = None) -> None:
     """Convert published weights to npstyle's format.
 
     The format is recognised by the file's content. No framework is needed, and nothing in a file
@@ -70,10 +76,15 @@ def weights_convert(sources: tuple[Path, ...], destination: Path) -> None:
             f"{sources[1]}: two files make a style network, and they must be ONNX; convert any "
             "other network from one file"
         )
-    found = convert(sources[0], destination)
+    found = convert(sources[0], destination, input)
     print(f"{destination}: {found.name}, {len(found.tensors) // 2} convolutions")
     print(f"from {found.source}")
     print(f"input of the network: {preparation(found)}")
+    if found.normalized:
+        print(
+            "its mean activations are 1: the preset `paper` is meant for it, and the other presets "
+            "adapt the weight of the style"
+        )
 
 
 def _fetch_parameters() -> list[click.Parameter]:

@@ -16,6 +16,7 @@ from numpy.lib import format as npy
 from npstyle.errors import InputError
 from npstyle.files import written_whole
 from npstyle.maths.array import Array
+from npstyle.networks.formats.unknown import START_BYTES, what_it_is
 
 MAX_BYTES = 2 << 30
 """Bytes of tensors beyond which a file is refused. VGG-19 with its dense layers has 575 MB."""
@@ -75,6 +76,19 @@ def read_archive(path: Path, parse: Callable[[Any, Headers], T]) -> tuple[T, dic
     return _opened(path, read)
 
 
+def read_arrays(path: Path, wanted: Callable[[str], bool]) -> dict[str, Array]:
+    """Return the arrays of an archive without `meta` whose names are wanted.
+
+    Raises InputError as `read_archive` does.
+    """
+
+    def read(archive: zipfile.ZipFile) -> dict[str, Array]:
+        names = [name for name in _headers(path, archive) if wanted(name)]
+        return {name: _read(path, archive, name) for name in names}
+
+    return _opened(path, read)
+
+
 def _opened(path: Path, read: Callable[[zipfile.ZipFile], T]) -> T:
     """Return what `read` finds in an archive; turn every exception into an InputError."""
     if not path.is_file():
@@ -85,6 +99,10 @@ def _opened(path: Path, read: Callable[[zipfile.ZipFile], T]) -> T:
     except InputError:
         raise
     except zipfile.BadZipFile as error:
+        with path.open("rb") as file:
+            words = what_it_is(file.read(START_BYTES))
+        if words is not None:
+            raise InputError(f"{path}: {words}") from error
         raise InputError(
             f"{path}: is not an .npz weights file, or is truncated; for another format run "
             "`npstyle weights convert`"

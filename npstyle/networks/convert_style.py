@@ -13,7 +13,7 @@ from npstyle.files import check_destination
 from npstyle.maths.array import Array
 from npstyle.maths.layers import Sigmoid
 from npstyle.networks.formats.fast_neural_style import find_style_network, is_fast_neural_style
-from npstyle.networks.formats.found import FoundNetwork
+from npstyle.networks.formats.found import UNKNOWN_LICENSE, FoundNetwork
 from npstyle.networks.formats.onnx import read_style_onnx
 from npstyle.networks.formats.onnx_graph import is_onnx
 from npstyle.networks.formats.tensor_file import has_tensors, read_tensors
@@ -29,8 +29,6 @@ PUBLISHED = {
     ),
 }
 """Origin of known files by their SHA-256; all of them are under the Apache licence 2.0."""
-
-UNKNOWN_LICENSE = "that of the source"
 
 START_BYTES = 64
 """Length in bytes of the start that a format is recognised by."""

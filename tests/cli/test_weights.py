@@ -45,6 +45,15 @@ def test_a_file_is_converted_and_verified(rng, tmp_path):
     assert "vgg.pth (torchvision)" in run.stdout
 
 
+def test_input_says_what_the_network_expects(rng, tmp_path):
+    values = foreign.caffe_names(foreign.draw_values(rng))
+    source = foreign.write_safetensors(tmp_path / "a.safetensors", values)
+    run = weights("convert", source, tmp_path / "a.npz", "--input", "bgr")
+    assert run.returncode == 0, run.stderr
+    assert "input given by --input" in run.stdout
+    assert "(BGR pixel - [103.939, 116.779, 123.68])" in run.stdout
+
+
 def test_a_style_network_of_pytorchs_examples_is_converted_shown_and_used(rng, tmp_path):
     save_image(tmp_path / "photo.png", draw_photo(21, 30))
     tensors = draw_tensors(rng, running=True)
@@ -115,12 +124,28 @@ def offline(_):
     return ("fetch", "vgg16", "-q"), "6d6bbae143d832006294945121d1f1fc"
 
 
+def undecided(folder):
+    values = foreign.draw_values(np.random.default_rng(0))
+    source = foreign.write_safetensors(folder / "a.safetensors", foreign.caffe_names(values))
+    return ("convert", source, folder / "b.npz"), "--input bgr"
+
+
 def another_network(_):
     return ("fetch", "vgg11"), "vgg11"
 
 
 @pytest.mark.parametrize(
-    "case", [altered, hostile, incomplete, of_another_network, unknown, offline, another_network]
+    "case",
+    [
+        altered,
+        hostile,
+        incomplete,
+        of_another_network,
+        undecided,
+        unknown,
+        offline,
+        another_network,
+    ],
 )
 def test_bad_weights_end_with_one_sentence_and_exit_code_2(tmp_path, case):
     arguments, culprit = case(tmp_path)

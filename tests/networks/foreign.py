@@ -14,6 +14,7 @@ import numpy as np
 from scipy.io import savemat
 
 from npstyle.networks.architecture import VGG_BLOCKS
+from npstyle.networks.conventions import BLUE_MINUS_RED
 from npstyle.networks.formats.pytorch import MAGIC
 
 MEAN_RGB = (123.68, 116.779, 103.939)
@@ -35,6 +36,29 @@ def draw_values(rng, letter="E", width=2):
     return values
 
 
+def like_caffes(values, rng):
+    """The values with 64 first filters whose colours and biases are as in Caffe's VGG-19."""
+    u = np.zeros((3, 3, 3))
+    u[0], u[2] = 18**-0.5, -(18**-0.5)
+    kernel = np.empty((64, 3, 3, 3))
+    for k, difference in enumerate(BLUE_MINUS_RED):
+        v = rng.standard_normal((3, 3, 3))
+        v -= (v * u).sum() * u
+        t = difference / 18**0.5
+        kernel[k] = t * u + np.sqrt(1 - t**2) * v / np.linalg.norm(v)
+    second, bias = values["conv1_2"]
+    channels = rng.standard_normal((len(second), 64, 3, 3)).astype(np.float32)
+    first = kernel.astype(np.float32), rng.uniform(0.3, 0.5, 64).astype(np.float32)
+    return values | {"conv1_1": first, "conv1_2": (channels, bias)}
+
+
+def for_input(values, order, unit=1.0):
+    """Values for BGR, 0..255, converted to another channel order and to a unit of the input."""
+    kernel, bias = values["conv1_1"]
+    kernel = kernel if order == "BGR" else kernel[:, ::-1]
+    return values | {"conv1_1": (np.ascontiguousarray(kernel * np.float32(unit)), bias)}
+
+
 def write_keras(path, values, style="old", top=False):
     with h5py.File(path, "w") as file:
         for layer, (kernel, bias) in values.items():
@@ -44,6 +68,68 @@ def write_keras(path, values, style="old", top=False):
         if top:
             file["fc1/fc1_W_1:0"] = np.zeros((8, 4), np.float32)
     return path
+
+
+def write_keras3(path, values, place="layers/", optimizer=False):
+    """The layout of Keras 3: layers counted by class."""
+    with h5py.File(path, "w") as file:
+        for k, (layer, (kernel, bias)) in enumerate(values.items()):
+            group = file.create_group(f"{place}conv2d{f'_{k}' if k else ''}/vars")
+            group["0"], group["1"] = kernel.transpose(2, 3, 1, 0), bias
+            group.attrs["name"] = layer.replace("conv", "block").replace("_", "_conv")
+            if optimizer:
+                file[f"optimizer/vars/{2 * k}"] = kernel
+        file["layers/dense/vars/0"] = np.zeros((8, 4), np.float32)
+    return path
+
+
+def write_keras_archive(path, values, **options):
+    inner = write_keras3(path.with_suffix(".inner"), values, **options)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("config.json", "{}")
+        archive.write(inner, "model.weights.h5")
+    inner.unlink()
+    return path
+
+
+def write_numpy_archive(path, values):
+    """The layout of vgg16_weights.npz."""
+    arrays = {"fc6_W": np.zeros((8, 4), np.float32)}
+    for layer, (kernel, bias) in values.items():
+        arrays |= {f"{layer}_W": kernel.transpose(2, 3, 1, 0), f"{layer}_b": bias}
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    return path
+
+
+def bfloat16(array):
+    """The upper halves of float32 numbers, and the numbers that they stand for."""
+    halves = (np.ascontiguousarray(array, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    return halves, (halves.astype(np.uint32) << 16).view(np.float32)
+
+
+def write_bfloat16(path, tensors):
+    """A safetensors file in bfloat16."""
+    header, data = {}, b""
+    for name, array in tensors.items():
+        end = len(data) + 2 * array.size
+        header[name] = {"dtype": "BF16", "shape": array.shape, "data_offsets": [len(data), end]}
+        data += bfloat16(array)[0].tobytes()
+    path.write_bytes(safetensors_header(header, data))
+    return path
+
+
+def with_prefix(tensors, prefix):
+    return {f"{prefix}{name}": array for name, array in tensors.items()}
+
+
+def nested_pickle(tensors, keys, legacy=False):
+    """The pickle of a checkpoint that has the tensors under some keys, one inside the other."""
+    inner = pickle_of_tensors(tensors, legacy=legacy)[2:-1]
+    for key in reversed(keys):
+        inner = b"}" + text("epoch") + b"K\x07s" + text(key) + inner + b"s"
+    return b"\x80\x02" + inner + b"."
 
 
 def torch_names(values, head=()):

@@ -1,3 +1,6 @@
+import io
+import zipfile
+
 import h5py
 import numpy as np
 import pytest
@@ -16,6 +19,9 @@ from tests.networks import foreign as f
 WRITERS = {
     "keras": lambda path, values: f.write_keras(path, values),
     "keras with top": lambda path, values: f.write_keras(path, values, "new", top=True),
+    "keras 3": lambda path, values: f.write_keras3(path, values),
+    "keras archive": lambda path, values: f.write_keras_archive(path, values),
+    "numpy archive": lambda path, values: f.write_numpy_archive(path, f.for_input(values, "RGB")),
     "pth zip": lambda path, values: f.write_torch_zip(path, f.caffe_names(values)),
     "pth legacy": lambda path, values: f.write_torch_legacy(path, f.caffe_names(values)),
     "johnson": lambda path, values: f.write_torch_legacy(path, f.torch_names(values, (1, 4, 6))),
@@ -25,6 +31,9 @@ WRITERS = {
     "caffe": lambda path, values: f.write_caffe(path, values, old=False),
     "safetensors": lambda path, values: f.write_safetensors(path, f.caffe_names(values)),
 }
+UNDECIDED = ("pth zip", "pth legacy", "safetensors")
+"""Layouts of WRITERS that do not say what input the network expects; nor do random numbers."""
+
 TORCHVISION_WRITERS = {
     "pth zip": lambda path, values: f.write_torch_zip(path, f.torch_names(values, (0, 3, 6))),
     "pth legacy": lambda path, values: f.write_torch_legacy(path, f.torch_names(values)),
@@ -63,7 +72,8 @@ def assert_same(found, expected):
 def test_every_format_gives_the_activations_of_the_original_network(rng, tmp_path, writer, letter):
     values = f.draw_values(rng, letter)
     source = WRITERS[writer](tmp_path / "source.dat", values)
-    assert convert(source, tmp_path / "out.npz").name == NAMES[letter]
+    asked = "bgr" if writer in UNDECIDED else None
+    assert convert(source, tmp_path / "out.npz", asked).name == NAMES[letter]
     image = draw_picture()[:, :, ::-1] - np.array(CAFFE.mean)
     assert_same(activations_of(tmp_path / "out.npz"), activations_by_hand(values, image))
 
@@ -106,7 +116,7 @@ def not_chained(values):
 
 
 DAMAGE = {
-    without_layer: "incomplete",
+    without_layer: "incomplete|has 8, 10, 13, 16",
     transposed: "conv2_1",
     with_nan: "conv3_2 contains NaN",
     wrong_bias: "conv1_1",
@@ -120,7 +130,7 @@ def test_damaged_values_are_refused_and_nothing_is_written(rng, tmp_path, writer
     values = f.draw_values(rng)
     damage(values)
     source = ALL[writer](tmp_path / "source.dat", values)
-    with pytest.raises(InputError, match=rf"source\.dat: .*{DAMAGE[damage]}"):
+    with pytest.raises(InputError, match=rf"source\.dat: .*({DAMAGE[damage]})"):
         convert(source, tmp_path / "out.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["source.dat"]
 
@@ -137,9 +147,9 @@ def test_every_truncation_is_refused(rng, tmp_path, writer):
 
 
 def test_unsupported_sources_and_invalid_destinations_are_refused(rng, tmp_path):
-    (tmp_path / "a.png").write_bytes(b"\x89PNG" + bytes(100))
-    with pytest.raises(InputError, match=r"a\.png: is not a weights file that can be read"):
-        convert(tmp_path / "a.png", tmp_path / "out.npz")
+    (tmp_path / "a.dat").write_bytes(b"\x89ABC" + bytes(100))
+    with pytest.raises(InputError, match=r"a\.dat: is not a weights file that can be read"):
+        convert(tmp_path / "a.dat", tmp_path / "out.npz")
     (tmp_path / "b.mat").write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64" + bytes(100))
     with pytest.raises(InputError, match=r"b\.mat: .* -v7$"):
         convert(tmp_path / "b.mat", tmp_path / "out.npz")
@@ -148,6 +158,37 @@ def test_unsupported_sources_and_invalid_destinations_are_refused(rng, tmp_path)
     source = f.write_keras(tmp_path / "keras.h5", f.draw_values(rng))
     with pytest.raises(InputError, match=r"out\.h5"):
         convert(source, tmp_path / "out.h5")
+
+
+def archive_of(*names):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in names:
+            archive.writestr(name, "text")
+    return stream.getvalue()
+
+
+NO_WEIGHTS = {
+    b"": "is empty; download it again",
+    b"\n <!DOCTYPE html><html><head>": "is a web page",
+    b'<?xml version="1.0"?><Error><Code>AccessDenied</Code>': "is a web page",
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a": "Git LFS pointer",
+    b"404: Not Found": "is a text that begins '404: Not Found'",
+    b"\x1f\x8b\x08" + bytes(100): "gzip; unpack it",
+    bytes(257) + b"ustar" + bytes(300): "is a tar archive; unpack it",
+    b"\x89PNG" + bytes(100): "is a picture",
+    archive_of("a/b.txt", "vgg19.pth"): r"is a zip archive of a/b\.txt, vgg19\.pth, .*unpack",
+    archive_of(): "is a zip archive of nothing",
+    archive_of("x.npy"): r"is a zip archive of x\.npy",
+    archive_of("meta.npy"): "needs no conversion; use it with --network",
+}
+
+
+@pytest.mark.parametrize("content", NO_WEIGHTS, ids=list(NO_WEIGHTS.values()))
+def test_the_refusal_of_a_file_that_is_no_network_says_what_it_is(tmp_path, content):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.pth: .*{NO_WEIGHTS[content]}"):
+        convert(tmp_path / "a.pth", tmp_path / "out.npz")
 
 
 def test_the_real_vgg19_converts_with_its_shapes_and_values(shared, vgg19):

@@ -215,11 +215,21 @@ def test_a_zip_bomb_is_refused_before_it_is_decompressed(saved, monkeypatch):
         load_weights(saved)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"\x89PNG", npy(np.zeros(3))])
-def test_another_kind_of_file_is_refused_with_a_hint(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty; download it again"),
+        (b"\x89HDF\r\n\x1a\n", "npstyle weights convert"),
+        (b"\x89PNG", "is a picture"),
+        (npy(np.zeros(3)), "is a single array of NumPy"),
+        (b"\n<!DOCTYPE html><html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "Git LFS pointer"),
+    ],
+)
+def test_another_kind_of_file_is_refused_with_a_hint(tmp_path, content, says):
     path = tmp_path / "other.npz"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="npstyle weights convert"):
+    with pytest.raises(InputError, match=rf"other\.npz: .*{says}"):
         load_weights(path)
 
 

@@ -16,6 +16,9 @@ width), `conv1.conv2d.bias`, `in1.weight` (channels,), `in1.bias`, `res1.conv1.c
 The numbers of channels and of residual blocks are those of the file; the published networks have
 32, 64 and 128 channels and five blocks.
 
+A prefix, such as that of DataParallel (`module.`), may precede all names, and the tensors may lie
+in a dictionary inside the file's (`npstyle.networks.formats.places`).
+
 Before version 0.4, PyTorch stored a running mean and a running variance with each normalisation
 (`in1.running_mean`), which this network never used. They are not read.
 
@@ -34,6 +37,7 @@ from npstyle.errors import InputError
 from npstyle.maths.array import Array
 from npstyle.maths.layers import Add, Conv, InstanceNorm, Relu, Upsample
 from npstyle.networks.formats.found import FoundNetwork
+from npstyle.networks.formats.places import NESTING, grouped, only_place
 from npstyle.networks.formats.state_dict import T
 
 EPSILON = 1e-5
@@ -42,7 +46,13 @@ EPSILON = 1e-5
 
 def is_fast_neural_style(names: Iterable[str]) -> bool:
     """Return whether one of the names is that of a convolution of such a network."""
-    return any(re.fullmatch(r"(de)?conv\d\.conv2d\.weight", name) for name in names)
+    return bool(_places(names))
+
+
+def _places(names: Iterable[str]) -> list[str]:
+    """Return the places of such networks among the tensors of a file."""
+    places = grouped(names, r"(de)?conv\d\.conv2d\.weight")
+    return [place for place in places if not re.search(r"\bres\d+\.$", place)]
 
 
 def find_style_network(
@@ -69,6 +79,13 @@ def find_style_network(
     InputError
         If a tensor is missing, unknown, or of another shape than the network's.
     """
+    places = _places(tensors) or [""]  # without one, a message says what is missing
+    place = only_place(source, places, "a style network of PyTorch's fast_neural_style")
+    tensors = {
+        name.removeprefix(place): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(place) and NESTING not in name.removeprefix(place)
+    }
     builder = _Builder(source, tensors, read)
     for number, (size, stride) in enumerate(((9, 1), (3, 2), (3, 2)), start=1):
         builder.convolution(f"conv{number}", size, stride)

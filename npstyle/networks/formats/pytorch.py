@@ -15,6 +15,8 @@ Format: PyTorch's `torch/serialization.py`.
 import io
 import math
 import zipfile
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +24,8 @@ import numpy as np
 
 from npstyle.errors import InputError
 from npstyle.maths.array import Array
+from npstyle.networks.formats.bfloat16 import widened
+from npstyle.networks.formats.places import NESTING
 from npstyle.networks.formats.state_dict import Find, R
 from npstyle.networks.formats.unpickle import MAX_BYTES, RefusedError, TensorRecord, load
 
@@ -30,8 +34,25 @@ PROTOCOL = 1001
 
 ZIP_SIGNATURE = b"PK\x03\x04"
 
-DTYPES = {"Half": "<f2", "Float": "<f4", "Double": "<f8", "Long": "<i8", "Int": "<i4"}
-"""Supported types of storages. Integers occur as the counters of batch normalisation."""
+BFLOAT16 = "BFloat16"
+
+DTYPES = {
+    "Half": "<f2",
+    "Float": "<f4",
+    "Double": "<f8",
+    BFLOAT16: "<u2",
+    "Long": "<i8",
+    "Int": "<i4",
+    "Short": "<i2",
+    "Char": "<i1",
+    "Byte": "<u1",
+    "Bool": "<u1",
+}
+"""Supported types of storages. Integers occur beside the weights, such as the counters of batch
+normalisation."""
+
+MAX_NAME = 300
+"""Length of a tensor's path beyond which the tensor is ignored."""
 
 
 def read_pytorch_zip(source: Path, find: Find[R]) -> R:
@@ -51,11 +72,6 @@ def read_pytorch_zip(source: Path, find: Find[R]) -> R:
     try:
         with zipfile.ZipFile(source) as archive:
             members = {member.filename: member for member in archive.infolist()}
-            if "meta.npy" in members:
-                raise InputError(
-                    f"{source}: is a file of npstyle or NumPy, which needs no conversion; use it "
-                    "with --network"
-                )
             pickles = [name for name in members if name.split("/")[-1] == "data.pkl"]
             if len(pickles) != 1:
                 raise InputError(
@@ -72,7 +88,7 @@ def read_pytorch_zip(source: Path, find: Find[R]) -> R:
                     )
             pickled = _member(source, archive, members[pickles[0]], MAX_BYTES)
 
-            def read(tensor: TensorRecord) -> Array:
+            def numbers(tensor: TensorRecord) -> Array:
                 name = f"{prefix}data/{tensor.storage.key}"
                 dtype = _dtype(source, tensor)
                 size = tensor.storage.count * dtype.itemsize
@@ -81,10 +97,10 @@ def read_pytorch_zip(source: Path, find: Find[R]) -> R:
                         f"{source}: the storage {tensor.storage.key} does not have the {size} "
                         "bytes that the pickle declares; the file is damaged, download it again"
                     )
-                data = _member(source, archive, members[name], size)
-                return _strided(source, tensor, np.frombuffer(data, dtype))
+                return np.frombuffer(_member(source, archive, members[name], size), dtype)
 
-            return find(source, _tensors(source, _unpickled(source, pickled)), read)
+            tensors = _tensors(source, _unpickled(source, pickled))
+            return find(source, tensors, _reader(source, numbers))
     except InputError:
         raise
     except Exception as error:  # zipfile raises almost any exception on damaged archives
@@ -113,13 +129,12 @@ def read_pytorch_legacy(source: Path, find: Find[R]) -> R:
         tensors = _tensors(source, described)
         offsets = _offsets(source, file, keys, tensors, head.tell())
 
-        def read(tensor: TensorRecord) -> Array:
+        def numbers(tensor: TensorRecord) -> Array:
             file.seek(offsets[tensor.storage.key])
             dtype = _dtype(source, tensor)
-            numbers = np.frombuffer(file.read(tensor.storage.count * dtype.itemsize), dtype)
-            return _strided(source, tensor, numbers)
+            return np.frombuffer(file.read(tensor.storage.count * dtype.itemsize), dtype)
 
-        return find(source, tensors, read)
+        return find(source, tensors, _reader(source, numbers))
 
 
 def _unpickled(source: Path, pickle: bytes | io.BytesIO) -> Any:
@@ -149,27 +164,48 @@ def _member(source: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, lim
 
 
 def _tensors(source: Path, described: Any) -> dict[str, TensorRecord]:
-    """Return the tensors by name of a state dictionary, or of one under the key "state_dict"."""
-    if isinstance(described, dict) and isinstance(described.get("state_dict"), dict):
-        described = described["state_dict"]
+    """Return the tensors of a dictionary, and of those inside it, by path; see `places`."""
     if not isinstance(described, dict):
         raise InputError(
             f"{source}: contains a {type(described).__name__} instead of a state dictionary; "
             "save model.state_dict(), not the model"
         )
-    tensors = {
-        name: tensor
-        for name, tensor in described.items()
-        if isinstance(name, str) and isinstance(tensor, TensorRecord)
-    }
-    # Each tensor becomes an array of its own, so shared numbers could fill any memory.
-    stored = {tensor.storage.key: tensor.storage.count for tensor in tensors.values()}
-    needed = sum(min(math.prod(t.shape), t.storage.count) for t in tensors.values())
-    if needed > sum(stored.values()):
-        raise InputError(
-            f"{source}: has tensors that share their numbers; save copies of them (.clone())"
-        )
+    tensors: dict[str, TensorRecord] = {}
+    seen = {id(described)}  # a pickle can contain an object in many places, even in itself
+    waiting: deque[tuple[str, Any]] = deque([("", described)])
+    while waiting:
+        path, container = waiting.popleft()
+        items = container.items() if isinstance(container, dict) else enumerate(container)
+        for key, value in items:
+            if len(name := f"{path}{key}") > MAX_NAME:
+                continue
+            if isinstance(value, TensorRecord):
+                tensors[name] = value
+            elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append((name + NESTING, value))
     return tensors
+
+
+def _reader(source: Path, numbers: Callable[[TensorRecord], Array]) -> Callable[[Any], Array]:
+    """Return a function that reads a tensor, given one that reads the numbers of its storage.
+
+    Each tensor becomes an array of its own, so tensors that share their numbers could fill any
+    memory. They are refused.
+    """
+    taken: dict[str, int] = {}
+
+    def read(tensor: TensorRecord) -> Array:
+        key, count = tensor.storage.key, tensor.storage.count
+        taken[key] = taken.get(key, 0) + min(math.prod(tensor.shape), count)
+        if taken[key] > count:
+            raise InputError(
+                f"{source}: has tensors that share their numbers; save copies of them (.clone())"
+            )
+        array = _strided(source, tensor, numbers(tensor))
+        return widened(array) if tensor.storage.kind == BFLOAT16 else array
+
+    return read
 
 
 def _offsets(

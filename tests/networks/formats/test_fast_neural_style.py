@@ -73,6 +73,22 @@ def test_the_numbers_of_a_vgg_are_not_taken_for_a_style_network(rng):
         find(f.torch_names(vgg))
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model/", "state_dict/module."])
+def test_a_prefix_and_a_nesting_are_left_out(rng, prefix):
+    tensors = draw_tensors(rng)
+    others = {"optimizer/state/0/exp_avg": np.zeros(3), "loss.0.weight": np.zeros((4, 3, 3, 3))}
+    found = find(f.with_prefix(tensors, prefix) | others)
+    assert len(found.layers) == len(find(tensors).layers)
+    assert np.array_equal(found.layers[0].bias, tensors["conv1.conv2d.bias"])
+
+
+def test_several_style_networks_in_one_file_are_listed(rng):
+    tensors = draw_tensors(rng)
+    two = f.with_prefix(tensors, "model/") | f.with_prefix(tensors, "ema/module.")
+    with pytest.raises(InputError, match=r"2 networks .*under ema/module\., model/; save"):
+        find(two)
+
+
 def incomplete(tensors):
     del tensors["res2.in1.bias"]
     return r"but not res2\.in1\.bias"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from npstyle.errors import InputError
+from npstyle.networks.formats.found import TORCHVISION
 from npstyle.networks.formats.pytorch import read_pytorch_legacy, read_pytorch_zip
 from npstyle.networks.formats.state_dict import find_convolutions
 from tests.networks import foreign as f
@@ -53,17 +54,33 @@ def test_a_hostile_pickle_is_refused_in_every_position_of_a_legacy_file(
 
 
 @pytest.mark.parametrize("layout", READ)
-def test_a_dictionary_under_state_dict_is_found(tmp_path, layout, tensors):
-    inner = f.pickle_of_tensors(tensors, legacy=layout == "legacy")
-    outer = b"\x80\x02}" + f.text("epoch") + b"K\x07s" + f.text("state_dict") + inner[2:-1] + b"s."
-    source = WRITE[layout](tmp_path / "a.pth", tensors, outer)
+@pytest.mark.parametrize("keys", [["state_dict"], ["model"], ["run", "net"]])
+@pytest.mark.parametrize("prefix", ["", "module.", "vgg.", "module.vgg."])
+def test_a_dictionary_under_any_keys_with_any_prefix_is_found(
+    tmp_path, layout, keys, prefix, tensors
+):
+    tensors = f.with_prefix(tensors, prefix)
+    pickled = f.nested_pickle(tensors, keys, legacy=layout == "legacy")
+    source = WRITE[layout](tmp_path / "a.pth", tensors, pickled)
     found = READ[layout](source, find_convolutions)
-    assert np.array_equal(found.kernels["conv5_4"], tensors["features.34.weight"])
+    assert np.array_equal(found.kernels["conv5_4"], tensors[f"{prefix}features.34.weight"])
+    assert found.preprocessing == TORCHVISION
+
+
+def test_containers_that_contain_themselves_or_each_other_many_times_are_read_once(tmp_path):
+    pickled = b"\x80\x02}q\x00"  # a dictionary with itself, then 60 lists, each twice in the next
+    pickled += f.text("self") + b"h\x00s" + f.text("lists") + b"]"
+    for k in range(60):
+        pickled += b"r" + struct.pack("<I", k + 1) + b"0](" + 2 * (b"j" + struct.pack("<I", k + 1))
+        pickled += b"e"
+    source = f.write_torch_zip(tmp_path / "a.pth", {}, pickled + b"s.")
+    with pytest.raises(InputError, match="has no tensors of a VGG"):
+        read_pytorch_zip(source, find_convolutions)
 
 
 def test_storages_of_unsupported_types_or_wrong_sizes_are_refused(tmp_path, tensors):
     for kind, says in [
-        ("BFloat16Storage", "BFloat16.*float32"),
+        ("ComplexFloatStorage", "ComplexFloat.*float32"),
         ("DoubleStorage", "bytes that the pickle declares"),
     ]:
         source = tmp_path / "a.pth"
@@ -71,7 +88,7 @@ def test_storages_of_unsupported_types_or_wrong_sizes_are_refused(tmp_path, tens
         with pytest.raises(InputError, match=says):
             read_pytorch_zip(source, find_convolutions)
         f.write_torch_legacy(source, tensors, f.pickle_of_tensors(tensors, kind, legacy=True))
-        with pytest.raises(InputError, match=r"BFloat16|truncated"):
+        with pytest.raises(InputError, match=r"ComplexFloat|truncated"):
             read_pytorch_legacy(source, find_convolutions)
 
 
@@ -107,6 +124,10 @@ def test_a_tensor_larger_than_its_storage_is_refused_before_memory_is_allocated(
     tracemalloc.stop()
 
 
+def read_all(_, tensors, read):
+    return [read(tensor) for tensor in tensors.values()]
+
+
 @pytest.mark.parametrize("layout", READ)
 def test_tensors_that_share_their_numbers_are_refused(tmp_path, layout):
     array = np.zeros((4, 4), np.float32)
@@ -115,10 +136,10 @@ def test_tensors_that_share_their_numbers_are_refused(tmp_path, layout):
     key = f.text("1") + f.text("cpu")
     assert pickled.count(key) == 1
     shared = pickled.replace(key, f.text("0") + f.text("cpu"))
-    source = WRITE[layout](tmp_path / "a.pth", tensors, shared)
+    source = WRITE[layout](tmp_path / "a.pth", {"one": array}, shared)
     with pytest.raises(InputError, match="share their numbers"):
-        READ[layout](source, lambda *_: None)
-    READ[layout](WRITE[layout](tmp_path / "b.pth", tensors, pickled), lambda *_: None)
+        READ[layout](source, read_all)
+    READ[layout](WRITE[layout](tmp_path / "b.pth", tensors, pickled), read_all)
 
 
 def test_a_compressed_archive_is_refused_unread(tmp_path, tensors):
@@ -168,7 +189,9 @@ def test_a_legacy_file_whose_keys_are_wrong_is_refused(tmp_path, tensors):
 
 @pytest.mark.peers
 @pytest.mark.parametrize("layout", READ)
-@pytest.mark.parametrize("like", ["state dictionary", "parameters", "half", "views", "double"])
+@pytest.mark.parametrize(
+    "like", ["state dictionary", "parameters", "half", "bfloat16", "views", "double"]
+)
 def test_files_saved_by_pytorch_are_read(tmp_path, tensors, layout, like):
     torch = pytest.importorskip("torch")
     made = OrderedDict((name, torch.from_numpy(array)) for name, array in tensors.items())
@@ -176,6 +199,8 @@ def test_files_saved_by_pytorch_are_read(tmp_path, tensors, layout, like):
         made = {name: torch.nn.Parameter(tensor) for name, tensor in made.items()}
     elif like == "half":
         made = {name: tensor.half() for name, tensor in made.items()}
+    elif like == "bfloat16":
+        made = {name: tensor.bfloat16() for name, tensor in made.items()}
     elif like == "double":
         made = {name: tensor.double() for name, tensor in made.items()}
     elif like == "views":
@@ -184,6 +209,8 @@ def test_files_saved_by_pytorch_are_read(tmp_path, tensors, layout, like):
     source = tmp_path / "a.pth"
     torch.save(made, source, _use_new_zipfile_serialization=layout == "zip")
     found = READ[layout](source, find_convolutions)
+    if like == "bfloat16":  # NumPy has no such type
+        made = {name: tensor.float() for name, tensor in made.items()}
     assert np.array_equal(found.kernels["conv3_4"], made["features.16.weight"].detach().numpy())
     assert np.array_equal(found.biases["conv1_1"], made["features.0.bias"].detach().numpy())
 

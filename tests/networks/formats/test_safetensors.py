@@ -41,10 +41,18 @@ def test_an_inconsistent_header_is_refused(tmp_path, entries, data, says):
 
 
 def test_tensors_of_unsupported_types_are_refused_by_name(tmp_path):
-    entries = header("BF16", end=3456)
-    entries["features.0.bias"] = {"dtype": "BF16", "shape": [64], "data_offsets": [3456, 3584]}
+    entries = header("I16", end=3456)
+    entries["features.0.bias"] = {"dtype": "I16", "shape": [64], "data_offsets": [3456, 3584]}
     source = tmp_path / "a.safetensors"
     source.write_bytes(f.safetensors_header(entries, bytes(3584)))
-    says = r"^\S+a\.safetensors: the tensor features\.0\.weight is BF16; save it as one of F16"
+    says = r"^\S+a\.safetensors: the tensor features\.0\.weight is I16; save it as one of BF16"
     with pytest.raises(InputError, match=says):
         read_safetensors(source, find_convolutions)
+
+
+def test_bfloat16_is_widened_exactly(rng, tmp_path):
+    tensors = f.torch_names(f.draw_values(rng))
+    found = read_safetensors(f.write_bfloat16(tmp_path / "a.dat", tensors), find_convolutions)
+    kernel = found.kernels["conv2_2"]
+    assert kernel.dtype == np.float32
+    assert np.array_equal(kernel, f.bfloat16(tensors["features.7.weight"])[1])

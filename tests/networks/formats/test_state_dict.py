@@ -5,7 +5,7 @@ import pytest
 
 from npstyle.errors import InputError
 from npstyle.networks.formats.found import CAFFE, TORCHVISION
-from npstyle.networks.formats.state_dict import CAFFE_FIRST_BIASES, find_convolutions
+from npstyle.networks.formats.state_dict import find_convolutions
 from tests.networks import foreign as f
 
 SOURCE = Path("a.pth")
@@ -26,12 +26,10 @@ def test_torchvisions_layer_numbers_are_mapped_to_blocks(rng, letter, last):
     assert found.preprocessing == TORCHVISION
 
 
-def test_caffes_numbers_under_torchvisions_names_are_identified_by_classifier_or_biases(rng):
-    values = f.draw_values(rng, width=8)
+def test_caffes_numbers_under_torchvisions_names_are_identified_by_the_classifier(rng):
+    values = f.draw_values(rng)
     assert find(f.torch_names(values, head=(0, 3, 6))).preprocessing == TORCHVISION
     assert find(f.torch_names(values, head=(1, 4, 6))).preprocessing == CAFFE
-    values["conv1_1"][1][:5] = CAFFE_FIRST_BIASES
-    assert find(f.torch_names(values)).preprocessing == CAFFE
 
 
 def test_only_the_convolutions_are_read(rng):
@@ -45,10 +43,6 @@ def without_bias(tensors):
     del tensors["features.5.bias"]
 
 
-def with_normalisation(tensors):
-    tensors["features.1.running_mean"] = np.zeros(2)
-
-
 def of_another_shape(tensors):
     tensors["features.0.weight"] = np.zeros((64, 27))
 
@@ -60,7 +54,7 @@ def with_a_gap(tensors):
 def of_another_network(tensors):
     names = list(tensors)
     for name in names:
-        tensors[f"layer{name}"] = tensors.pop(name)
+        tensors[name.replace("features.", "layer")] = tensors.pop(name)
 
 
 def empty(tensors):
@@ -71,10 +65,9 @@ def empty(tensors):
     ("damage", "says"),
     [
         (without_bias, r"features\.5\.bias is missing"),
-        (with_normalisation, "batch normalisation.*vgg19_bn"),
         (of_another_shape, r"features\.0\.weight has shape \(64, 27\); it must have 4"),
         (with_a_gap, r"features\.5\.weight is in a position where VGG has no convolution"),
-        (of_another_network, r"no tensors of a VGG.*but layerfeatures\.0\.weight"),
+        (of_another_network, r"no tensors of a VGG.*but layer0\.weight"),
         (empty, "but no tensors"),
     ],
 )
@@ -83,3 +76,31 @@ def test_tensors_that_are_not_a_vgg_are_refused(rng, damage, says):
     damage(tensors)
     with pytest.raises(InputError, match=rf"a\.pth: .*{says}"):
         find(tensors)
+
+
+@pytest.mark.parametrize("place", ["", "module.", "vgg.features.", "features.module.", "net/vgg."])
+def test_numbered_tensors_are_found_in_every_place(rng, place):
+    values = f.draw_values(rng)
+    tensors = {
+        name.replace("features.", place): array for name, array in f.torch_names(values).items()
+    }
+    others = {"optimizer/state/0/exp_avg": np.zeros(3), "decoder.0.weight": np.zeros((4, 3, 3, 3))}
+    found = find(tensors | others)
+    assert np.array_equal(found.kernels["conv5_4"], values["conv5_4"][0])
+    of_torchvision = "features" in place
+    assert (found.preprocessing == TORCHVISION) == of_torchvision
+    assert (found.preprocessing is None) != of_torchvision
+
+
+def test_several_vggs_in_one_file_are_listed(rng):
+    tensors = f.torch_names(f.draw_values(rng))
+    two = f.with_prefix(tensors, "model/") | f.with_prefix(tensors, "ema/module.")
+    with pytest.raises(
+        InputError,
+        match=r"2 networks that are a VGG, under ema/module\.features\., model/features\.",
+    ):
+        find(two)
+
+
+def test_names_of_layers_do_not_say_what_the_network_expects(rng):
+    assert find(f.caffe_names(f.draw_values(rng))).preprocessing is None
