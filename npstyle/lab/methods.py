@@ -189,12 +189,14 @@ def taylor_remainders(
 ) -> Outcome:
     """Fit the slopes of the Taylor remainders along one random direction, or a second one.
 
-    Along a direction whose second-order term is almost 0, the third-order term can spoil the slope.
+    Along a direction whose second-order term is almost 0, the third-order term can spoil the slope,
+    or rounding leave too few steps to fit one.
     A wrong derivative is wrong along every direction, so a second direction decides.
     """
     for _ in range(2):
         found = taylor(trial.line(argument, rng.standard_normal(scale.shape) * scale, rounding))
-        if not found.second_slope < 2 - SLOPE_TOLERANCE:
+        too_few = np.isnan(found.second_slope) and not (found.second_is_rounding or found.kinks)
+        if not (too_few or found.second_slope < 2 - SLOPE_TOLERANCE):
             break
     off = abs(found.second_slope - 2)
     # A cubic function may have no second-order term along v, so a slope above 2 is right, too.

@@ -373,11 +373,11 @@ def with_one_gradient(subject, k):
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_right_derivatives_pass_with_200_seeds(chapter):
-    # A loss of the training takes two networks and two photos: every fifth seed, fewer samples.
-    costly = chapter == "training"
-    for seed in range(0, 200, 5 if costly else 1):
+    # A loss of the training takes two networks and two photos: every fifth seed.
+    for seed in range(0, 200, 5 if chapter == "training" else 1):
         for subject in CHAPTERS[chapter].subjects(np.random.default_rng(seed)):
-            samples, directions = (10, 2) if costly else (25, 3)
-            report = check_subject(subject, samples=samples, directions=directions, seed=seed)
+            inputs = len(subject.inputs)
+            chosen = with_one_gradient(subject, seed % inputs) if inputs > 3 else subject
+            report = check_subject(chosen, samples=10, directions=2, seed=seed)
             wrong_outcomes = [o for o in report.outcomes if not o.passed]
             assert not wrong_outcomes, (seed, subject.name, wrong_outcomes)
