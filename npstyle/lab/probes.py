@@ -1,6 +1,7 @@
 """One function along one line: its slope, its kinks and its rounding.
 
-A line is x + t v. The scalar function f is given by its change c(t) = f(x + t v) - f(x).
+A line is x + t v. The scalar function f is given by its change c(t) = f(x + t v) - f(x), which is
+NaN outside the domain of f.
 
 Central differences
     D(h) = (c(h) - c(-h)) / 2h is the slope up to O(h^2), and (4 D(h) - D(2h)) / 3 up to O(h^4).
@@ -22,14 +23,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle.errors import InputError
+
 SHORTENINGS = 4
-"""Number of times that a step is divided by ten to avoid a kink."""
+"""Largest number of times that a step is divided by ten to avoid a kink."""
+
+SHORTEST = 16
+"""Shortest step at a kink, in units of the precision of f; shorter ones are lost in rounding."""
+
+INSIDE = 1e-12
+"""Shortest step that is tried to stay in the domain of f."""
+
+COARSE = 1e-11
+"""Precision above which rounding decides how long the steps are."""
+
+LONGER = (2, 4)
+"""Factors of longer steps, which are tried where rounding of a coarse function hides the slope."""
 
 TAYLOR_STEPS = tuple(float(h) for h in 10.0 ** -np.arange(2.0, 9.1, 0.5))
 """h of the Taylor test: seven decades, the lower of which are lost in rounding."""
 
 SLOPE_TOLERANCE = 0.05
 """Largest distance of a fitted slope from 2."""
+
+COARSE_SLOPE_TOLERANCE = 0.5
+"""The same for a coarse function: its remainders exceed rounding only at long steps, where the
+third-order term spoils the slope."""
 
 LEAST_POINTS = 4
 """Least number of remainders above rounding for the fit of a slope."""
@@ -49,12 +68,33 @@ class Line:
         Rounding error of a value of c.
     here : any
         The pattern at x, or None.
+    precision : float
+        Relative precision of f; see `npstyle.lab.precision`.
+    conjugate_slope : float, optional
+        The slope by the conjugate of a complex derivative.
     """
 
     change: Callable[[float], tuple[float, Any]]
     slope: float
     rounding: float
     here: Any = None
+    precision: float = float(np.finfo(float).eps)
+    conjugate_slope: float | None = None
+
+    @property
+    def is_coarse(self) -> bool:
+        """True if rounding decides how long the steps are."""
+        return self.precision > COARSE
+
+    @property
+    def taylor_steps(self) -> tuple[float, ...]:
+        """h of the Taylor test, ten times as long for a coarse function."""
+        return tuple(10 * h for h in TAYLOR_STEPS) if self.is_coarse else TAYLOR_STEPS
+
+    @property
+    def slope_tolerance(self) -> float:
+        """Largest distance of a fitted slope from 2."""
+        return COARSE_SLOPE_TOLERANCE if self.is_coarse else SLOPE_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -93,21 +133,77 @@ class Difference:
 
 
 def difference(line: Line, step: float) -> Difference:
-    """Compute the slope by extrapolated central differences, with shorter steps at kinks."""
-    for shortening in range(SHORTENINGS + 1):
-        h, shortest = step * 10.0**-shortening, shortening == SHORTENINGS
-        changes, crossed = _changes(line, h, all_four=shortest)
-        if crossed and not shortest:
+    """Compute the slope by extrapolated central differences.
+
+    The steps are shorter at kinks and at the edge of the domain, and longer where rounding of a
+    coarse function hides the slope.
+
+    Raises
+    ------
+    InputError
+        If x is at the edge of the domain of f.
+    """
+    h, left = step, SHORTENINGS
+    while left and step * 10.0**-left < SHORTEST * line.precision:
+        left -= 1
+    outside = False
+    while True:
+        changes, crossed = _changes(line, h, all_four=left == 0)
+        inside = _finite(changes)
+        if outside or not inside:
+            # The first step inside the domain ends near its edge, where f may be steep.
+            outside, h = not inside, _shorter(h)
             continue
-        near = (changes[1] - changes[-1]) / (2 * h)
-        far = (changes[2] - changes[-2]) / (4 * h)
-        rounding = line.rounding / h
-        if crossed is None:
-            at_kink = _looks_like_kink(changes, h, abs(far - near), rounding)
-        else:
-            at_kink = crossed > 0
-        if not at_kink:
+        if crossed and left:
+            h, left = h / 10, left - 1
+            continue
+        found = _difference(line, changes, crossed, h)
+        if not (found.at_kink and left):
             break
+        h, left = h / 10, left - 1
+    if line.is_coarse and h == step and not found.at_kink:
+        return _longer(line, found, step)
+    return found
+
+
+def _longer(line: Line, found: Difference, step: float) -> Difference:
+    """Return the least uncertain slope of this and of longer steps that cross no kink."""
+    for factor in LONGER:
+        if 4 * found.uncertainty <= 1e-2 * abs(found.numeric):
+            break
+        changes, crossed = _changes(line, factor * step, all_four=False)
+        if crossed or not _finite(changes):
+            break
+        longer = _difference(line, changes, crossed, factor * step)
+        if longer.at_kink:
+            break
+        found = min(found, longer, key=lambda tried: tried.uncertainty)
+    return found
+
+
+def _finite(changes: dict[int, float]) -> bool:
+    return bool(np.isfinite(list(changes.values())).all())
+
+
+def _shorter(h: float) -> float:
+    if h < INSIDE:
+        raise InputError(
+            "the function returns NaN or infinity next to its inputs, however short the step; "
+            "choose inputs inside its domain"
+        )
+    return h / 10
+
+
+def _difference(
+    line: Line, changes: dict[int, float], crossed: int | None, h: float
+) -> Difference:
+    near = (changes[1] - changes[-1]) / (2 * h)
+    far = (changes[2] - changes[-2]) / (4 * h)
+    rounding = line.rounding / h
+    if crossed is None:
+        at_kink = _looks_like_kink(changes, h, abs(far - near), rounding)
+    else:
+        at_kink = crossed > 0
     left, right = -changes[-1] / h, changes[1] / h
     far_left, far_right = -changes[-2] / (2 * h), changes[2] / (2 * h)
     return Difference(
@@ -124,13 +220,15 @@ def difference(line: Line, step: float) -> Difference:
 def _changes(line: Line, h: float, all_four: bool) -> tuple[dict[int, float], int | None]:
     """Compute c(-2h), c(2h), c(-h), c(h), and the number of kinks they cross, if known.
 
-    A value may cost a run through a network. Unless `all_four` is set, the first step that crosses
-    a kink is the last.
+    A value may cost a run through a network. The first step that leaves the domain is the last,
+    and, unless `all_four` is set, so is the first that crosses a kink.
     """
     changes: dict[int, float] = {}
     differs: Any = False
     for t in (-2, 2, -1, 1):
         changes[t], pattern = line.change(t * h)
+        if not np.isfinite(changes[t]):
+            break
         differs = differs | (pattern != line.here)
         if np.any(differs) and not all_four:
             break
@@ -152,7 +250,8 @@ def _looks_like_kink(
 class Taylor:
     """Remainders along a line and the slopes fitted to them; NaN if too few exceed rounding.
 
-    `kinks` counts the steps that cross a kink. They are left out of the fit.
+    A remainder is NaN where a step leaves the domain. `kinks` counts the steps that cross a kink.
+    They are left out of the fit.
     """
 
     steps: tuple[float, ...]
@@ -166,13 +265,13 @@ class Taylor:
 
 def taylor(line: Line) -> Taylor:
     """Fit the slopes of the Taylor remainders r1 and r2 to the steps that cross no kink."""
-    here = line.here
+    here, steps, least = line.here, line.taylor_steps, 2 - line.slope_tolerance
     first, second, clear = [], [], []
-    for h in TAYLOR_STEPS:
+    for h in steps:
         change, pattern = line.change(h)
         first.append(abs(change))
         second.append(abs(change - h * line.slope))
-        if here is None:
+        if here is None or not np.isfinite(change):
             clear.append(True)
         else:  # at a kink, x has the pattern of one side, and only the other side differs
             stays = bool(np.all(pattern == here))
@@ -180,23 +279,23 @@ def taylor(line: Line) -> Taylor:
     floor = 100 * line.rounding
     if here is None and _stays_kinked(line):
         clear = [False] * len(clear)
-    first_slope = _fit(TAYLOR_STEPS, first, clear, floor)
-    second_slope = _fit(TAYLOR_STEPS, second, clear, floor)
+    first_slope = _fit(steps, first, clear, floor)
+    second_slope = _fit(steps, second, clear, floor)
     # Long steps may cross kinks that no pattern shows, or reach where the third-order term is as
     # large as the second-order one. With a wrong slope, r2 is proportional to h even for the
     # shortest steps.
-    for skipped in range(1, len(TAYLOR_STEPS) - LEAST_POINTS):
-        if not second_slope < 2 - SLOPE_TOLERANCE:
+    for skipped in range(1, len(steps) - LEAST_POINTS):
+        if not second_slope < least:
             break
         short = [use and k >= skipped for k, use in enumerate(clear)]
-        slope = _fit(TAYLOR_STEPS, second, short, floor)
-        if slope >= 2 - SLOPE_TOLERANCE or (np.isnan(slope) and here is None):
+        slope = _fit(steps, second, short, floor)
+        if slope >= least or (np.isnan(slope) and here is None):
             second_slope, clear = slope, short
     second_is_rounding = not any(
         r > 10 * floor for r, use in zip(second, clear, strict=True) if use
     )
     return Taylor(
-        TAYLOR_STEPS,
+        steps,
         tuple(first),
         tuple(second),
         first_slope,
@@ -208,8 +307,9 @@ def taylor(line: Line) -> Taylor:
 
 def _stays_kinked(line: Line) -> bool:
     """Return whether x itself looks like a kink: |c(h) + c(-h)| falls with slope 1, not 2."""
-    sums = [abs(line.change(h)[0] + line.change(-h)[0]) for h in TAYLOR_STEPS]
-    slope = _fit(TAYLOR_STEPS, sums, [True] * len(sums), 100 * line.rounding)
+    steps = line.taylor_steps
+    sums = [abs(line.change(h)[0] + line.change(-h)[0]) for h in steps]
+    slope = _fit(steps, sums, [True] * len(sums), 100 * line.rounding)
     return slope < 1.5
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from npstyle import maths
+from npstyle.lab.trial import Convention
 from npstyle.maths.array import Array
 
 
@@ -16,7 +17,7 @@ class Subject:
 
     Attributes
     ----------
-    name, function, backward, inputs, step
+    name, function, backward, inputs, step, convention
         As in `npstyle.lab.gradcheck.check_gradient`.
     pattern : callable, optional
         Like `function`, but returns (result, pattern). The pattern is an array that changes if and
@@ -36,6 +37,7 @@ class Subject:
     linear: tuple[int, ...] = ()
     smooth: tuple[int, ...] = ()
     step: float | None = None
+    convention: Convention = "plain"
 
 
 def relu_subject(name: str, z: Array) -> Subject:
