@@ -66,6 +66,7 @@ MAX_COORDINATES = 200
 STREAM = 1508_06576
 """Second part of the seed, so that u differs from inputs drawn with the same first part."""
 
+
 @dataclass(frozen=True)
 class Report:
     """All outcomes for one derivative, or for one function of the engine.
@@ -217,7 +218,9 @@ def check_subject(
     outcomes: list[Outcome] = []
     for k, gradient in enumerate(trial.gradients):
         if gradient is not None:
-            outcomes += _check_input(trial, k, precision, subject, samples, directions, rng)
+            found = _check_input(trial, k, precision, subject, samples, directions, rng)
+            hint = "" if found[0].passed else _other_convention(trial, k, precision, directions)
+            outcomes += [replace(found[0], note=found[0].note + hint), *found[1:]]
     return Report(subject.name, tuple(outcomes), precision.words if precision.measured else "")
 
 
@@ -234,13 +237,13 @@ def _check_input(
     gradient = trial.gradients[k]
     assert gradient is not None
     if not np.all(np.isfinite(gradient)):
-        at = tuple(int(i) for i in np.argwhere(~np.isfinite(gradient))[0])
-        note = f"the analytic derivative is {gradient[at]} at {at}"
+        wrong = tuple(int(i) for i in np.argwhere(~np.isfinite(gradient))[0])
+        note = f"the analytic derivative is {gradient[wrong]} at {wrong}"
         error = float("inf")
         return [Outcome("coordinates", k, False, error, precision.tolerance, 1, note=note)]
     scale = scale_of(trial.inputs[k])
     inputs_epsilon = max(float(np.finfo(x.dtype).eps) for x in trial.inputs)
-    rounding = max(trial.rounding(k, scale, inputs_epsilon, rng), 1.5 * precision.noise[k])
+    rounding = max(trial.rounding(k, scale, inputs_epsilon, rng), precision.noise[k])
     h = precision.epsilon**0.25
     if subject.step is not None:
         h = max(h, subject.step) if precision.measured else subject.step
@@ -260,6 +263,19 @@ def _check_input(
         outcome = method()
         outcomes.append(replace(outcome, seconds=time.perf_counter() - start))
     return _something_resolved(outcomes) if precision.measured else outcomes
+
+
+def _other_convention(trial: Trial, k: int, precision: Precision, count: int) -> str:
+    """Name the other convention for complex gradients if the derivative agrees with it."""
+    if all(array.dtype.kind == "f" for array in (trial.inputs[k], trial.base)):
+        return ""
+    other: Convention = "conjugate" if trial.convention == "plain" else "plain"
+    rng = np.random.default_rng(STREAM)
+    turned = Trial(trial.function, trial.backward, trial.inputs, trial.pattern, rng, other)
+    scale, h = scale_of(trial.inputs[k]), precision.epsilon**0.25
+    rounding = max(turned.rounding(k, scale, precision.epsilon, rng), precision.noise[k])
+    agrees = lab_methods.directions(turned, k, scale, rounding, precision, h, count, rng).passed
+    return f'; it agrees with convention="{other}"' if agrees else ""
 
 
 def _something_resolved(outcomes: list[Outcome]) -> list[Outcome]:

@@ -137,7 +137,7 @@ def _judge(
     """Compare analytic and numeric slopes, relative to the larger of them or `floor`."""
     tolerance = precision.tolerance
     worst, worst_note, kinks, outside, unresolved = 0.0, "", 0, "", 0
-    clear: list[tuple[float, Line]] = []
+    clear: list[tuple[float, float]] = []
     checked = 0
     for place, line in lines:
         checked += 1
@@ -155,16 +155,16 @@ def _judge(
                     f"{found.left:.6g} from the left and {found.right:.6g} from the right"
                 )
             continue
-        clear.append((found.numeric, line))
+        clear.append((found.numeric, line.slope))
         error = _excess(found, line.slope, tolerance * size) / size
         hidden = 4 * found.uncertainty > max(RESOLVED, tolerance) * size
-        unresolved += hidden and line.slope != found.numeric
+        unresolved += bool(hidden and line.slope != found.numeric)
         if error > worst:
-            worst = error
+            worst = float(error)
             worst_note = f"{place}: analytic {line.slope:.6g}, numeric {found.numeric:.6g}"
     passed, note = worst <= tolerance and not outside, outside
     if worst > tolerance:
-        note = f"{worst_note}{_mend(clear)}"
+        note = f"{worst_note}{_factor(clear)}"
     elif passed and clear and unresolved > len(clear) / 2:
         # The other methods may see what rounding hides from this one.
         passed = precision.measured
@@ -185,19 +185,14 @@ def _excess(found: Difference, slope: float, allowed: float) -> float:
     return 0.0 if unresolved and disagreement <= 4 * found.uncertainty else disagreement
 
 
-def _mend(clear: list[tuple[float, Line]]) -> str:
-    """Name the factor that the analytic slopes lack, or the conjugate, if that mends them."""
-    numeric = np.array([slope for slope, _ in clear])
-    analytic = np.array([line.slope for _, line in clear])
-    small = 1e-3 * float(np.linalg.norm(numeric))
-    conjugate = [line.conjugate_slope for _, line in clear]
-    if None not in conjugate and np.linalg.norm(numeric - np.array(conjugate)) < small:
-        return "; the conjugate of the analytic derivative agrees: check its convention"
+def _factor(pairs: list[tuple[float, float]]) -> str:
+    """Name the constant factor that the analytic slopes lack, if there is one."""
+    numeric, analytic = np.array(pairs).T
     squares = float(analytic @ analytic)
     if squares == 0:
         return "; the analytic derivative is 0 everywhere"
     factor = float(numeric @ analytic) / squares
-    if factor and np.linalg.norm(numeric - factor * analytic) < small:
+    if factor and np.linalg.norm(numeric - factor * analytic) < 1e-3 * np.linalg.norm(numeric):
         return f"; the analytic derivative must be multiplied by {factor:.6g} everywhere"
     return ""
 

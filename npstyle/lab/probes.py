@@ -70,8 +70,6 @@ class Line:
         The pattern at x, or None.
     precision : float
         Relative precision of f; see `npstyle.lab.precision`.
-    conjugate_slope : float, optional
-        The slope by the conjugate of a complex derivative.
     """
 
     change: Callable[[float], tuple[float, Any]]
@@ -79,7 +77,6 @@ class Line:
     rounding: float
     here: Any = None
     precision: float = float(np.finfo(float).eps)
-    conjugate_slope: float | None = None
 
     @property
     def is_coarse(self) -> bool:
@@ -194,9 +191,7 @@ def _shorter(h: float) -> float:
     return h / 10
 
 
-def _difference(
-    line: Line, changes: dict[int, float], crossed: int | None, h: float
-) -> Difference:
+def _difference(line: Line, changes: dict[int, float], crossed: int | None, h: float) -> Difference:
     near = (changes[1] - changes[-1]) / (2 * h)
     far = (changes[2] - changes[-2]) / (4 * h)
     rounding = line.rounding / h
@@ -250,8 +245,7 @@ def _looks_like_kink(
 class Taylor:
     """Remainders along a line and the slopes fitted to them; NaN if too few exceed rounding.
 
-    A remainder is NaN where a step leaves the domain. `kinks` counts the steps that cross a kink.
-    They are left out of the fit.
+    `kinks` counts the steps that cross a kink. They are left out of the fit.
     """
 
     steps: tuple[float, ...]
@@ -265,19 +259,20 @@ class Taylor:
 
 def taylor(line: Line) -> Taylor:
     """Fit the slopes of the Taylor remainders r1 and r2 to the steps that cross no kink."""
-    here, steps, least = line.here, line.taylor_steps, 2 - line.slope_tolerance
-    first, second, clear = [], [], []
+    here, steps, least = line.here, _steps_inside(line), 2 - line.slope_tolerance
+    first, second, clear, sums = [], [], [], []
     for h in steps:
         change, pattern = line.change(h)
+        back, pattern_back = line.change(-h)
         first.append(abs(change))
         second.append(abs(change - h * line.slope))
-        if here is None or not np.isfinite(change):
-            clear.append(True)
-        else:  # at a kink, x has the pattern of one side, and only the other side differs
-            stays = bool(np.all(pattern == here))
-            clear.append(stays and bool(np.all(line.change(-h)[1] == here)))
+        sums.append(abs(change + back))
+        # At a kink, x has the pattern of one side, and only the other side differs.
+        sides = () if here is None else (pattern, pattern_back)
+        clear.append(all(bool(np.all(side == here)) for side in sides))
     floor = 100 * line.rounding
-    if here is None and _stays_kinked(line):
+    # At a kink, |c(h) + c(-h)| falls with slope 1, not 2.
+    if here is None and _fit(steps, sums, clear, floor) < 1.5:
         clear = [False] * len(clear)
     first_slope = _fit(steps, first, clear, floor)
     second_slope = _fit(steps, second, clear, floor)
@@ -305,12 +300,14 @@ def taylor(line: Line) -> Taylor:
     )
 
 
-def _stays_kinked(line: Line) -> bool:
-    """Return whether x itself looks like a kink: |c(h) + c(-h)| falls with slope 1, not 2."""
+def _steps_inside(line: Line) -> tuple[float, ...]:
+    """Return the steps of the Taylor test, shorter ones if they leave the domain of f."""
     steps = line.taylor_steps
-    sums = [abs(line.change(h)[0] + line.change(-h)[0]) for h in steps]
-    slope = _fit(steps, sums, [True] * len(sums), 100 * line.rounding)
-    return slope < 1.5
+    longest = steps[0]
+    while not np.isfinite([line.change(longest)[0], line.change(-longest)[0]]).all():
+        longest = _shorter(longest)
+    # Remainders are of second order only far from the edge of the domain.
+    return steps if longest == steps[0] else tuple(longest / 10 * h / steps[0] for h in steps)
 
 
 def _fit(steps: tuple[float, ...], remainders: list[float], use: list[bool], floor: float) -> float:

@@ -64,7 +64,7 @@ class Trial:
 
     def _require_the_same(self, again: Array) -> None:
         """Raise InputError if the value of a second call differs by more than rounding."""
-        size = float(np.linalg.norm(np.abs(self.base)))
+        size = float(np.linalg.norm(np.abs(wide(self.base))))
         if again.shape != self.base.shape or not (
             np.linalg.norm(np.abs(wide(again) - self.base)) <= JITTER * size
         ):
@@ -131,8 +131,7 @@ class Trial:
             return real_product(self.upstream, wide(value) - self.base), pattern
 
         slope = real_product(gradient, v)
-        other = real_product(np.conj(gradient), v) if x.dtype.kind == "c" else None
-        return Line(change, slope, rounding, self._here, precision, other)
+        return Line(change, slope, rounding, self._here, precision)
 
     @cached_property
     def size(self) -> float:
