@@ -262,7 +262,9 @@ def _check_input(
         start = time.perf_counter()
         outcome = method()
         outcomes.append(replace(outcome, seconds=time.perf_counter() - start))
-    return _something_resolved(outcomes) if precision.measured else outcomes
+    if precision.measured:
+        _require_resolved(outcomes[:2])
+    return outcomes
 
 
 def _other_convention(trial: Trial, k: int, precision: Precision, count: int) -> str:
@@ -278,12 +280,11 @@ def _other_convention(trial: Trial, k: int, precision: Precision, count: int) ->
     return f'; it agrees with convention="{other}"' if agrees else ""
 
 
-def _something_resolved(outcomes: list[Outcome]) -> list[Outcome]:
-    """Let the directions fail if rounding hides the derivative from them and the coordinates."""
-    differences = outcomes[:2]
+def _require_resolved(differences: list[Outcome]) -> None:
+    """Raise InputError if rounding hides the derivative from every difference."""
     clear = sum(o.checked - o.kinks for o in differences)
-    if not clear or clear > sum(o.unresolved for o in differences):
-        return outcomes
-    note = "rounding hides the derivative; let the function compute in a higher precision"
-    hidden = replace(outcomes[1], passed=False, note=outcomes[1].note or note)
-    return [outcomes[0], hidden, *outcomes[2:]]
+    if clear and clear == sum(o.unresolved for o in differences):
+        raise InputError(
+            f"input {differences[0].argument}: rounding hides the derivative along every line; "
+            "let the function compute in a higher precision"
+        )

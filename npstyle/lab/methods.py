@@ -11,7 +11,8 @@ from npstyle.lab.trial import Trial, direction, real_product, wide
 from npstyle.maths.array import Array
 
 RESOLVED = 1e-2
-"""Relative uncertainty above which a difference says nothing about the derivative."""
+"""Relative uncertainty above which a difference says nothing about the derivative; for a coarse
+function four times its tolerance, if that is more."""
 
 COMPLEX_STEP = 1e-30
 """h of the complex step, relative to the entries. Its square is lost in rounding."""
@@ -136,6 +137,7 @@ def _judge(
 ) -> Outcome:
     """Compare analytic and numeric slopes, relative to the larger of them or `floor`."""
     tolerance = precision.tolerance
+    resolved = max(RESOLVED, 4 * tolerance) if precision.measured else RESOLVED
     worst, worst_note, kinks, outside, unresolved = 0.0, "", 0, "", 0
     clear: list[tuple[float, float]] = []
     checked = 0
@@ -157,7 +159,7 @@ def _judge(
             continue
         clear.append((found.numeric, line.slope))
         error = _excess(found, line.slope, tolerance * size) / size
-        hidden = 4 * found.uncertainty > max(RESOLVED, tolerance) * size
+        hidden = 4 * found.uncertainty > resolved * size
         unresolved += bool(hidden and line.slope != found.numeric)
         if error > worst:
             worst = float(error)

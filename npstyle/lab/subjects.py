@@ -1,10 +1,11 @@
 """Subjects: a derivative and the point to check it at, for single layers of the textbook."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from npstyle import maths
 from npstyle.lab.trial import Convention
@@ -38,6 +39,33 @@ class Subject:
     smooth: tuple[int, ...] = ()
     step: float | None = None
     convention: Convention = "plain"
+
+
+def computed_in(dtype: DTypeLike, subject: Subject) -> Subject:
+    """Return the same function and derivative, which round their inputs to a lower precision."""
+
+    def rounded(arrays: tuple[Array, ...]) -> Iterator[Array]:
+        for x in arrays:
+            yield x.astype(np.result_type(dtype, np.complex64) if x.dtype.kind == "c" else dtype)
+
+    def function(*inputs: Array) -> Any:
+        return subject.function(*rounded(inputs))
+
+    def backward(*arrays: Array) -> Any:
+        assert subject.backward is not None
+        return subject.backward(*rounded(arrays))
+
+    def traced(*inputs: Array) -> tuple[Any, Any]:
+        assert subject.pattern is not None
+        return subject.pattern(*rounded(inputs))
+
+    return replace(
+        subject,
+        function=function,
+        backward=backward,
+        pattern=None if subject.pattern is None else traced,
+        smooth=() if np.dtype(dtype) == np.float16 else subject.smooth,  # no complex float16
+    )
 
 
 def relu_subject(name: str, z: Array) -> Subject:
