@@ -262,6 +262,8 @@ class ReportTable:
             self.console.print(line if row.passed else f"[red]{line}[/red]")
             for note in row.notes:
                 self.console.print(f"[red]    {escape(note)}[/red]")
+        for note in report.notes:
+            self.console.print(f"    {escape(note)}")
 
     def finish(self, reports: "Sequence[Report]") -> None:
         """Print the summary."""

@@ -79,12 +79,18 @@ def _slopes(group: "Sequence[Outcome]") -> str:
 def reports_text(reports: "Sequence[Report]") -> str:
     """Return reports as lines."""
     lines = [ROW.format(*HEADER)]
-    for row in (row for report in reports for row in rows_of(report)):
-        lines += [row.text, *(f"    {note}" for note in row.notes)]
+    for report in reports:
+        for row in rows_of(report):
+            lines += [row.text, *(f"    {note}" for note in row.notes)]
+        lines += [f"    {note}" for note in report.notes]
     return "\n".join(lines)
 
 
 def reports_html(reports: "Sequence[Report]") -> str:
     """Return reports as a table, for a notebook."""
-    rows = [row for report in reports for row in rows_of(report)]
-    return table(((*row.cells, "; ".join(row.notes)) for row in rows), (*HEADER, ""))
+    rows = [
+        (*row.cells, "; ".join((*row.notes, *(report.notes if row.cells[0] else ()))))
+        for report in reports
+        for row in rows_of(report)
+    ]
+    return table(rows, (*HEADER, ""))
