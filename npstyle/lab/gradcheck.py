@@ -239,8 +239,10 @@ def check_subject(
     for k, gradient in enumerate(trial.gradients):
         if gradient is not None:
             found = _check_input(trial, k, precision, subject, samples, directions, rng)
-            hint = "" if found[0].passed else _other_convention(trial, k, precision, directions)
-            outcomes += [replace(found[0], note=found[0].note + hint), *found[1:]]
+            if not found[0].passed and np.isfinite(found[0].error):
+                hint = _other_convention(trial, k, precision, directions)
+                found[0] = replace(found[0], note=found[0].note + hint)
+            outcomes += found
     report = Report(subject.name, tuple(outcomes))
     if not precision.measured:
         return report
