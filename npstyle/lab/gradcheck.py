@@ -48,9 +48,10 @@ values that differ by rounding from call to call. Then f moves in steps, or with
 relative size epsilon, and e = epsilon |f|. Differences with a step h have the error
 O(h^4) + O(epsilon/h), which is least for h near epsilon^(1/5). So epsilon is measured
 (`npstyle.lab.precision`), h = epsilon^(1/4) follows it, and so do the tolerances: 1e-6 for float64,
-5e-3 for float32, 5e-2 for float16. The report says to which precision the derivative agrees. A
-mistake below the tolerance is not seen: a factor 20/21 is caught in float32, not in float16. If the
-noise hides the derivative along every line, there is an InputError, and no verdict.
+5e-3 for float32, 5e-2 for float16. The report says to which precision the derivative agrees, and
+which inputs were not checked, because the noise hides their derivative along every line. If it
+hides all, there is an InputError. A mistake below the tolerance is not seen: a factor 20/21 is
+caught in float32, not in float16.
 
 Complex numbers. A function of z = x + i y is a function of the pair (x, y). Its gradient is written
 as one complex number g = df/dx + i df/dy, so that f changes by Re(conj(g) dz). This is the
@@ -75,7 +76,7 @@ import numpy as np
 from npstyle.errors import InputError
 from npstyle.lab import methods as lab_methods
 from npstyle.lab.methods import Outcome
-from npstyle.lab.precision import Precision, precision_of
+from npstyle.lab.precision import Precision, precisions_of
 from npstyle.lab.subjects import Subject
 from npstyle.lab.summary import reports_html
 from npstyle.lab.trial import Convention, Trial, float_array, scale_of
@@ -232,22 +233,51 @@ def check_subject(
     trial = Trial(
         subject.function, subject.backward, arrays, subject.pattern, rng, subject.convention
     )
-    precision = precision_of(trial, np.random.default_rng((seed, STREAM, 1)))
+    precisions = precisions_of(trial, np.random.default_rng((seed, STREAM, 1)))
     if tolerance is not None:
-        precision = replace(precision, tolerance=tolerance)
+        precisions = tuple(replace(precision, tolerance=tolerance) for precision in precisions)
     outcomes: list[Outcome] = []
-    for k, gradient in enumerate(trial.gradients):
-        if gradient is not None:
+    hidden: list[int] = []
+    for k, (gradient, precision) in enumerate(zip(trial.gradients, precisions, strict=True)):
+        if gradient is None:
+            continue
+        found = []
+        if not precision.hides_everything:
             found = _check_input(trial, k, precision, subject, samples, directions, rng)
-            if not found[0].passed and np.isfinite(found[0].error):
-                hint = _other_convention(trial, k, precision, directions)
-                found[0] = replace(found[0], note=found[0].note + hint)
+        if _hides(precision, found):
+            hidden.append(k)
+        else:
             outcomes += found
-    report = Report(subject.name, tuple(outcomes))
-    if not precision.measured:
+    return _with_notes(Report(subject.name, tuple(outcomes)), precisions, hidden)
+
+
+def _with_notes(report: Report, precisions: Sequence[Precision], hidden: Sequence[int]) -> Report:
+    """Say to which precision a report holds, and which inputs it says nothing about."""
+    if hidden and not report.outcomes:
+        raise InputError(
+            "the function moves in steps, or with a noise, that hide its derivative; "
+            "let it compute in a higher precision"
+        )
+    finest = min(precisions, key=lambda precision: precision.epsilon)
+    if not finest.measured:
         return report
     verb = "agrees" if report.passed else "was compared"
-    return replace(report, notes=(f"{verb} to {precision.words}",))
+    return replace(
+        report,
+        notes=(
+            f"{verb} to {finest.words}",
+            *(f"input {k} was not checked: rounding hides its derivative" for k in hidden),
+        ),
+    )
+
+
+def _hides(precision: Precision, outcomes: Sequence[Outcome]) -> bool:
+    """Return whether the rounding of a coarse function hides a derivative along every line."""
+    if not precision.measured or not all(outcome.passed for outcome in outcomes):
+        return False
+    differences = outcomes[:2]
+    clear = sum(o.checked - o.kinks for o in differences)
+    return not differences or (clear > 0 and clear == sum(o.unresolved for o in differences))
 
 
 def _check_input(
@@ -269,7 +299,7 @@ def _check_input(
         return [Outcome("coordinates", k, False, error, precision.tolerance, 1, note=note)]
     scale = scale_of(trial.inputs[k])
     inputs_epsilon = max(float(np.finfo(x.dtype).eps) for x in trial.inputs)
-    rounding = max(trial.rounding(k, scale, inputs_epsilon, rng), precision.noise[k])
+    rounding = max(trial.rounding(k, scale, inputs_epsilon, rng), precision.noise)
     h = precision.epsilon**0.25
     if subject.step is not None:
         h = max(h, subject.step) if precision.measured else subject.step
@@ -288,8 +318,9 @@ def _check_input(
         start = time.perf_counter()
         outcome = method()
         outcomes.append(replace(outcome, seconds=time.perf_counter() - start))
-    if precision.measured:
-        _require_resolved(outcomes[:2])
+    if not outcomes[0].passed:
+        hint = _other_convention(trial, k, precision, directions)
+        outcomes[0] = replace(outcomes[0], note=outcomes[0].note + hint)
     return outcomes
 
 
@@ -301,16 +332,6 @@ def _other_convention(trial: Trial, k: int, precision: Precision, count: int) ->
     rng = np.random.default_rng(STREAM)
     turned = Trial(trial.function, trial.backward, trial.inputs, trial.pattern, rng, other)
     scale, h = scale_of(trial.inputs[k]), precision.epsilon**0.25
-    rounding = max(turned.rounding(k, scale, precision.epsilon, rng), precision.noise[k])
+    rounding = max(turned.rounding(k, scale, precision.epsilon, rng), precision.noise)
     agrees = lab_methods.directions(turned, k, scale, rounding, precision, h, count, rng).passed
     return f'; it agrees with convention="{other}"' if agrees else ""
-
-
-def _require_resolved(differences: list[Outcome]) -> None:
-    """Raise InputError if rounding hides the derivative from every difference."""
-    clear = sum(o.checked - o.kinks for o in differences)
-    if clear and clear == sum(o.unresolved for o in differences):
-        raise InputError(
-            f"input {differences[0].argument}: rounding hides the derivative along every line; "
-            "let the function compute in a higher precision"
-        )

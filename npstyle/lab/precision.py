@@ -24,7 +24,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npstyle.errors import InputError
 from npstyle.lab.probes import Line
 from npstyle.lab.trial import Trial, direction, scale_of
 
@@ -63,7 +62,7 @@ DECAY, DECAY_HALVINGS = 0.1, 12
 
 @dataclass(frozen=True)
 class Precision:
-    """How precisely a function can be checked.
+    """How precisely a derivative with respect to one input can be checked.
 
     Attributes
     ----------
@@ -75,8 +74,8 @@ class Precision:
         Largest relative errors of differences and of the adjoint test.
     measured : bool
         True if the function is less precise than its inputs.
-    noise : tuple of float
-        Measured standard deviation of the noise of f along each input; 0 where it is rounding.
+    noise : float
+        Measured standard deviation of the noise of f; 0 where it is rounding.
     """
 
     epsilon: float
@@ -84,49 +83,42 @@ class Precision:
     tolerance: float
     adjoint_tolerance: float
     measured: bool = False
-    noise: tuple[float, ...] = ()
+    noise: float = 0.0
 
     @property
     def words(self) -> str:
         """The precision in words."""
         return f"{self.name}'s precision" if self.name else f"a noise of {self.epsilon:.0e}"
 
+    @property
+    def hides_everything(self) -> bool:
+        """True if no step resolves the derivative."""
+        return self.measured and self.epsilon > COARSEST
 
-def precision_of(trial: Trial, rng: np.random.Generator) -> Precision:
-    """Return the precision that a function can be checked with: its inputs', or a measured one.
 
-    Raises
-    ------
-    InputError
-        If the noise of the function hides its derivative.
-    """
+def precisions_of(trial: Trial, rng: np.random.Generator) -> tuple[Precision, ...]:
+    """Return the precision for each input: that of the inputs, or a measured one."""
     given = max((np.finfo(x.dtype) for x in trial.inputs), key=lambda info: float(info.eps))
     epsilon, name = float(given.eps), str(given.dtype)
     found = [
         (0.0, 0.0) if g is None or not np.isfinite(g).all() else _noise(trial, k, epsilon, rng)
         for k, g in enumerate(trial.gradients)
     ]
-    noise = tuple(sigma for _, sigma in found)
-    coarsest = max(relative for relative, _ in found)
-    if coarsest <= COARSER * epsilon:
+    coarse = [relative for relative, _ in found if relative > COARSER * epsilon]
+    if not coarse:
         name = name if name in TOLERANCES else "float64"
-        return Precision(epsilon, name, TOLERANCES[name], ADJOINT_TOLERANCES[name], noise=noise)
-    if coarsest > COARSEST:
-        raise InputError(
-            f"the function moves in steps or noise of {coarsest:.1g} of its change, which hide its "
-            "derivative; let it compute in a higher precision"
-        )
+        fine = Precision(epsilon, name, TOLERANCES[name], ADJOINT_TOLERANCES[name])
+        return (fine,) * len(found)
+    # An input that is rounded spoils the derivatives with respect to the others, too.
+    return tuple(_measured(max(own, min(coarse)), sigma, epsilon) for own, sigma in found)
+
+
+def _measured(relative: float, noise: float, epsilon: float) -> Precision:
     for name, known in KNOWN.items():
-        if known / FINER <= coarsest <= COARSER * known and known > epsilon:
+        if known / FINER <= relative <= COARSER * known and known > epsilon:
             return Precision(known, name, TOLERANCES[name], ADJOINT_TOLERANCES[name], True, noise)
-    return Precision(
-        coarsest,
-        "",
-        _between(coarsest, TOLERANCES),
-        _between(coarsest, ADJOINT_TOLERANCES),
-        True,
-        noise,
-    )
+    tolerance, adjoint = (_between(relative, t) for t in (TOLERANCES, ADJOINT_TOLERANCES))
+    return Precision(relative, "", tolerance, adjoint, True, noise)
 
 
 def _between(epsilon: float, tolerances: dict[str, float]) -> float:

@@ -17,7 +17,7 @@ Taylor remainders
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -158,9 +158,10 @@ def difference(line: Line, step: float) -> Difference:
         if not (found.at_kink and left):
             break
         h, left = h / 10, left - 1
-    if line.is_coarse and h == step and not found.at_kink:
-        return _longer(line, found, step)
-    return found
+    if not line.is_coarse or found.at_kink:
+        return found
+    found = _confirmed(line, found, h)
+    return _longer(line, found, step) if h == step else found
 
 
 def _longer(line: Line, found: Difference, step: float) -> Difference:
@@ -174,8 +175,23 @@ def _longer(line: Line, found: Difference, step: float) -> Difference:
         longer = _difference(line, changes, crossed, factor * step)
         if longer.at_kink:
             break
+        longer = _confirmed(line, longer, factor * step)
         found = min(found, longer, key=lambda tried: tried.uncertainty)
     return found
+
+
+def _confirmed(line: Line, found: Difference, h: float) -> Difference:
+    """Add the disagreement with a third of the step, beyond noise, to the uncertainty of a slope.
+
+    The long steps of a coarse function may reach beyond its structure, where the estimate of the
+    error by twice the step means nothing.
+    """
+    changes, crossed = _changes(line, h / 3, all_four=False)
+    if crossed or not _finite(changes):
+        return found
+    numeric = _difference(line, changes, crossed, h / 3).numeric
+    excess = abs(numeric - found.numeric) - 12 * line.rounding / h
+    return replace(found, uncertainty=found.uncertainty + max(0.0, excess))
 
 
 def _finite(changes: dict[int, float]) -> bool:
