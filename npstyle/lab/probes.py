@@ -37,8 +37,8 @@ INSIDE = 1e-12
 COARSE = 1e-11
 """Precision above which rounding decides how long the steps are."""
 
-LONGER = (2, 4)
-"""Factors of longer steps, which are tried where rounding of a coarse function hides the slope."""
+FACTOR = 4
+"""Ratio of the steps that are tried for a coarse function."""
 
 TAYLOR_STEPS = tuple(float(h) for h in 10.0 ** -np.arange(2.0, 9.1, 0.5))
 """h of the Taylor test: seven decades, the lower of which are lost in rounding."""
@@ -160,38 +160,50 @@ def difference(line: Line, step: float) -> Difference:
         h, left = h / 10, left - 1
     if not line.is_coarse or found.at_kink:
         return found
-    found = _confirmed(line, found, h)
-    return _longer(line, found, step) if h == step else found
+    return _least_uncertain(line, found, h)
 
 
-def _longer(line: Line, found: Difference, step: float) -> Difference:
-    """Return the least uncertain slope of this and of longer steps that cross no kink."""
-    for factor in LONGER:
-        if 4 * found.uncertainty <= 1e-2 * abs(found.numeric):
-            break
-        changes, crossed = _changes(line, factor * step, all_four=False)
-        if crossed or not _finite(changes):
-            break
-        longer = _difference(line, changes, crossed, factor * step)
-        if longer.at_kink:
-            break
-        longer = _confirmed(line, longer, factor * step)
-        found = min(found, longer, key=lambda tried: tried.uncertainty)
-    return found
+def _least_uncertain(line: Line, found: Difference, h: float) -> Difference:
+    """Return the slope of a coarse function by the step where it is least uncertain.
 
-
-def _confirmed(line: Line, found: Difference, h: float) -> Difference:
-    """Add the disagreement with a third of the step, beyond noise, to the uncertainty of a slope.
-
-    The long steps of a coarse function may reach beyond its structure, where the estimate of the
-    error by twice the step means nothing.
+    Long steps may reach beyond the structure of a function, where the estimate of the error by
+    twice the step means nothing. So a slope must agree with that of a shorter step.
     """
-    changes, crossed = _changes(line, h / 3, all_four=False)
+    first, step, best = found, h, None
+    while h > line.precision:
+        shorter = _away_from_kinks(line, h / FACTOR)
+        if shorter is None:
+            break
+        found = _compared(found, shorter)
+        best = min(best or found, found, key=_uncertainty)
+        h, found = h / FACTOR, shorter
+        if 2 * line.rounding / h >= best.uncertainty:
+            break
+    best = best or first
+    if 4 * best.uncertainty > 1e-2 * abs(best.numeric):
+        longer = _away_from_kinks(line, FACTOR * step)
+        if longer is not None:
+            best = min(best, _compared(longer, first), key=_uncertainty)
+    return best
+
+
+def _uncertainty(found: Difference) -> float:
+    return found.uncertainty
+
+
+def _compared(found: Difference, shorter: Difference) -> Difference:
+    """Add the disagreement with a shorter step to the uncertainty."""
+    disagreement = abs(shorter.numeric - found.numeric)
+    return replace(found, uncertainty=found.uncertainty + disagreement)
+
+
+def _away_from_kinks(line: Line, h: float) -> Difference | None:
+    """Return the slope by a step, or None if it crosses a kink or leaves the domain."""
+    changes, crossed = _changes(line, h, all_four=False)
     if crossed or not _finite(changes):
-        return found
-    numeric = _difference(line, changes, crossed, h / 3).numeric
-    excess = abs(numeric - found.numeric) - 12 * line.rounding / h
-    return replace(found, uncertainty=found.uncertainty + max(0.0, excess))
+        return None
+    found = _difference(line, changes, crossed, h)
+    return None if found.at_kink else found
 
 
 def _finite(changes: dict[int, float]) -> bool:
