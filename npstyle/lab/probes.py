@@ -16,7 +16,7 @@ Taylor remainders
     exceed rounding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,8 +37,8 @@ INSIDE = 1e-12
 COARSE = 1e-11
 """Precision above which rounding decides how long the steps are."""
 
-FACTOR = 4
-"""Ratio of the steps that are tried for a coarse function."""
+FACTOR, LEAST_TRIED = 4, 3
+"""Ratio of the steps that are tried for a coarse function, and how many at least."""
 
 TAYLOR_STEPS = tuple(float(h) for h in 10.0 ** -np.arange(2.0, 9.1, 0.5))
 """h of the Taylor test: seven decades, the lower of which are lost in rounding."""
@@ -167,34 +167,39 @@ def _least_uncertain(line: Line, found: Difference, h: float) -> Difference:
     """Return the slope of a coarse function by the step where it is least uncertain.
 
     Long steps may reach beyond the structure of a function, where the estimate of the error by
-    twice the step means nothing. So a slope must agree with that of a shorter step.
+    twice the step means nothing. So a slope must agree with those of shorter steps.
     """
-    first, step, best = found, h, None
-    while h > line.precision:
-        shorter = _away_from_kinks(line, h / FACTOR)
-        if shorter is None:
+    tried, step = [found], h
+    while len(tried) < LEAST_TRIED or 2 * line.rounding / h < min(map(_compared(tried), tried)):
+        h /= FACTOR
+        shorter = _away_from_kinks(line, h)
+        if shorter is None or h < line.precision:
             break
-        found = _compared(found, shorter)
-        best = min(best or found, found, key=_uncertainty)
-        h, found = h / FACTOR, shorter
-        if 2 * line.rounding / h >= best.uncertainty:
-            break
-    best = best or first
+        tried.append(shorter)
+    best = min(tried, key=_compared(tried))
     if 4 * best.uncertainty > 1e-2 * abs(best.numeric):
         longer = _away_from_kinks(line, FACTOR * step)
-        if longer is not None:
-            best = min(best, _compared(longer, first), key=_uncertainty)
-    return best
+        tried[:0] = [] if longer is None else [longer]
+    best = min(tried, key=_compared(tried))
+    return replace(best, uncertainty=_compared(tried)(best))
 
 
-def _uncertainty(found: Difference) -> float:
-    return found.uncertainty
+def _compared(tried: Sequence[Difference]) -> Callable[[Difference], float]:
+    """Return the function that adds the disagreement with shorter steps to an uncertainty.
 
+    `tried` are slopes by shorter and shorter steps. The next step counts in full, further ones
+    beyond their own uncertainty. The shortest cannot be compared.
+    """
 
-def _compared(found: Difference, shorter: Difference) -> Difference:
-    """Add the disagreement with a shorter step to the uncertainty."""
-    disagreement = abs(shorter.numeric - found.numeric)
-    return replace(found, uncertainty=found.uncertainty + disagreement)
+    def uncertainty(found: Difference) -> float:
+        shorter = tried[tried.index(found) + 1 :]
+        if not shorter:
+            return found.uncertainty if len(tried) == 1 else np.inf
+        away = [abs(other.numeric - found.numeric) for other in shorter]
+        beyond = [d - s.uncertainty for d, s in zip(away, shorter, strict=True)]
+        return found.uncertainty + max(away[0], *beyond)
+
+    return uncertainty
 
 
 def _away_from_kinks(line: Line, h: float) -> Difference | None:
