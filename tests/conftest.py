@@ -22,6 +22,16 @@ from npstyle.networks.network import Network
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--seeds", type=int, default=1, help="seeds of the tests with few by default")
+
+
+@pytest.fixture(scope="session")
+def seeds(request):
+    """How many seeds a test of right and wrong derivatives tries."""
+    return request.config.getoption("--seeds")
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)

@@ -5,6 +5,7 @@ Checking any derivative:
 - `gradcheck`  `check_gradient`, the entry point, and the report it returns
 - `methods`    central differences, Taylor remainders, the adjoint test, the complex step
 - `probes`     a function along one line: slopes, kinks, rounding
+- `precision`  how finely a function's values move, and what can be checked then
 - `trial`      any function and its backward function, made scalar
 - `forward_mode` forward derivatives and Hessian-vector products
 - `calling`, `formula`  the functions that users write: parameters, fixed inputs, several outputs

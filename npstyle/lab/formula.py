@@ -23,7 +23,7 @@ from npstyle.lab.calling import (
     with_tangents,
 )
 from npstyle.lab.subjects import Subject
-from npstyle.lab.trial import copies
+from npstyle.lab.trial import Convention, copies
 from npstyle.maths.array import Array
 
 Fixed = str | int | Sequence[str | int]
@@ -360,7 +360,7 @@ class Formula:
             notes.append(self.order.doubt)
         return tuple(notes)
 
-    def subject(self, name: str, step: float | None) -> Subject:
+    def subject(self, name: str, step: float | None, convention: Convention) -> Subject:
         """Return the formula as a subject."""
         return Subject(
             name,
@@ -368,6 +368,8 @@ class Formula:
             self.backward,
             self.inputs.arrays,
             step=step,
+            convention=convention,
+            labels=self.inputs.labels,
             jvp=None if self.functions.jvp is None else self.jvp,
             hvp=None if self.functions.hvp is None else self.hvp,
         )

@@ -1,6 +1,7 @@
 """One function along one line: its slope, its kinks and its rounding.
 
-A line is x + t v. The scalar function f is given by its change c(t) = f(x + t v) - f(x).
+A line is x + t v. The scalar function f is given by its change c(t) = f(x + t v) - f(x), which is
+NaN outside the domain of f.
 
 Central differences
     D(h) = (c(h) - c(-h)) / 2h is the slope up to O(h^2), and (4 D(h) - D(2h)) / 3 up to O(h^4).
@@ -15,21 +16,39 @@ Taylor remainders
     exceed rounding.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from npstyle.errors import InputError
+
 SHORTENINGS = 4
-"""Number of times that a step is divided by ten to avoid a kink."""
+"""Largest number of times that a step is divided by ten to avoid a kink."""
+
+SHORTEST = 16
+"""Shortest step at a kink, in units of the precision of f; shorter ones are lost in rounding."""
+
+INSIDE = 1e-12
+"""Shortest step that is tried to stay in the domain of f."""
+
+COARSE = 1e-11
+"""Precision above which rounding decides how long the steps are."""
+
+FACTOR, LEAST_TRIED = 4, 3
+"""Ratio of the steps that are tried for a coarse function, and how many at least."""
 
 TAYLOR_STEPS = tuple(float(h) for h in 10.0 ** -np.arange(2.0, 9.1, 0.5))
 """h of the Taylor test: seven decades, the lower of which are lost in rounding."""
 
 SLOPE_TOLERANCE = 0.05
 """Largest distance of a fitted slope from 2."""
+
+COARSE_SLOPE_TOLERANCE = 0.5
+"""The same for a coarse function: its remainders exceed rounding only at long steps, where the
+third-order term spoils the slope."""
 
 LEAST_POINTS = 4
 """Least number of remainders above rounding for the fit of a slope."""
@@ -49,12 +68,30 @@ class Line:
         Rounding error of a value of c.
     here : any
         The pattern at x, or None.
+    precision : float
+        Relative precision of f; see `npstyle.lab.precision`.
     """
 
     change: Callable[[float], tuple[float, Any]]
     slope: float
     rounding: float
     here: Any = None
+    precision: float = float(np.finfo(float).eps)
+
+    @property
+    def is_coarse(self) -> bool:
+        """True if rounding decides how long the steps are."""
+        return self.precision > COARSE
+
+    @property
+    def taylor_steps(self) -> tuple[float, ...]:
+        """h of the Taylor test, ten times as long for a coarse function."""
+        return tuple(10 * h for h in TAYLOR_STEPS) if self.is_coarse else TAYLOR_STEPS
+
+    @property
+    def slope_tolerance(self) -> float:
+        """Largest distance of a fitted slope from 2."""
+        return COARSE_SLOPE_TOLERANCE if self.is_coarse else SLOPE_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -93,21 +130,108 @@ class Difference:
 
 
 def difference(line: Line, step: float) -> Difference:
-    """Compute the slope by extrapolated central differences, with shorter steps at kinks."""
-    for shortening in range(SHORTENINGS + 1):
-        h, shortest = step * 10.0**-shortening, shortening == SHORTENINGS
-        changes, crossed = _changes(line, h, all_four=shortest)
-        if crossed and not shortest:
+    """Compute the slope by extrapolated central differences.
+
+    The steps are shorter at kinks and at the edge of the domain, and longer where rounding of a
+    coarse function hides the slope.
+
+    Raises
+    ------
+    InputError
+        If x is at the edge of the domain of f.
+    """
+    h, left = step, SHORTENINGS
+    while left and step * 10.0**-left < SHORTEST * line.precision:
+        left -= 1
+    outside = False
+    while True:
+        changes, crossed = _changes(line, h, all_four=left == 0)
+        inside = _finite(changes)
+        if outside or not inside:
+            # The first step inside the domain ends near its edge, where f may be steep.
+            outside, h = not inside, _shorter(h)
             continue
-        near = (changes[1] - changes[-1]) / (2 * h)
-        far = (changes[2] - changes[-2]) / (4 * h)
-        rounding = line.rounding / h
-        if crossed is None:
-            at_kink = _looks_like_kink(changes, h, abs(far - near), rounding)
-        else:
-            at_kink = crossed > 0
-        if not at_kink:
+        if crossed and left:
+            h, left = h / 10, left - 1
+            continue
+        found = _difference(line, changes, crossed, h)
+        if not (found.at_kink and left):
             break
+        h, left = h / 10, left - 1
+    if not line.is_coarse or found.at_kink:
+        return found
+    return _least_uncertain(line, found, h)
+
+
+def _least_uncertain(line: Line, found: Difference, h: float) -> Difference:
+    """Return the slope of a coarse function by the step where it is least uncertain.
+
+    Long steps may reach beyond the structure of a function, where the estimate of the error by
+    twice the step means nothing. So a slope must agree with those of shorter steps.
+    """
+    tried, step = [found], h
+    while len(tried) < LEAST_TRIED or 2 * line.rounding / h < min(map(_compared(tried), tried)):
+        h /= FACTOR
+        shorter = _away_from_kinks(line, h)
+        if shorter is None or h < line.precision:
+            break
+        tried.append(shorter)
+    best = min(tried, key=_compared(tried))
+    if 4 * best.uncertainty > 1e-2 * abs(best.numeric):
+        longer = _away_from_kinks(line, FACTOR * step)
+        tried[:0] = [] if longer is None else [longer]
+    best = min(tried, key=_compared(tried))
+    return replace(best, uncertainty=_compared(tried)(best))
+
+
+def _compared(tried: Sequence[Difference]) -> Callable[[Difference], float]:
+    """Return the function that adds the disagreement with shorter steps to an uncertainty.
+
+    `tried` are slopes by shorter and shorter steps. The next step counts in full, further ones
+    beyond their own uncertainty. The shortest cannot be compared.
+    """
+
+    def uncertainty(found: Difference) -> float:
+        shorter = tried[tried.index(found) + 1 :]
+        if not shorter:
+            return found.uncertainty if len(tried) == 1 else np.inf
+        away = [abs(other.numeric - found.numeric) for other in shorter]
+        beyond = [d - s.uncertainty for d, s in zip(away, shorter, strict=True)]
+        return found.uncertainty + max(away[0], *beyond)
+
+    return uncertainty
+
+
+def _away_from_kinks(line: Line, h: float) -> Difference | None:
+    """Return the slope by a step, or None if it crosses a kink or leaves the domain."""
+    changes, crossed = _changes(line, h, all_four=False)
+    if crossed or not _finite(changes):
+        return None
+    found = _difference(line, changes, crossed, h)
+    return None if found.at_kink else found
+
+
+def _finite(changes: dict[int, float]) -> bool:
+    return bool(np.isfinite(list(changes.values())).all())
+
+
+def _shorter(h: float) -> float:
+    if h < INSIDE:
+        raise InputError(
+            "the function returns NaN or infinity next to its inputs, however short the step; "
+            "choose inputs inside its domain"
+        )
+    return h / 10
+
+
+def _difference(line: Line, changes: dict[int, float], crossed: int | None, h: float) -> Difference:
+    near = (changes[1] - changes[-1]) / (2 * h)
+    far = (changes[2] - changes[-2]) / (4 * h)
+    rounding = line.rounding / h
+    if crossed is None:
+        at_kink = _looks_like_kink(changes, h, abs(far - near), rounding)
+    else:
+        at_kink = crossed > 0
     left, right = -changes[-1] / h, changes[1] / h
     far_left, far_right = -changes[-2] / (2 * h), changes[2] / (2 * h)
     return Difference(
@@ -124,13 +248,15 @@ def difference(line: Line, step: float) -> Difference:
 def _changes(line: Line, h: float, all_four: bool) -> tuple[dict[int, float], int | None]:
     """Compute c(-2h), c(2h), c(-h), c(h), and the number of kinks they cross, if known.
 
-    A value may cost a run through a network. Unless `all_four` is set, the first step that crosses
-    a kink is the last.
+    A value may cost a run through a network. The first step that leaves the domain is the last,
+    and, unless `all_four` is set, so is the first that crosses a kink.
     """
     changes: dict[int, float] = {}
     differs: Any = False
     for t in (-2, 2, -1, 1):
         changes[t], pattern = line.change(t * h)
+        if not np.isfinite(changes[t]):
+            break
         differs = differs | (pattern != line.here)
         if np.any(differs) and not all_four:
             break
@@ -166,37 +292,38 @@ class Taylor:
 
 def taylor(line: Line) -> Taylor:
     """Fit the slopes of the Taylor remainders r1 and r2 to the steps that cross no kink."""
-    here = line.here
-    first, second, clear = [], [], []
-    for h in TAYLOR_STEPS:
+    here, steps, least = line.here, _steps_inside(line), 2 - line.slope_tolerance
+    first, second, clear, sums = [], [], [], []
+    for h in steps:
         change, pattern = line.change(h)
+        back, pattern_back = line.change(-h)
         first.append(abs(change))
         second.append(abs(change - h * line.slope))
-        if here is None:
-            clear.append(True)
-        else:  # at a kink, x has the pattern of one side, and only the other side differs
-            stays = bool(np.all(pattern == here))
-            clear.append(stays and bool(np.all(line.change(-h)[1] == here)))
+        sums.append(abs(change + back))
+        # At a kink, x has the pattern of one side, and only the other side differs.
+        sides = () if here is None else (pattern, pattern_back)
+        clear.append(all(bool(np.all(side == here)) for side in sides))
     floor = 100 * line.rounding
-    if here is None and _stays_kinked(line):
+    # At a kink, |c(h) + c(-h)| falls with slope 1, not 2.
+    if here is None and _fit(steps, sums, clear, floor) < 1.5:
         clear = [False] * len(clear)
-    first_slope = _fit(TAYLOR_STEPS, first, clear, floor)
-    second_slope = _fit(TAYLOR_STEPS, second, clear, floor)
+    first_slope = _fit(steps, first, clear, floor)
+    second_slope = _fit(steps, second, clear, floor)
     # Long steps may cross kinks that no pattern shows, or reach where the third-order term is as
     # large as the second-order one. With a wrong slope, r2 is proportional to h even for the
     # shortest steps.
-    for skipped in range(1, len(TAYLOR_STEPS) - LEAST_POINTS):
-        if not second_slope < 2 - SLOPE_TOLERANCE:
+    for skipped in range(1, len(steps) - LEAST_POINTS):
+        if not second_slope < least:
             break
         short = [use and k >= skipped for k, use in enumerate(clear)]
-        slope = _fit(TAYLOR_STEPS, second, short, floor)
-        if slope >= 2 - SLOPE_TOLERANCE or (np.isnan(slope) and here is None):
+        slope = _fit(steps, second, short, floor)
+        if slope >= least or (np.isnan(slope) and here is None):
             second_slope, clear = slope, short
     second_is_rounding = not any(
         r > 10 * floor for r, use in zip(second, clear, strict=True) if use
     )
     return Taylor(
-        TAYLOR_STEPS,
+        steps,
         tuple(first),
         tuple(second),
         first_slope,
@@ -206,11 +333,14 @@ def taylor(line: Line) -> Taylor:
     )
 
 
-def _stays_kinked(line: Line) -> bool:
-    """Return whether x itself looks like a kink: |c(h) + c(-h)| falls with slope 1, not 2."""
-    sums = [abs(line.change(h)[0] + line.change(-h)[0]) for h in TAYLOR_STEPS]
-    slope = _fit(TAYLOR_STEPS, sums, [True] * len(sums), 100 * line.rounding)
-    return slope < 1.5
+def _steps_inside(line: Line) -> tuple[float, ...]:
+    """Return the steps of the Taylor test, shorter ones if they leave the domain of f."""
+    steps = line.taylor_steps
+    longest = steps[0]
+    while not np.isfinite([line.change(longest)[0], line.change(-longest)[0]]).all():
+        longest = _shorter(longest)
+    # Remainders are of second order only far from the edge of the domain.
+    return steps if longest == steps[0] else tuple(longest / 10 * h / steps[0] for h in steps)
 
 
 def _fit(steps: tuple[float, ...], remainders: list[float], use: list[bool], floor: float) -> float:

@@ -1,12 +1,14 @@
 """Subjects: a derivative and the point to check it at, for single layers of the textbook."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from npstyle import maths
+from npstyle.lab.trial import Convention
 from npstyle.maths.array import Array
 
 
@@ -22,7 +24,7 @@ class Subject:
     backward : callable or None
         `backward(upstream, *inputs)` returns the gradient of <upstream, F>: one array, or a tuple
         with one array, or None, per input. Without it, the function returns (number, gradient).
-    inputs : tuple of float arrays
+    inputs : tuple of float or complex arrays
         All are differentiated.
     pattern : callable, optional
         Like `function`, but returns (result, pattern). The pattern is an array that changes if and
@@ -39,6 +41,10 @@ class Subject:
     hvp : callable, optional
         `hvp(inputs, tangents)` returns H v, a tuple with one array per input, of a function that
         returns a number.
+    convention : {"plain", "conjugate"}
+        As in `npstyle.lab.gradcheck.check_gradient`.
+    labels : tuple of str
+        What notes call the inputs; their numbers by default.
     """
 
     name: str
@@ -51,6 +57,35 @@ class Subject:
     step: float | None = None
     jvp: Callable[..., Any] | None = None
     hvp: Callable[..., Any] | None = None
+    convention: Convention = "plain"
+    labels: tuple[str, ...] = ()
+
+
+def computed_in(dtype: DTypeLike, subject: Subject) -> Subject:
+    """Return the same function and derivative, which round their inputs to a lower precision."""
+
+    def rounded(arrays: tuple[Array, ...]) -> Iterator[Array]:
+        for x in arrays:
+            yield x.astype(np.result_type(dtype, np.complex64) if x.dtype.kind == "c" else dtype)
+
+    def function(*inputs: Array) -> Any:
+        return subject.function(*rounded(inputs))
+
+    def backward(*arrays: Array) -> Any:
+        assert subject.backward is not None
+        return subject.backward(*rounded(arrays))
+
+    def traced(*inputs: Array) -> tuple[Any, Any]:
+        assert subject.pattern is not None
+        return subject.pattern(*rounded(inputs))
+
+    return replace(
+        subject,
+        function=function,
+        backward=backward,
+        pattern=None if subject.pattern is None else traced,
+        smooth=() if np.dtype(dtype) == np.float16 else subject.smooth,  # no complex float16
+    )
 
 
 def relu_subject(name: str, z: Array) -> Subject:

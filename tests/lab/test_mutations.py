@@ -20,7 +20,7 @@ from npstyle.lab.layer_mutations import (
     wrong,
 )
 from npstyle.lab.mutations import MUTATIONS as SHOWN
-from npstyle.lab.whole_mutations import FACTORS, objective, through_network
+from npstyle.lab.whole_mutations import FACTORS, objective, through_network, with_one_gradient
 from npstyle.maths import (
     avg_pool2d_backward,
     content_loss_backward,
@@ -295,11 +295,11 @@ def test_the_subjects_are_right_without_their_mutation(small_network, rng):
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_right_derivatives_pass_with_200_seeds(chapter):
-    # A loss of the training takes two networks and two photos: every fifth seed, fewer samples.
-    costly = chapter == "training"
-    for seed in range(0, 200, 5 if costly else 1):
+    # A loss of the training takes two networks and two photos: every fifth seed.
+    for seed in range(0, 200, 5 if chapter == "training" else 1):
         for subject in CHAPTERS[chapter].subjects(np.random.default_rng(seed)):
-            samples, directions = (10, 2) if costly else (25, 3)
-            report = check_subject(subject, samples=samples, directions=directions, seed=seed)
+            inputs = len(subject.inputs)
+            chosen = with_one_gradient(subject, seed % inputs) if inputs > 3 else subject
+            report = check_subject(chosen, samples=10, directions=2, seed=seed)
             wrong_outcomes = [o for o in report.outcomes if not o.passed]
             assert not wrong_outcomes, (seed, subject.name, wrong_outcomes)
