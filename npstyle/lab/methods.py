@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npstyle.lab.precision import Precision
-from npstyle.lab.probes import Difference, Line, difference, taylor
+from npstyle.lab.probes import Difference, Line, difference, leaves_domain, taylor
 from npstyle.lab.trial import Trial, direction, real_product, wide
 from npstyle.maths.array import Array
 
@@ -213,9 +213,14 @@ def taylor_remainders(
     or rounding leave too few steps to fit one. A wrong derivative is wrong along every direction,
     so a second direction decides.
     """
+    x = trial.inputs[argument]
     for _ in range(2):
-        v = direction(trial.inputs[argument], scale, rng)
+        v = direction(x, scale, rng)
         line = trial.line(argument, v, rounding, precision.epsilon)
+        if leaves_domain(line):
+            # Steps in proportion to each entry stay on its side of 0.
+            v = direction(x, np.abs(x), rng)
+            line = trial.line(argument, v, rounding, precision.epsilon)
         found, least = taylor(line), 2 - line.slope_tolerance
         too_few = np.isnan(found.second_slope) and not (found.second_is_rounding or found.kinks)
         if not (too_few or found.second_slope < least):
@@ -225,8 +230,10 @@ def taylor_remainders(
     right = found.second_slope >= least
     note = ""
     if np.isnan(found.second_slope):
-        # The differences decide about a coarse function, whose remainders are mostly rounding.
-        right = found.second_is_rounding or found.kinks > 0 or line.is_coarse
+        # The differences decide about a coarse function and at the edge of a domain, where the
+        # remainders are mostly rounding.
+        unclear = line.is_coarse or found.steps != line.taylor_steps
+        right = found.second_is_rounding or found.kinks > 0 or unclear
         note = "the second remainder is rounding: the function is linear along this line"
         if found.kinks == len(found.steps):
             note = "every step crosses a kink"

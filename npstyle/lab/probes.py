@@ -34,6 +34,9 @@ SHORTEST = 16
 INSIDE = 1e-12
 """Shortest step that is tried to stay in the domain of f."""
 
+EDGE = 4
+"""Factor of the uncertainty of a slope whose steps were shortened to stay in the domain of f."""
+
 COARSE = 1e-11
 """Precision above which rounding decides how long the steps are."""
 
@@ -143,13 +146,13 @@ def difference(line: Line, step: float) -> Difference:
     h, left = step, SHORTENINGS
     while left and step * 10.0**-left < SHORTEST * line.precision:
         left -= 1
-    outside = False
+    outside = at_edge = False
     while True:
         changes, crossed = _changes(line, h, all_four=left == 0)
         inside = _finite(changes)
         if outside or not inside:
             # The first step inside the domain ends near its edge, where f may be steep.
-            outside, h = not inside, _shorter(h)
+            outside, at_edge, h = not inside, True, _shorter(h)
             continue
         if crossed and left:
             h, left = h / 10, left - 1
@@ -158,9 +161,10 @@ def difference(line: Line, step: float) -> Difference:
         if not (found.at_kink and left):
             break
         h, left = h / 10, left - 1
-    if not line.is_coarse or found.at_kink:
-        return found
-    return _least_uncertain(line, found, h)
+    if line.is_coarse and not found.at_kink:
+        return _least_uncertain(line, found, h)
+    # Near the edge the rounding of x itself is larger than where `rounding` was estimated.
+    return replace(found, uncertainty=EDGE * found.uncertainty) if at_edge else found
 
 
 def _least_uncertain(line: Line, found: Difference, h: float) -> Difference:
@@ -333,11 +337,17 @@ def taylor(line: Line) -> Taylor:
     )
 
 
+def leaves_domain(line: Line, h: float | None = None) -> bool:
+    """Return whether f is NaN or infinite at a step to either side, by default the longest."""
+    h = line.taylor_steps[0] if h is None else h
+    return not np.isfinite([line.change(h)[0], line.change(-h)[0]]).all()
+
+
 def _steps_inside(line: Line) -> tuple[float, ...]:
     """Return the steps of the Taylor test, shorter ones if they leave the domain of f."""
     steps = line.taylor_steps
     longest = steps[0]
-    while not np.isfinite([line.change(longest)[0], line.change(-longest)[0]]).all():
+    while leaves_domain(line, longest):
         longest = _shorter(longest)
     # Remainders are of second order only far from the edge of the domain.
     return steps if longest == steps[0] else tuple(longest / 10 * h / steps[0] for h in steps)

@@ -102,14 +102,14 @@ def test_wrong_derivatives_in_a_lower_precision_are_caught(mutation, name, seeds
 
 
 @pytest.mark.parametrize("noise", [1e-15, 1e-12, 1e-9, 1e-7])
-def test_values_may_differ_by_rounding_from_call_to_call(noise, rng):
+def test_values_may_differ_by_rounding_from_call_to_call(noise, rng, seeds):
     def function(x):
         return np.sum(np.exp(x)) * (1 + noise * rng.standard_normal())
 
-    for seed in range(3):
-        x = numbers(seed=seed)
-        assert check_gradient(function, lambda g, x: g * np.exp(x), [x], seed=seed).passed
-        wrong = check_gradient(function, lambda g, x: g * np.exp(x) * 1.05, [x], seed=seed)
+    for seed in range(2 * seeds):
+        x, few = numbers((4, 5), seed), {"samples": 5, "directions": 3, "seed": seed}
+        assert check_gradient(function, lambda g, x: g * np.exp(x), [x], **few).passed
+        wrong = check_gradient(function, lambda g, x: g * np.exp(x) * 1.05, [x], **few)
         assert not wrong.passed
 
 
@@ -126,14 +126,29 @@ def test_a_random_function_is_refused(rng):
         check_gradient(lambda x: np.sum(x * rng.standard_normal(3)), lambda g, x: x, [np.ones(3)])
 
 
-@pytest.mark.parametrize("smallest", [1e-2, 1e-6, 1e-9])
+NEAR_THE_EDGE = {
+    "sqrt": (np.sqrt, lambda g, x: g / (2 * np.sqrt(x))),
+    "log": (np.log, lambda g, x: g / x),
+    "entropy": (lambda x: np.sum(x * np.log(x)), lambda g, x: g * (np.log(x) + 1)),
+    "power": (lambda x: x**1.5, lambda g, x: 1.5 * g * np.sqrt(x)),
+    "arcsin": (lambda x: np.arcsin(1 - x), lambda g, x: -g / np.sqrt(2 * x - x * x)),
+}
+
+
+@pytest.mark.parametrize("name", NEAR_THE_EDGE)
 @pytest.mark.filterwarnings("error")
-def test_steps_stay_in_the_domain(smallest):
-    x = np.array([1.0, 2.0, smallest])
-    assert check_gradient(np.sqrt, lambda g, x: g / (2 * np.sqrt(x)), [x]).passed
-    assert check_gradient(np.log, lambda g, x: g / x, [x]).passed
-    assert not check_gradient(np.sqrt, lambda g, x: g / np.sqrt(x), [x]).passed
-    assert not check_gradient(np.log, lambda g, x: g / x * [1, 1, 1.01], [x]).passed
+def test_steps_stay_in_the_domain(name, seeds):
+    function, backward = NEAR_THE_EDGE[name]
+    for seed in range(5 * seeds):
+        x = 10.0 ** np.random.default_rng(seed).uniform(-9, -0.1, 5)
+
+        def check(factor, x=x, seed=seed):
+            return check_gradient(
+                function, lambda g, x: factor * backward(g, x), [x], directions=3, seed=seed
+            )
+
+        assert check(1.0).passed, seed
+        assert not check(1.01).passed, seed
 
 
 @pytest.mark.filterwarnings("error")
