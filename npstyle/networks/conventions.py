@@ -25,16 +25,18 @@ The response. A training makes the activations of the last layer differ by about
 and the mean colour, for which the input is 0. In the other unit they differ about 58 times as much,
 or a tenth as much, as the biases then prevail.
 
-If the numbers do not decide, the layout of the file does. If it does not either, the user must.
+The first layer is certain, and has precedence over the layout of the file. The response is not: it
+decides where the layout does not, and otherwise only warns. If nothing decides, the user must.
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from npstyle.errors import InputError
+from npstyle.errors import InputError, InputWarning
 from npstyle.maths.array import Array
 from npstyle.networks.activations import activations
 from npstyle.networks.architecture import ConvSpec, LayerSpec
@@ -106,7 +108,13 @@ def decide(
     Raises
     ------
     InputError
-        If neither the numbers nor the layout of the file decide, or they contradict each other.
+        If neither the numbers nor the layout of the file decide, or the first layer contradicts
+        the layout.
+
+    Warns
+    -----
+    InputWarning
+        If the response contradicts the layout, which then decides.
     """
     order, unit = _by_first_layer(found)
     same_training = order is not None
@@ -116,7 +124,14 @@ def decide(
         unit = _by_response(layers, found)
     possible = [p for p in INPUTS.values() if _fits(p, order, unit)]
     layout = found.preprocessing
-    if layout is not None and _fits(layout, order, unit):
+    if layout is not None and (order is None or _fits(layout, order, unit)):
+        if not _fits(layout, order, unit):
+            warnings.warn(
+                f"{source}: is read for {_unit(layout)}, as its layout says, but responds like a "
+                f"network for {unit}; if that is right, convert it again with --input",
+                InputWarning,
+                stacklevel=2,
+            )
         return layout, same_training
     if len(possible) == 1:
         of_torchvision = layout == TORCHVISION and possible[0] == RGB_255

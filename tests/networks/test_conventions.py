@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from npstyle.errors import InputError
+from npstyle.errors import InputError, InputWarning
 from npstyle.networks.activations import activations
 from npstyle.networks.architecture import vgg_table
 from npstyle.networks.convert import convert, read_foreign
@@ -72,10 +72,15 @@ def test_other_trainings_in_torchvisions_unit_are_recognised_by_the_response(rng
     assert preprocessing(weights) == expected("rgb")
 
 
-@pytest.mark.parametrize("names", NAMES)
-def test_other_trainings_for_0_to_255_are_not_taken_for_torchvisions(rng, tmp_path, names):
+def test_other_trainings_for_0_to_255_are_not_taken_for_torchvisions(rng, tmp_path):
     with pytest.raises(InputError, match=r"made for 0\.\.255.*--input bgr .*--input rgb"):
-        read(tmp_path, NAMES[names](trained(rng, UNIT)))
+        read(tmp_path, f.caffe_names(trained(rng, UNIT)))
+
+
+def test_other_trainings_for_0_to_255_under_torchvisions_names_are_warned_of(rng, tmp_path):
+    with pytest.warns(InputWarning, match=r"responds like a network for 0\.\.255; .* --input"):
+        weights = read(tmp_path, f.torch_names(trained(rng, UNIT)))
+    assert preprocessing(weights) == expected("rgb")
 
 
 def test_random_numbers_do_not_decide(rng, tmp_path):
