@@ -165,14 +165,14 @@ def run_cell(
 def check_figure(cells: Sequence[Cell], folder: Path) -> None:
     """Raise InputError if the folder has a file of a figure's name that no figure wrote.
 
-    A figure's own pictures may be replaced. A sheet has no mark; beside a picture with one it is a
-    figure's.
+    A figure's own pictures may be replaced. A sheet has no mark; it is a figure's if a picture in
+    the same folder has one.
     """
     paths = [folder / f"{cell.name}.png" for cell in cells]
-    there = [path for path in paths if path.exists()]
-    foreign = [path for path in there if _mark(path) is None]
-    if len(foreign) == len(there):
-        foreign += [folder / name for name in SHEETS if (folder / name).exists()]
+    foreign = [path for path in paths if path.exists() and _mark(path) is None]
+    sheets = [folder / name for name in SHEETS if (folder / name).exists()]
+    if sheets and not any(_mark(path) for path in folder.glob("*.png")):
+        foreign += sheets
     if foreign:
         raise InputError(
             f"{foreign[0]}: is not a picture of a figure, and would be replaced; choose another "

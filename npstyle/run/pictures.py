@@ -187,15 +187,18 @@ def picture_bytes(picture: Picture, size: Size) -> int:
 
 
 def check_readable(pictures: Iterable[Picture], free: int) -> None:
-    """Raise InputError if a picture's file cannot be read with so many bytes, even to be tiny."""
+    """Raise InputError if a picture's file cannot be read with so many bytes, even to be tiny.
+
+    Where nothing is free, a smaller picture does not help: the check of the whole run says more.
+    """
     for picture in pictures:
         if not isinstance(picture, str | Path):
             continue
         needed = reading_bytes(picture, (1, 1))
-        if needed > free:
+        if needed > free > 0:
             raise InputError(
                 f"{picture}: reading it takes {needed / 1e9:.2f} GB and "
-                f"{max(0, free) / 1e9:.2f} GB are free; scale it down first"
+                f"{free / 1e9:.2f} GB are free; scale it down first"
             )
 
 
