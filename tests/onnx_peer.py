@@ -41,9 +41,15 @@ def without_rounding(model):
     return model
 
 
-def session(model, threads=2):
-    """Ready to run on the CPU."""
+def session(model, threads=2, optimized=True):
+    """Ready to run on the CPU.
+
+    Not optimized, activations that are rounded to 8 bits are multiplied as floats. Products of 8
+    bits overflow on processors without VNNI.
+    """
     options = onnxruntime.SessionOptions()
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(

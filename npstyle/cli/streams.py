@@ -65,10 +65,8 @@ def _lasting(stream: TextIO, descriptor: int) -> tuple[Dropped | None, TextIO]:
 
     So does a console of Windows, which needs Python's own file.
     """
-    is_own = isinstance(stream, io.TextIOWrapper) and stream.fileno() == descriptor
-    if not is_own or (sys.platform == "win32" and stream.isatty()):
+    if not isinstance(stream, io.TextIOWrapper) or not _is_own(stream, descriptor):
         return None, stream
-    assert isinstance(stream, io.TextIOWrapper)
     stream.flush()
     file = Dropped(descriptor, "w", closefd=False)
     lasting = io.TextIOWrapper(
@@ -79,3 +77,11 @@ def _lasting(stream: TextIO, descriptor: int) -> tuple[Dropped | None, TextIO]:
         write_through=stream.write_through,
     )
     return file, lasting
+
+
+def _is_own(stream: TextIO, descriptor: int) -> bool:
+    """Return whether a stream writes to this descriptor, and not by a console of Windows."""
+    try:
+        return stream.fileno() == descriptor and not (sys.platform == "win32" and stream.isatty())
+    except OSError:  # a stream in memory has no descriptor
+        return False
