@@ -257,7 +257,13 @@ class Formula:
                 )
             result = result[0]
         self.result = result
-        joined(result)
+        numbers = (joined(result), *self.inputs.arrays)
+        forward = functions.jvp is not None or functions.hvp is not None
+        if forward and any(np.iscomplexobj(x) for x in numbers):
+            raise InputError(
+                "jvp, hvp: are checked for real inputs and results only; leave them out, or take "
+                "the real and the imaginary part as two arrays"
+            )
         is_number = outputs_of(result) is None and np.ndim(result) == 0
         if backward is not None:
             self.order = order_of(backward, names, len(self.inputs.values), is_number)

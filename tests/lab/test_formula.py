@@ -180,3 +180,11 @@ def test_misuse_raises_an_error_with_one_sentence(function, backward, options, s
 def test_a_list_of_arrays_as_an_input_is_refused():
     with pytest.raises(InputError, match=r"input 0 \(p\) is a list of arrays"):
         check(lambda p: np.sum(p[0]), lambda p: p, [X, W])
+
+
+@pytest.mark.parametrize("kind", ["input", "result"])
+def test_forward_derivatives_of_complex_numbers_are_refused(kind):
+    x = X + 1j if kind == "input" else X
+    jvp = {"jvp": lambda inputs, tangents: 1j * tangents[0]}
+    with pytest.raises(InputError, match="jvp, hvp: are checked for real inputs and results only"):
+        check(lambda x: 1j * x, lambda u, x: (-1j * u).real, x, **jvp)
