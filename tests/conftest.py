@@ -9,9 +9,12 @@ from pathlib import Path
 for library in ("OPENBLAS", "MKL", "OMP"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
-# A shell that starts the tests in the background lets them and their children ignore Ctrl-C.
+# A shell that starts the tests in the background lets them and their children ignore Ctrl-C, and
+# `nohup` lets them ignore that a terminal was closed.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import numpy as np
 import pytest

@@ -35,18 +35,21 @@ def test_a_closed_terminal_keeps_the_best_picture_as_ctrl_c_does(pictures, tmp_p
         stderr=subprocess.PIPE,
         text=True,
     )
-    for line in process.stdout:
-        if line.startswith("1/"):
-            break
-    # As `| head -1` does: the run goes on, and its next line finds no reader.
-    process.stdout.close()
-    process.stderr.close()
-    time.sleep(1)
-    assert process.poll() is None
-    # A shell and the kernel each send a signal when a terminal is closed.
-    process.send_signal(signal.SIGHUP)
-    process.send_signal(signal.SIGHUP)
-    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    try:
+        for line in process.stdout:
+            if line.startswith("1/"):
+                break
+        # As `| head -1` does: the run goes on, and its next line finds no reader.
+        process.stdout.close()
+        process.stderr.close()
+        time.sleep(1)
+        assert process.poll() is None
+        # A shell and the kernel each send a signal when a terminal is closed.
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    finally:
+        process.kill()
     assert read_settings(output)["stopped"] == "interrupted"
     assert load_image(output).shape == (36, 48, 3)
     assert sorted(os.listdir(tmp_path)) == ["out.png", "run.npz"]
