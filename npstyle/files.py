@@ -22,9 +22,18 @@ def check_destination(path: Path, suffixes: Sequence[str]) -> None:
         raise InputError(f"{path}: {found} cannot be written; use {', '.join(suffixes)}")
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give a file in it")
-    if not path.parent.is_dir():
+    check_parent(path)
+
+
+def check_parent(path: Path) -> None:
+    """Raise InputError unless a file or folder can be created or replaced in the folder of `path`.
+
+    Call it before long work.
+    """
+    parent = path.absolute().parent
+    if not parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
-    if not os.access(path.parent, os.W_OK):
+    if not os.access(parent, os.W_OK):
         raise InputError(f"{path}: the folder {path.parent} cannot be written to; choose another")
 
 
@@ -53,9 +62,9 @@ def check_folder(folder: Path, what: str) -> None:
     check_name(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder for {what}")
-    if not (folder.is_dir() or folder.absolute().parent.is_dir()):
-        raise InputError(f"{folder}: the folder {folder.parent} does not exist; create it first")
-    if not os.access(folder if folder.is_dir() else folder.absolute().parent, os.W_OK):
+    if not folder.is_dir():
+        check_parent(folder)
+    elif not os.access(folder, os.W_OK):
         raise InputError(f"{folder}: the folder cannot be written to; choose another")
 
 

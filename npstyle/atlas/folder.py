@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from npstyle.errors import InputError
+from npstyle.files import check_parent
 
 MARKER = ".npstyle-atlas"
 """A file that marks a folder as an atlas, so that another one may replace it."""
@@ -19,12 +20,7 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder}: exists and is not an atlas; give the name of a new folder")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give the name of a new folder")
-    if not folder.absolute().parent.is_dir():
-        raise InputError(f"{folder}: the folder {folder.parent} does not exist; create it first")
-    if not os.access(folder.absolute().parent, os.W_OK):
-        raise InputError(
-            f"{folder}: the folder {folder.parent} cannot be written to; choose another"
-        )
+    check_parent(folder)
 
 
 @contextmanager
