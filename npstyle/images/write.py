@@ -68,10 +68,9 @@ def save_image(path: str | Path, pixels: Array, settings: dict[str, Any] | None 
         If the format is unknown, the array is not a picture, or the file cannot be written.
     """
     path = Path(path)
-    check_output(path)
+    check_output(path, (pixels.shape[0], pixels.shape[1]) if pixels.ndim == 3 else None)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or np.isnan(pixels).any():
         raise InputError(f"{path}: pixels must be an array (height, width, 3) without NaN")
-    check_output(path, (pixels.shape[0], pixels.shape[1]))
     text = json.dumps(settings) if settings is not None else None
     try:
         data = _encode(path.suffix.lower(), np.clip(pixels, 0, 255).astype(np.float64), text)
