@@ -374,6 +374,22 @@ def _variation() -> Example:
     )
 
 
+def _checkerboard() -> Example:
+    x = np.array([[9, 1, 8, 2], [3, 4, 3, 5], [8, 1, 9, 0], [4, 3, 2, 4]], float)[..., None]
+    return Example(
+        "checkerboard",
+        "npstyle.maths.checkerboard",
+        "One window of 4x4 pixels, in cells of 2x2 whose upper left pixels are bright.",
+        x,
+        np.ones((1,)),
+        lambda x: np.atleast_1d(maths.checkerboard_loss(x, 2, 4)),
+        lambda g, x: g[0] * maths.checkerboard_loss_backward(x, 2, 4),
+        ("X", "E"),
+        lambda values, x, index: "the squares of the four means R - m, times the number of cells",
+    )
+
+
 def examples() -> list[Example]:
     """Return all examples."""
-    return [_conv(), *_pools(), *_paddings(), *_pointwise(), _gram(), _norm(), _variation()]
+    layers = [_conv(), *_pools(), *_paddings(), *_pointwise(), _norm()]
+    return [*layers, _gram(), _variation(), _checkerboard()]

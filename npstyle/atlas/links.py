@@ -127,6 +127,11 @@ LINKS: dict[str, tuple[tuple[str, str], ...]] = {
         ("square = BETA_2 * square + (1 - BETA_2) * gradient**2", "v_t = beta_2 v_(t-1)"),
         ("unbiased_mean / (np.sqrt(unbiased_square) + EPSILON)", "d_t ="),
     ),
+    "npstyle.maths.checkerboard": (
+        ("return n * np.sum(_repeated(image, period, side) ** 2)", "E = n sum_ij"),
+        ("slope = 2 * _repeated(image, period, side)", "dE/dX[P a + i, P b + j] ="),
+        ("R = _cells(_windows(image, side), period, side).mean", "R[i, j] ="),
+    ),
     "npstyle.maths.training": (
         ("loss = loss + f / B", "J(theta) ="),
         ("before[array] = before.get(array, 0) + gradient / B", "dJ/dtheta ="),

@@ -268,6 +268,11 @@ CHAPTERS = {
         ("precondition", "precondition_backward"),
     ),
     "adam": Chapter((maths.adam_direction,), training.adam_subjects, ()),
+    "checkerboard": Chapter(
+        (maths.checkerboard_loss, maths.checkerboard_loss_backward),
+        pages.checkerboard_subjects,
+        (),
+    ),
     "training": Chapter((maths.training_gradient,), training.training_subjects, ()),
     "winograd": Chapter(
         (winograd.winograd_conv2d, winograd.winograd_conv2d_backward),

@@ -116,6 +116,6 @@ def _agreements(name: str, seed: int) -> list[Report]:
         found += tile_outcomes(load_network("builtin"), seed)
     if name == "adam":
         found.append(("cpu adam_step", adam_outcome(seed)))
-    if name == "training":
+    if name in ("checkerboard", "training"):
         found.append(("cpu batch_gradient", training_outcome(seed)))
     return [Report(what, (outcome,)) for what, outcome in found]

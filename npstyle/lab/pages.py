@@ -257,6 +257,18 @@ def tv_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     )
 
 
+def checkerboard_subjects(rng: np.random.Generator) -> Iterator[Subject]:
+    """Yield the checkerboards of 2 x 3 windows, and of rows and columns that are left out."""
+    for name, shape in [("checkerboard", (8, 12, 2)), ("checkerboard, cut", (6, 9, 2))]:
+        yield Subject(
+            name,
+            lambda x: maths.checkerboard_loss(x, 2, 4),
+            lambda g, x: g * maths.checkerboard_loss_backward(x, 2, 4),
+            (rng.uniform(0, 255, shape),),
+            smooth=(0,),
+        )
+
+
 def objective_subject(
     name: str,
     pixels: Array,

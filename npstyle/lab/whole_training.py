@@ -1,6 +1,7 @@
 """The engine's steps of a training against the textbook's, in float64."""
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +15,14 @@ from npstyle.lab.methods import Outcome
 from npstyle.lab.pages import small_layers
 from npstyle.lab.whole import judged, textbook_objective
 from npstyle.maths.array import Array
+from npstyle.maths.training import Judge
 from npstyle.networks.johnson import transformer_layers
 from npstyle.networks.network import Network
 from npstyle.networks.style_network import StyleNetwork
 from npstyle.onepass.train import (
+    CELL,
     RATE,
+    WINDOW,
     Training,
     adam_step,
     batch_gradient,
@@ -30,8 +34,11 @@ from npstyle.onepass.train import (
 WIDTH = 4
 """Channels at full size: wide enough for Winograd's algorithm in most 3x3 convolutions."""
 
-SIZE = (16, 20)
-"""Height and width of the photos."""
+SIZE = (32, 36)
+"""Height and width of the photos: one window of checkerboards, and columns beyond it."""
+
+CHECKERBOARD_WEIGHT = 0.1
+"""Weight of the checkerboards in the loss."""
 
 LOSSES = Losses(
     content_layers={"conv2_1": 30.0}, style_layers={"conv1_1": 1.0, "conv2_1": 1.0}, tv_weight=1e-3
@@ -70,10 +77,10 @@ def training_outcome(seed: int) -> Outcome:
     judge = Network("small", tuple(small_layers(rng)), "BGR", (120.0,) * 3, (0.02,) * 3, False, "")
     *photos, painting = rng.uniform(0, 255, (3, *SIZE, 3))
     objective = StyleObjective(bind(judge, LOSSES.layers), photos[0], painting, LOSSES)
-    found, parts = batch_gradient(network, objective, photos)
+    found, parts = batch_gradient(network, objective, photos, CHECKERBOARD_WEIGHT)
 
     images = [maths.preprocess(x, "RGB", network.mean, network.scale) for x in photos]
-    judges = [textbook_objective(judge, photo, painting, LOSSES) for photo in photos]
+    judges = [judging(textbook_objective(judge, photo, painting, LOSSES)) for photo in photos]
     layers = maths.conditioned(network.transformer, np.zeros(0))
     loss, right = maths.training_gradient(layers, images, judges, network.output_scale)
     errors = {
@@ -81,6 +88,18 @@ def training_outcome(seed: int) -> Outcome:
         "gradient": relative_error(joined(found, right), joined(right, right)),
     }
     return judged("textbook", errors, "npstyle.maths.training", time.perf_counter() - start)
+
+
+def judging(objective: Judge) -> Judge:
+    """Return f_k of the training: an objective, and the weighted checkerboards."""
+
+    def judge(picture: Array) -> tuple[Any, Array]:
+        f, gradient = objective(picture)
+        f = f + CHECKERBOARD_WEIGHT * maths.checkerboard_loss(picture, CELL, WINDOW)
+        slope = maths.checkerboard_loss_backward(picture, CELL, WINDOW)
+        return f, gradient + CHECKERBOARD_WEIGHT * slope
+
+    return judge
 
 
 def adam_outcome(seed: int) -> Outcome:

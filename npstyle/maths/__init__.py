@@ -28,7 +28,8 @@ In reading order:
 19. `box`           how a search without bounds stays inside 0..255
 20. `precondition`  other coordinates for the search: fewer steps to the same picture
 21. `adam`          steps of almost equal length, whatever the size of the gradient
-22. `training`      from the loss back to the weights of a network that paints
+22. `checkerboard`  what a network repeats in every cell of a picture
+23. `training`      from the loss back to the weights of a network that paints
 
 A loss needs the chapters 1 to 4, 6, 7, 11, 12 and 14 to 18, and a search of the pixels 19 to 21.
 The others are for networks that paint in one pass, which training makes by steps of Adam.
@@ -40,6 +41,7 @@ and the engine against this package.
 from npstyle.maths.adam import adam_direction
 from npstyle.maths.array import Array
 from npstyle.maths.box import PIXEL_MAX, mirror, mirror_backward
+from npstyle.maths.checkerboard import checkerboard_loss, checkerboard_loss_backward
 from npstyle.maths.conditional import ConditionalNorm, conditioned, conditioned_backward
 from npstyle.maths.content import content_loss, content_loss_backward
 from npstyle.maths.conv import conv2d, conv2d_backward, conv2d_backward_weights
@@ -129,6 +131,8 @@ __all__ = [
     "backward",
     "backward_everywhere",
     "backward_weights",
+    "checkerboard_loss",
+    "checkerboard_loss_backward",
     "conditioned",
     "conditioned_backward",
     "content_loss",

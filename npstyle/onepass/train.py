@@ -17,12 +17,19 @@ from npstyle.engine.losses import Evaluation
 from npstyle.engine.objective import StyleObjective
 from npstyle.maths.adam import adam_direction
 from npstyle.maths.array import Array
+from npstyle.maths.checkerboard import checkerboard_loss, checkerboard_loss_backward
 from npstyle.networks.style_layers import StyleLayer
 from npstyle.networks.style_network import StyleNetwork
 from npstyle.onepass.stylize import BoundStyleNetwork, bind_style_network, paint_backward_weights
 
 RATE = 1e-3
 """Adam's rate after the warm-up."""
+
+CELL = 4
+"""P of `npstyle.maths.checkerboard`, in pixels: the network enlarges twice by 2."""
+
+WINDOW = 32
+"""Side of its windows, in pixels."""
 
 WARM_UP = 50
 """Steps in which the rate grows to its full size."""
@@ -74,7 +81,10 @@ def with_weights(network: StyleNetwork, weights: Gradients) -> StyleNetwork:
 
 
 def batch_gradient(
-    network: StyleNetwork, objective: StyleObjective, photos: Sequence[Array]
+    network: StyleNetwork,
+    objective: StyleObjective,
+    photos: Sequence[Array],
+    checkerboard_weight: float = 0.0,
 ) -> tuple[Gradients, dict[str, float]]:
     """Return the gradient of the mean loss of a batch, and the mean of each term.
 
@@ -86,19 +96,21 @@ def batch_gradient(
         photo afterwards.
     photos : sequence of arrays (height, width, 3), RGB, 0..255
         All of the objective's size.
+    checkerboard_weight : float
+        Weight of `npstyle.maths.checkerboard` in the loss.
 
     Returns
     -------
     gradients : dict of dict of arrays
     parts : dict
-        As in `Evaluation.parts`.
+        As in `Evaluation.parts`, with "checkerboard" where it has a weight.
     """
     judge = objective.bound
     bound = bind_style_network(network, engine=judge.engine, dtype=judge.dtype)
     total: Gradients = {}
     parts: dict[str, float] = {}
     for photo in photos:
-        gradients, found = _photo_gradient(bound, objective, photo)
+        gradients, found = _photo_gradient(bound, objective, photo, checkerboard_weight)
         for layer, arrays in gradients.items():
             sums = total.setdefault(layer, {})
             for name, gradient in arrays.items():
@@ -109,7 +121,7 @@ def batch_gradient(
 
 
 def _photo_gradient(
-    bound: BoundStyleNetwork, objective: StyleObjective, photo: Array
+    bound: BoundStyleNetwork, objective: StyleObjective, photo: Array, checkerboard_weight: float
 ) -> tuple[Gradients, Evaluation]:
     """The gradient of one photo's loss at the weights, and the loss of its picture."""
     objective.compare_with(photo)
@@ -117,11 +129,22 @@ def _photo_gradient(
 
     def upstream(picture: Array) -> Array:
         nonlocal found
-        found = objective(picture.astype(np.float64))
+        pixels = picture.astype(np.float64)
+        found = objective(pixels)
+        if checkerboard_weight:
+            found = with_checkerboard(found, pixels, checkerboard_weight)
         return found.gradient
 
     _, gradients = paint_backward_weights(bound, upstream, photo)
     return gradients, found
+
+
+def with_checkerboard(found: Evaluation, pixels: Array, weight: float) -> Evaluation:
+    """Return the evaluation of a picture with the weighted term `checkerboard` added."""
+    term = weight * float(checkerboard_loss(pixels, CELL, WINDOW))
+    slope = weight * checkerboard_loss_backward(pixels, CELL, WINDOW)
+    parts = {**found.parts, "checkerboard": term}
+    return Evaluation(found.loss + term, found.gradient + slope, parts)
 
 
 def adam_step(training: Training, gradients: Gradients, rate: float) -> Training:

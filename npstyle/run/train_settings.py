@@ -62,6 +62,12 @@ class TrainSettings:
         LOSSES,
     )
     tv_weight: float = setting(0.0, "Weight of smoothness (total variation).", LOSSES)
+    checkerboard_weight: float = setting(
+        0.2,
+        "Weight of the term against lines at a distance of 2 or 4 pixels, which networks that "
+        "enlarge put into every picture.",
+        LOSSES,
+    )
     network: str | None = setting(
         None,
         "The network that computes the loss: builtin, vgg19, or another weights file, as for "
@@ -108,7 +114,7 @@ class TrainSettings:
             )
         if self.seed < 0:
             raise InputError(f"--seed {self.seed}: give a whole number of 0 or more")
-        for name in ("content_weight", "tv_weight"):
+        for name in ("content_weight", "tv_weight", "checkerboard_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 option = "--" + name.replace("_", "-")
                 raise InputError(f"{option} {getattr(self, name)}: give a number of 0 or more")

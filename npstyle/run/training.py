@@ -223,7 +223,8 @@ class Trainer:
         """Take one step; its crops depend on the seed and its number alone."""
         rng = np.random.default_rng((self.settings.seed, training.step))
         photos = [self.crops.draw(rng) for _ in range(self.settings.batch)]
-        gradients, parts = batch_gradient(training.network, objective, photos)
+        weight = self.settings.checkerboard_weight
+        gradients, parts = batch_gradient(training.network, objective, photos, weight)
         arrays = [array for found in gradients.values() for array in found.values()]
         if not np.isfinite(sum(parts.values())) or not all(np.isfinite(a).all() for a in arrays):
             raise InputError(

@@ -267,14 +267,23 @@ def engine_scales_and_shifts_exchanged(monkeypatch):
 def sum_instead_of_mean(monkeypatch):
     right = whole_training.batch_gradient
 
-    def wrong(network, objective, photos):
-        gradients, parts = right(network, objective, photos)
+    def wrong(network, objective, photos, weight):
+        gradients, parts = right(network, objective, photos, weight)
         return {
             layer: {name: len(photos) * array for name, array in arrays.items()}
             for layer, arrays in gradients.items()
         }, parts
 
     monkeypatch.setattr(whole_training, "batch_gradient", wrong)
+
+
+def checkerboards_without_their_derivative(monkeypatch):
+    right = train.with_checkerboard
+
+    def wrong(found, pixels, weight):
+        return right(found, pixels, weight)._replace(gradient=found.gradient)
+
+    monkeypatch.setattr(train, "with_checkerboard", wrong)
 
 
 def engine_phase_of_the_stride(monkeypatch):
@@ -327,6 +336,7 @@ ENGINE = [
     output_scale_forgotten,
     engine_scales_and_shifts_exchanged,
     sum_instead_of_mean,
+    checkerboards_without_their_derivative,
     engine_phase_of_the_stride,
     exchanged_roles_not_flipped,
     phases_exchanged,

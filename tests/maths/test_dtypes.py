@@ -44,6 +44,8 @@ def results(rng, dtype):
         "style_loss_backward": maths.style_loss_backward(x, A),
         "total_variation": maths.total_variation(x),
         "total_variation_backward": maths.total_variation_backward(x),
+        "checkerboard_loss": maths.checkerboard_loss(x, 2, 4),
+        "checkerboard_loss_backward": maths.checkerboard_loss_backward(x, 2, 4),
         "reflect_pad": maths.reflect_pad(x, 1),
         "reflect_pad_backward": maths.reflect_pad_backward(x, 1),
         "depthwise_conv2d": maths.depthwise_conv2d(x, k[..., 0], x[0, 0], 1, 1),
@@ -129,6 +131,10 @@ def analytic(rng):
             lambda x: m.style_loss_backward(x, m.mean_gram(P)),
         ),
         "total_variation": (m.total_variation, m.total_variation_backward),
+        "checkerboard_loss": (
+            lambda x: m.checkerboard_loss(x, 2, 4),
+            lambda x: m.checkerboard_loss_backward(x, 2, 4),
+        ),
         "preprocess": (
             lambda x: np.sum(P * m.preprocess(x, "BGR", MEAN, SCALE)),
             lambda x: m.preprocess_backward(P, "BGR", SCALE),

@@ -195,6 +195,7 @@ def test_every_setting_has_a_help_text():
         ({"painting_size": 8}, "painting.png: 8x6 pixels are too few"),
         ({"content_weight": -1.0}, "--content-weight -1"),
         ({"tv_weight": float("nan")}, "--tv-weight nan"),
+        ({"checkerboard_weight": -0.1}, "--checkerboard-weight -0.1"),
         ({"seed": -1}, "--seed -1"),
         ({"threads": 0}, "--threads 0"),
         ({"device": "gpu"}, "--device gpu"),
