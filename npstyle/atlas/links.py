@@ -118,9 +118,15 @@ LINKS: dict[str, tuple[tuple[str, str], ...]] = {
     "npstyle.maths.precondition": (
         ("D = np.sqrt(2 / n) * np.cos(np.pi * (i + 0.5) * k / n)", "D[k, i] ="),
         ("D[0] = np.sqrt(1 / n)", "D[k, i] ="),
-        ("s = np.clip(f, lowest, highest) ** -exponent", "s(f) ="),
-        ('return np.einsum("ki,lj,klc->ijc", rows, columns, s * w)', "x = x_0 + D^T (s w)"),
-        ('return s * np.einsum("ki,lj,ijc->klc", rows, columns, upstream)', "df/dw = s (D df/dx)"),
+        ("s = np.clip(f, lowest, highest)[:, :, None] ** -exponent", "s_k(f) ="),
+        (
+            'return np.einsum("ki,lj,mc,klm->ijc", rows, columns, colors, s * w',
+            "x = x_0 + D^T (s w)",
+        ),
+        (
+            'return s * np.einsum("ki,lj,mc,ijc->klm", rows, columns, colors, upstream',
+            "df/dw = s (D df/dx)",
+        ),
     ),
     "npstyle.maths.adam": (
         ("mean = BETA_1 * mean + (1 - BETA_1) * gradient", "m_t = beta_1 m_(t-1)"),

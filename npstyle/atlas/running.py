@@ -9,12 +9,11 @@ from npstyle.atlas.charts import Axis, Series, line_chart, radial_mean
 from npstyle.atlas.heatmaps import Album, Figure
 from npstyle.engine.cpu.precondition import precondition, precondition_backward
 from npstyle.maths.array import Array
-from npstyle.maths.precondition import spectrum
 from npstyle.networks.network import Network
 from npstyle.run.machine import Machine
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer
-from npstyle.search.coordinates import EXPONENT, HIGHEST, LOWEST
+from npstyle.search.coordinates import search_spectrum
 from npstyle.search.optimize import Progress
 
 Report = Callable[[int], None]
@@ -172,7 +171,7 @@ def _lengths(moved: Track, plain: Track) -> tuple[str, str, str]:
 def _first_steps(gradient: Array, album: Album) -> tuple[Figure, ...]:
     """Draw the direction of steepest descent, in pixels and in the search's coordinates."""
     height, width = gradient.shape[:2]
-    factors = spectrum(height, width, EXPONENT, LOWEST, HIGHEST)
+    factors = search_spectrum(height, width)
     smooth = precondition(precondition_backward(gradient, factors), factors)
     figures = []
     for name, step, about in [
@@ -188,14 +187,14 @@ def _first_steps(gradient: Array, album: Album) -> tuple[Figure, ...]:
 
 def _spectrum(gradient: Array) -> tuple[str, str, str]:
     height, width = gradient.shape[:2]
-    ones = np.ones((height, width, 1))
-    factors = spectrum(height, width, EXPONENT, LOWEST, HIGHEST)
+    ones = np.ones_like(gradient)
+    factors = search_spectrum(height, width)
     coefficients = precondition_backward(gradient, ones)
     series = []
     for name, values, style in [
         ("step in pixels", coefficients, "c1"),
         ("preconditioned step", factors**2 * coefficients, "c0"),
-        ("factor s", np.broadcast_to(factors, coefficients.shape), "c7 dashed"),
+        ("factor s", factors, "c7 dashed"),
     ]:
         f, amplitudes = radial_mean(values)
         scale = 1.0 if name == "factor s" else float(np.sqrt(np.mean(values**2))) or 1.0
@@ -208,7 +207,7 @@ def _spectrum(gradient: Array) -> tuple[str, str, str]:
     )
     caption = (
         "Amplitude of the first step by frequency, as root mean square over rings of the cosine "
-        "transform. The preconditioner multiplies each frequency by the square of its factor s: "
-        "broad colours move further, grain less."
+        "transform. The preconditioner multiplies each frequency of each colour by the square of "
+        "its factor s: broad patches move further, grain less."
     )
     return "run-spectrum", chart, caption

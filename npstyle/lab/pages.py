@@ -318,7 +318,7 @@ def objective_subjects(rng: np.random.Generator) -> Iterator[Subject]:
 
 def precondition_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     """Yield the coordinates of the search, for an image of odd and even sides."""
-    s = maths.spectrum(5, 4, 0.5, 1 / 64, 0.25)
+    s = maths.spectrum(5, 4, 0.5, 1 / 64, 0.25, (1.0, 0.7, 0.5))
     yield Subject(
         "precondition",
         lambda w: maths.precondition(w, s),

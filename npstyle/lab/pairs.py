@@ -365,13 +365,13 @@ def mirror_backward_pairs(b: Bench) -> Pairs:
 
 def precondition_pairs(b: Bench) -> Pairs:
     """Pixels from the coordinates of the search."""
-    w, s = b.draw(6, 7, 3), maths.spectrum(6, 7, 0.4, 1 / 256, 0.1)
+    w, s = b.draw(6, 7, 3), maths.spectrum(6, 7, 0.4, 1 / 256, 0.1, (1.0, 0.7, 0.5))
     yield b.get(b.engine.precondition(b.put(w), b.put(s))), maths.precondition(w, s)
 
 
 def precondition_backward_pairs(b: Bench) -> Pairs:
     """Its derivative."""
-    g, s = b.draw(6, 7, 3), maths.spectrum(6, 7, 0.4, 1 / 256, 0.1)
+    g, s = b.draw(6, 7, 3), maths.spectrum(6, 7, 0.4, 1 / 256, 0.1, (1.0, 0.7, 0.5))
     found = b.engine.precondition_backward(b.put(g), b.put(s))
     yield b.get(found), maths.precondition_backward(g, s)
 

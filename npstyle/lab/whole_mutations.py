@@ -23,7 +23,7 @@ from npstyle.networks.network import Network
 Gradients = dict[str, dict[str, Array]]
 """By the name of a layer and of its array."""
 
-FACTORS = maths.spectrum(5, 4, 0.5, 1 / 64, 0.25)
+FACTORS = maths.spectrum(5, 4, 0.5, 1 / 64, 0.25, (1.0, 0.7, 0.5))
 """Those of the subject of the chapter `precondition`."""
 
 LOSSES = Losses(

@@ -1,21 +1,23 @@
 r"""The preconditioned search: other coordinates for the same picture.
 
 L-BFGS starts from the model that the loss curves equally along every coordinate (a Hessian c I).
-For pixels this model is wrong: broad colours have to change far more than grain. Therefore the
-search moves other numbers w, one for each frequency of each colour channel. With the picture x_0
-that it starts from, and w = 0 there, the pixels are
+For pixels this model is wrong: broad patches have to change far more than grain, and brightness
+more than hue. Therefore the search moves other numbers w, one for each frequency of each colour.
+With the picture x_0 that it starts from, and w = 0 there, the pixels are
 
     x = x_0 + D^T (s w)
 
-D is the orthonormal discrete cosine transform in two dimensions, D^T = D^(-1) its inverse. In one
+D is the orthonormal discrete cosine transform in three dimensions, D^T = D^(-1) its inverse. In one
 dimension, on n numbers, it is the matrix
 
     D[k, i] = sqrt(2 / n) cos(pi (i + 1/2) k / n),     D[0, i] = sqrt(1 / n)
 
-whose rows are cosine waves of k / (2 n) cycles per pixel; in two dimensions it is applied to the
-columns and then to the rows. s holds a factor for each frequency f = sqrt(f_y^2 + f_x^2):
+It is applied to the columns, to the rows, and to the three channels of every pixel. For columns and
+rows the lines of the matrix are cosine waves of k / (2 n) cycles per pixel. For red, green and blue
+they are three colours: k = 0 is grey, k = 1 sets red against blue, and k = 2 sets green against
+both. s holds a factor for each frequency f = sqrt(f_y^2 + f_x^2) and each of these colours:
 
-    s(f) = c / min(max(f, f_0), f_1)^p
+    s_k(f) = c g_k / min(max(f, f_0), f_1)^p
 
 with c such that the mean of s^2 is 1. The chain rule gives
 
@@ -23,7 +25,7 @@ with c such that the mean of s^2 is 1. The chain rule gives
 
 The effect on L-BFGS: a Hessian H for x is T^T H T for w, with T = D^T diag(s). L-BFGS starts from
 c I for w, and therefore from c D^T diag(1 / s^2) D for x. So it expects a curvature proportional to
-f^(2 p), and its first step moves each frequency in proportion to s^2.
+f^(2 p), and its first step moves each frequency of each colour in proportion to s^2.
 
 The search could also move z = D^T w. Then x = x_0 + S z with the symmetric matrix
 
@@ -32,6 +34,8 @@ The search could also move z = D^T w. Then x = x_0 + S z with the symmetric matr
 Both searches take the same steps, because L-BFGS is built from inner products and the rotation D
 does not change them. But w needs one transform where z needs two.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -52,8 +56,15 @@ def dct_matrix(n: int) -> Array:
     return D
 
 
-def spectrum(height: int, width: int, exponent: float, lowest: float, highest: float) -> Array:
-    """Return the factor of each frequency of an image.
+def spectrum(
+    height: int,
+    width: int,
+    exponent: float,
+    lowest: float,
+    highest: float,
+    colors: Sequence[float],
+) -> Array:
+    """Return the factor of each frequency of each colour of an image.
 
     Parameters
     ----------
@@ -64,16 +75,18 @@ def spectrum(height: int, width: int, exponent: float, lowest: float, highest: f
     lowest, highest : float
         f_0 and f_1, in cycles per pixel (the highest frequency of an image is 0.7): below the one
         and above the other, s is constant.
+    colors : sequence of float
+        g, a number for each of the channels' cosine waves.
 
     Returns
     -------
-    float64 array (height, width, 1)
+    float64 array (height, width, channels)
         s.
     """
     f_y, f_x = np.arange(height) / (2 * height), np.arange(width) / (2 * width)
     f = np.sqrt(f_y[:, None] ** 2 + f_x**2)
-    s = np.clip(f, lowest, highest) ** -exponent
-    return s[:, :, None] / np.sqrt(np.mean(s**2))
+    s = np.clip(f, lowest, highest)[:, :, None] ** -exponent * np.asarray(colors)
+    return s / np.sqrt(np.mean(s**2))
 
 
 def precondition(w: Array, s: Array) -> Array:
@@ -81,19 +94,18 @@ def precondition(w: Array, s: Array) -> Array:
 
     Parameters
     ----------
-    w : array (height, width, channels)
-    s : array (height, width, 1)
+    w, s : arrays (height, width, channels)
 
     Returns
     -------
     array (height, width, channels)
         x - x_0 = D^T (s w).
     """
-    rows, columns = dct_matrix(w.shape[0]), dct_matrix(w.shape[1])
-    return np.einsum("ki,lj,klc->ijc", rows, columns, s * w)
+    rows, columns, colors = (dct_matrix(n) for n in w.shape)
+    return np.einsum("ki,lj,mc,klm->ijc", rows, columns, colors, s * w, optimize=True)
 
 
 def precondition_backward(upstream: Array, s: Array) -> Array:
     """Derivative of `precondition`: df/dw from df/dx, an array of its shape, and s."""
-    rows, columns = dct_matrix(upstream.shape[0]), dct_matrix(upstream.shape[1])
-    return s * np.einsum("ki,lj,ijc->klc", rows, columns, upstream)
+    rows, columns, colors = (dct_matrix(n) for n in upstream.shape)
+    return s * np.einsum("ki,lj,mc,ijc->klm", rows, columns, colors, upstream, optimize=True)

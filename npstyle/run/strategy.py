@@ -3,7 +3,7 @@
 The first of these strategies that fits into memory is chosen. They find the same picture up to
 rounding (tiles), or up to the effect of a shorter history on the search:
 
-1. The whole picture at once, with a history of twenty steps.
+1. The whole picture at once, with a history of 16 steps.
 2. The whole picture at once, with ten steps, then five.
 3. Tiles of 512 pixels or more, as large as possible, with ten, five or three steps.
 4. Smaller tiles, with three steps.
@@ -48,7 +48,7 @@ SMALLEST_TILE = 96
 work of the whole picture."""
 
 SHORTER_HISTORIES = (10, 5, 3)
-"""Steps of L-BFGS history to try where twenty do not fit."""
+"""Steps of L-BFGS history to try where the default does not fit."""
 
 
 @dataclass(frozen=True)

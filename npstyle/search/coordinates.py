@@ -28,8 +28,11 @@ EXPONENT = 0.4
 LOWEST = 1 / 256
 """f_0, in cycles per pixel: lower frequencies get the same factor."""
 
-HIGHEST = 0.1
+HIGHEST = 0.2
 """f_1, in cycles per pixel: higher frequencies get the same factor."""
+
+COLORS = (1.0, 0.8, 0.6)
+"""g of the preconditioner: grey, red against blue, and green against both."""
 
 FIRST_STEP = 0.5
 """Length of the first trial step, as a share of f / |g|."""
@@ -46,7 +49,7 @@ class Coordinates:
     ----------
     start : float64 array (height, width, channels), of the engine
         x_0.
-    factors : float32 array (height, width, 1), of the engine, or float
+    factors : float32 array (height, width, channels), of the engine, or float
         s, with which x = x_0 + D^T (s w); a float c if the pixels are not transformed:
         x = x_0 + c w.
     engine : module
@@ -91,10 +94,15 @@ def knowing_start(function: Function, value: float, gradient: Array) -> Function
     return lambda w: known.pop() if known else function(w)
 
 
+def search_spectrum(height: int, width: int) -> Array:
+    """Return the factors s of an image's frequencies, float64 (height, width, 3)."""
+    return spectrum(height, width, EXPONENT, LOWEST, HIGHEST, COLORS)
+
+
 def coordinates(image: Array, precondition: bool, engine: ModuleType) -> Coordinates:
     """Return the coordinates for a search from this image, float64 (height, width, channels)."""
     factors: Array | float = 1.0
     if precondition:
-        height, width = image.shape[:2]
-        factors = engine.place(spectrum(height, width, EXPONENT, LOWEST, HIGHEST), np.float32)
+        s = search_spectrum(*image.shape[:2])
+        factors = engine.place(s, np.float32)
     return Coordinates(image, factors, engine)

@@ -43,9 +43,9 @@ from npstyle.maths.array import Array
 from npstyle.search.coordinates import Function
 from npstyle.search.line_search import propose_steps
 
-CORRECTIONS = 20
-"""Default m: the number of steps s and gradient changes y in the history. In float32 they take the
-memory of ten in float64, SciPy's default; `tools/README.md` has the evaluations that they save."""
+CORRECTIONS = 16
+"""Default m: the number of steps s and gradient changes y in the history. In float32 they take
+less memory than ten in float64, SciPy's default; `tools/README.md` has what they save."""
 
 EPSILON = 2.2e-16
 """Smallest y^T s of a correction, as a fraction of -s^T g at the start of the step. A correction

@@ -179,7 +179,7 @@ def optimize(
     adam_step : float
         Adam's step: about how far a pixel moves in one iteration, on the scale 0..255.
     history : History, optional
-        For "lbfgs" on the CPU. If not given, it keeps a history of twenty steps in memory. With a
+        For "lbfgs" on the CPU. If not given, it keeps a history of 16 steps in memory. With a
         history the search ends where it finds no step down: it does not go on with bounds, for
         which SciPy would need more memory.
     callback : callable, optional

@@ -6,17 +6,15 @@ from npstyle.engine.bind import bind
 from npstyle.engine.losses import Evaluation
 from npstyle.engine.objective import StyleObjective
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.maths.precondition import precondition, precondition_backward, spectrum
+from npstyle.maths.precondition import precondition, precondition_backward
 from npstyle.networks.network import load_network
 from npstyle.run.settings import Settings
 from npstyle.search.coordinates import (
-    EXPONENT,
     FIRST_STEP,
-    HIGHEST,
-    LOWEST,
     coordinates,
     first_step,
     knowing_start,
+    search_spectrum,
 )
 from npstyle.search.optimize import optimize
 
@@ -94,7 +92,7 @@ def test_both_programs_take_the_same_steps(objective, precondition):
 
 def test_a_loss_that_curves_as_the_preconditioner_expects_needs_few_steps(rng):
     goal, start = rng.uniform(60, 190, (2, 24, 30, 3))
-    s = spectrum(24, 30, EXPONENT, LOWEST, HIGHEST)
+    s = search_spectrum(24, 30)
 
     def bowl(pixels):
         coefficients = precondition_backward(pixels - goal, 1 / s)

@@ -7,18 +7,18 @@ from importlib import import_module
 
 from npstyle.maths.array import Array
 
-AXES = (0, 1)
-"""Height and width."""
+AXES = (0, 1, 2)
+"""Height, width and channels."""
 
 
 def precondition(w: Array, s: Array) -> Array:
-    """x = D^T (s w), from coordinates (height, width, 3) and factors (height, width, 1)."""
+    """x = D^T (s w), from coordinates w and factors s, both (height, width, channels)."""
     fft = import_module("cupyx.scipy.fft")
     return fft.idctn(s * w, axes=AXES, norm="ortho", overwrite_x=True)
 
 
 def precondition_backward(upstream: Array, s: Array) -> Array:
-    """df/dw = s (D df/dx), from df/dx (height, width, 3) and factors (height, width, 1)."""
+    """df/dw = s (D df/dx), from df/dx and factors s, both (height, width, channels)."""
     fft = import_module("cupyx.scipy.fft")
     gradient = fft.dctn(upstream, axes=AXES, norm="ortho")
     gradient *= s
