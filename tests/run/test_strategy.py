@@ -28,7 +28,7 @@ def chosen(network, memory, machine=None, **changes):
 def test_less_memory_means_a_shorter_history_then_tiles_then_small_tiles(
     network,
 ):
-    given = (9000, 2800, 2000, 1800, 1500, 1300, 1100)
+    given = (9000, 2500, 2000, 1800, 1500, 1300, 1100)
     found = [chosen(network, memory * MB) for memory in given]
     assert all(strategy.memory <= m * MB for strategy, m in zip(found, given, strict=True))
     forms = list(dict.fromkeys((strategy.tile is not None, strategy.history) for strategy in found))
@@ -53,7 +53,7 @@ def test_a_scratch_folder_relieves_memory(network):
     here = chosen(network, 1000 * MB)
     there = chosen(network, 1000 * MB, Machine(scratch=Path("scratch")))
     assert there.disk > 800 * MB > here.disk == 0
-    assert there.history == 20 > here.history
+    assert there.history == 16 > here.history
     assert there.tile > here.tile
 
 

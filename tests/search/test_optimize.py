@@ -131,7 +131,7 @@ def test_a_float32_history_leads_to_the_same_minimum_without_scipy(monkeypatch):
         loss = float(np.sum(difference**2))
         return Evaluation(loss, 2 * difference, {"content x": loss})
 
-    result = optimize(bowl_inside, START, iterations=20, history=History(3, allocate))
+    result = optimize(bowl_inside, START, iterations=40, history=History(3, allocate))
     assert np.allclose(result.image, inside, atol=0.5)
     assert asked_for == [((9, START.size), 4)]
     assert history_bytes(3, START.shape[:2]) == 9 * START.size * 4
