@@ -6,7 +6,9 @@ into memory that stays in the cache.
 
 Two ways lead from there to the sum Z = sum_ij W_ij K_ij:
 
-- all k_h k_w taps of a strip as the columns of one matrix, which is multiplied by the kernel;
+- all k_h k_w taps of a strip as the columns of one matrix, which is multiplied by the kernel. For
+  few channels, such as those of a photo, only the k_w taps along each row are copied; the taps of
+  a row of Z are those of k_h such rows, which lie one after the other in memory;
 - for few filters, such as the three colours of a picture, only the k_w taps along a row as columns.
   One product gives the k_h sums over a row of the kernel, P_i = sum_j W_ij K_ij, and Z is their sum
   over i, each shifted by i rows. A 9x9 kernel is copied 9 times instead of 81 times.
@@ -88,7 +90,8 @@ def reflect_conv2d(
             if rectify:
                 np.maximum(rows, 0, out=rows)
 
-    taps = kernel.shape[0] * kernel.shape[1] * kernel.shape[2]
+    rows_of_columns = stride if kernel.shape[2] < FEW_CHANNELS else kernel.shape[0]
+    taps = rows_of_columns * kernel.shape[1] * kernel.shape[2]
     fitting = STRIP_BYTES // (taps * size[1] * image.itemsize)
     parallel_for(work, even_strips(size[0], HALOS * kernel.shape[0] if few else fitting))
     return out
@@ -173,13 +176,17 @@ def _by_taps(source: _Rows, kernel: Array, stride: int, width: int) -> Strip:
         count = end - first
         rows = (count - 1) * stride + k_h
         values = rows * source.width * channels
-        flat = workspace(2 * values + count * width * len(matrix), source.dtype)
+        flat = workspace(2 * values + rows * width * k_w * channels, source.dtype)
         planes = _planes(source, flat, rows, first * stride)
-        columns = flat[2 * values :].reshape(k_h, k_w, channels, count, width)
-        plane, row, value = planes.strides
-        steps = (row, value, plane, stride * row, stride * value)
-        columns[:] = np.ndarray(columns.shape, planes.dtype, planes, strides=steps)
-        np.matmul(columns.reshape(len(matrix), -1).T, matrix, out=out.reshape(-1, filters))
+        columns = flat[2 * values :].reshape(rows, k_w, channels, width)
+        for j in range(k_w):
+            tap = planes[:, :, j : j + (width - 1) * stride + 1 : stride]
+            columns[:, j] = tap.transpose(1, 0, 2)
+        # All taps of a row of Z lie together: those of k_h rows of columns, one after the other.
+        row, _, each, value = columns.strides
+        shape = count, len(matrix), width
+        taps = np.ndarray(shape, columns.dtype, columns, strides=(stride * row, each, value))
+        np.matmul(taps.transpose(0, 2, 1), matrix, out=out)
 
     return strip_of_planes if channels < FEW_CHANNELS else strip
 
