@@ -26,16 +26,28 @@ def labelled_sheet(pictures: Sequence[Array], labels: Sequence[str], columns: in
     -------
     float64 array (height, width, 3), RGB, 0..255
     """
-    height, width = pictures[0].shape[:2]
-    font = ImageFont.load_default(max(10, width // 12))
-    line = int(1.5 * font.getbbox("Ag")[3])
-    rows = -(-len(pictures) // columns)
-    cell = width + MARGIN, height + line + MARGIN
-    sheet = Image.new("RGB", (columns * cell[0] + MARGIN, rows * cell[1] + MARGIN), "white")
+    size = pictures[0].shape[:2]
+    sheet_height, sheet_width = sheet_size(size, len(pictures), columns)
+    font, line = _label(size[1])
+    sheet = Image.new("RGB", (sheet_width, sheet_height), "white")
     draw = ImageDraw.Draw(sheet)
     for k, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):
-        left, top = MARGIN + k % columns * cell[0], MARGIN + k // columns * cell[1]
+        left = MARGIN + k % columns * (size[1] + MARGIN)
+        top = MARGIN + k // columns * (size[0] + line + MARGIN)
         draw.text((left, top + line // 2), label, "black", font, anchor="lm")
         image = Image.fromarray(np.round(np.clip(pixels, 0, 255)).astype(np.uint8))
         sheet.paste(image, (left, top + line))
     return np.asarray(sheet, np.float64)
+
+
+def sheet_size(size: tuple[int, int], count: int, columns: int) -> tuple[int, int]:
+    """Return height and width of a sheet of so many pictures of this size (height, width)."""
+    _, line = _label(size[1])
+    rows = -(-count // columns)
+    return rows * (size[0] + line + MARGIN) + MARGIN, columns * (size[1] + MARGIN) + MARGIN
+
+
+def _label(width: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
+    """Return the font of the labels, and the height of their line, for pictures of this width."""
+    font = ImageFont.load_default(max(10, width // 12))
+    return font, int(1.5 * font.getbbox("Ag")[3])
