@@ -47,7 +47,7 @@ def decode(
     """
     _note_others(image, notes)
     if isinstance(image, TiffImageFile):
-        tiff.check_planes(image, path)
+        tiff.check_numbers(image, path)
     extent: tuple[float, float] = image.height, image.width
     if tiff.is_plain_deep(image):
         deep = tifffile.imread(path, key=image.tell())

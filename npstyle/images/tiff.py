@@ -15,6 +15,8 @@ SUB_IFDS = 330
 SAMPLE_FORMAT = 339
 """Numbers of tags. The sample format is 1 for numbers from 0, 2 for signed ones, 3 for float."""
 
+SIGNED = 2
+
 
 def choose_picture(image: Image.Image, head: bytes, path: Path) -> None:
     """Move to the largest picture of a TIFF.
@@ -67,9 +69,11 @@ def _has_larger_inside(image: TiffImageFile, head: bytes) -> bool:
     return False
 
 
-def check_planes(image: TiffImageFile, path: Path) -> None:
-    """Raise InputError for 16-bit channels that Pillow reads wrongly without an exception."""
+def check_numbers(image: TiffImageFile, path: Path) -> None:
+    """Raise InputError for pixels that Pillow reads wrongly without an exception."""
     bits = _bits(image)
+    if bits == (8,) and SIGNED in image.tag_v2.get(SAMPLE_FORMAT, ()):
+        raise InputError(f"{path}: has signed pixels; save it as an 8-bit or 16-bit picture")
     planar = image.tag_v2.get(ExifTags.Base.PlanarConfiguration) == 2
     if planar and 16 in bits and len(bits) > 1 and image.info["compression"] == "raw":
         raise InputError(
