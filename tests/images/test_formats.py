@@ -1,4 +1,4 @@
-"""Every row of the table of pictures in tools/README.md: what is read, and what is refused."""
+"""Rows of the table of pictures in tools/README.md: what is read, and what is refused."""
 
 import builtins
 import io
@@ -21,7 +21,7 @@ from npstyle.images.read import image_size, load_image
 from npstyle.images.resize import resize
 from npstyle.run.pictures import Pictures, load_scale
 from npstyle.run.settings import Settings
-from tests.images.files import SIZE, WRITERS, animation, drawn
+from tests.images.files import SIZE, WRITERS, animation, drawn, linear_profile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from fuzz_pictures import fuzz
@@ -89,6 +89,56 @@ def test_bytes_that_are_no_picture_are_not_taken_for_a_tga(tmp_path):
         load_image(tmp_path / "a.dat")
 
 
+@pytest.mark.parametrize("suffix", [".tga", ".icb", ".vda", ".vst"])
+def test_a_tga_without_a_mark_is_read_by_its_name(tmp_path, suffix):
+    data = WRITERS["tga"](tmp_path).read_bytes()
+    assert data.endswith(b"TRUEVISION-XFILE.\0")
+    path = tmp_path / f"b{suffix}"
+    path.write_bytes(data[:-26])
+    assert path.suffix in SUFFIXES
+    assert np.array_equal(load_image(path), load_image(tmp_path / "a.tga"))
+
+
+def test_a_grey_pfm_which_pillow_reads_is_refused(tmp_path):
+    (tmp_path / "a.pfm").write_bytes(b"Pf\n2 1\n-1.0\n" + struct.pack("<2f", 0, 1))
+    with pytest.raises(InputError, match=r"a\.pfm: has float, signed or 32-bit pixels"):
+        load_image(tmp_path / "a.pfm")
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "u4", "i4", "f2", "f8"])
+def test_colours_whose_white_is_not_known_are_refused(tmp_path, dtype):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, drawn().astype(dtype), photometric="rgb")
+    with pytest.raises(InputError, match=r"a\.tif: .* with 8 or 16 bits per channel\); convert"):
+        load_image(path)
+
+
+def deep_png(deep):
+    """The bytes of a PNG of 16 bits per channel, which Pillow does not write."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
+    header = struct.pack(">IIBBBBB", deep.shape[1], deep.shape[0], 16, 2, 0, 0, 0)
+    parts = {b"IHDR": header, b"IDAT": zlib.compress(rows), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in parts.items())
+
+
+def chunk(kind, content):
+    """A part of a PNG."""
+    check = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + check
+
+
+@pytest.mark.parametrize("suffix", [".png", ".ppm"])
+def test_16_bits_of_other_files_are_read_with_8(rng, tmp_path, suffix):
+    deep = rng.integers(0, 65536, (5, 7, 3), np.uint16)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(
+        deep_png(deep) if suffix == ".png" else b"P6 7 5 65535\n" + deep.astype(">u2").tobytes()
+    )
+    found = load_image(path)
+    assert np.array_equal(found, np.round(found))
+    assert np.abs(found - deep / 257).max() <= 1
+
+
 def small_tiff(path, bits, pixels, mark=b""):
     """Write a grey TIFF of 4x1 pixels by hand; a mark may stand before its directory."""
     tags = {256: 4, 257: 1, 258: bits, 259: 1, 262: 1, 273: 200, 277: 1, 278: 1, 279: len(pixels)}
@@ -107,8 +157,10 @@ def test_12_bits_are_scaled_by_what_the_tiff_says(tmp_path):
 
 def test_the_largest_picture_of_a_tiff_is_read(tmp_path):
     path = WRITERS["two pages"](tmp_path)  # a small one comes first
-    with pytest.warns(InputWarning, match="has several pictures; the largest is read"):
+    with pytest.warns(InputWarning) as noted:
         assert np.array_equal(load_image(path), drawn())
+    says = f"{path}: has several pictures; the largest is read"
+    assert [str(w.message) for w in noted] == [says]
     assert image_size(path) == SIZE
 
 
@@ -124,21 +176,34 @@ def test_the_preview_in_a_raw_file_is_not_taken_for_the_picture(tmp_path, kind):
             file.write(drawn()[:4, :6], photometric="rgb", subifds=below, extratags=extra)
             if below:
                 file.write(drawn()[..., 0], photometric="minisblack")
-    with pytest.raises(InputError, match="has its picture behind a preview, as the raw files"):
+    with pytest.raises(InputError, match=r"has its picture behind a preview, .*; develop it"):
         load_image(path)
 
 
-def test_an_opacity_of_0_everywhere_is_ignored_in_a_bitmap(tmp_path):
+def bmp_with_opacity(path, pixels):
+    """Write a BMP that declares an opacity, which Pillow does not write."""
+    height, width = pixels.shape[:2]
+    masks = 0xFF0000, 0xFF00, 0xFF, 0xFF000000
+    header = struct.pack("<IiiHHIIiiII4I", 108, width, -height, 1, 32, 3, *[0] * 5, *masks)
+    data = pixels[..., [2, 1, 0, 3]].tobytes()
+    start = struct.pack("<2sIII", b"BM", 122 + len(data), 0, 122)
+    path.write_bytes(start + header.ljust(108, b"\0") + data)
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.tga"])
+def test_an_opacity_of_0_everywhere_is_ignored_in_a_bitmap(tmp_path, name):
     image = Image.fromarray(drawn())
     image.putalpha(0)
-    for name in ("a.bmp", "a.tga"):
+    if name == "a.bmp":
+        bmp_with_opacity(tmp_path / name, np.asarray(image))
+    else:
         image.save(tmp_path / name)
-        with Image.open(tmp_path / name) as stored:
-            assert stored.mode in ("RGBA", "RGB")
-        assert np.array_equal(load_image(tmp_path / name), drawn())
+    with Image.open(tmp_path / name) as stored:
+        assert stored.mode == "RGBA"
+    assert np.array_equal(load_image(tmp_path / name), drawn())
 
 
-def long_png(folder, chunk, place):
+def long_png(folder, kind, place):
     """Write a PNG with a text or profile of two megabytes."""
     path = folder / "a.png"
     buffer = io.BytesIO()
@@ -150,21 +215,30 @@ def long_png(folder, chunk, place):
         b"zTXt": b"Comment\0\0" + packed,
         b"iTXt": b"Comment\0\1\0\0\0" + packed,
         b"iCCP": b"profile\0\0" + packed,
-    }[chunk]
-    added = struct.pack(">I", len(content)) + chunk + content
-    added += struct.pack(">I", zlib.crc32(chunk + content))
+    }[kind]
     at = 33 if place == "before" else len(data) - 12
-    path.write_bytes(data[:at] + added + data[at:])
+    path.write_bytes(data[:at] + chunk(kind, content) + data[at:])
     return path
 
 
 @pytest.mark.parametrize("place", ["before", "behind"])
-@pytest.mark.parametrize("chunk", [b"tEXt", b"zTXt", b"iTXt"])
-def test_a_long_text_in_a_png_does_not_cost_the_picture(tmp_path, chunk, place):
-    assert np.array_equal(load_image(long_png(tmp_path, chunk, place)), drawn())
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
+def test_a_long_text_in_a_png_does_not_cost_the_picture(tmp_path, kind, place):
+    assert np.array_equal(load_image(long_png(tmp_path, kind, place)), drawn())
 
 
-def test_a_long_profile_in_a_png_is_used(tmp_path):
+def test_a_profile_of_more_than_a_megabyte_in_a_png_is_used(tmp_path):
+    image = Image.fromarray(drawn())
+    image.save(tmp_path / "short.png", icc_profile=linear_profile())
+    padded = linear_profile().ljust(2 << 20, b"\0")
+    padded = struct.pack(">I", len(padded)) + padded[4:]  # a profile begins with its length
+    image.save(tmp_path / "long.png", icc_profile=padded)
+    expected = load_image(tmp_path / "short.png")
+    assert np.abs(expected - drawn()).mean() > 20
+    assert np.array_equal(load_image(tmp_path / "long.png"), expected)
+
+
+def test_a_long_profile_that_is_not_valid_is_ignored(tmp_path):
     path = long_png(tmp_path, b"iCCP", "before")  # two megabytes of zeros, which is no profile
     with pytest.warns(InputWarning, match="its colour profile is ignored"):
         assert np.array_equal(load_image(path), drawn())
