@@ -57,6 +57,7 @@ UNREADABLE = (
 # Without a handler, Python prints what these libraries log about damaged files.
 for _library in ("PIL", "tifffile", "pillow_heif"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
+tiff.silence_libtiff()
 
 
 @contextmanager

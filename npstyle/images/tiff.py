@@ -1,8 +1,9 @@
 """TIFF files: which of their pictures is read, and what their numbers mean."""
 
+import ctypes
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, _imaging
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from npstyle.errors import InputError
@@ -16,6 +17,20 @@ SAMPLE_FORMAT = 339
 """Numbers of tags. The sample format is 1 for numbers from 0, 2 for signed ones, 3 for float."""
 
 SIGNED = 2
+
+
+def silence_libtiff() -> None:
+    """Let libtiff print nothing about damaged files, as Pillow does for its warnings.
+
+    It would print to the standard error of the process, past Python. Pillow raises an exception
+    where the damage costs the picture.
+    """
+    try:
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+    except (AttributeError, OSError):  # the library is not to be found where Pillow contains it
+        return
+    set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+    set_handler(None)
 
 
 def choose_picture(image: Image.Image, head: bytes, path: Path) -> None:

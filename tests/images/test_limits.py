@@ -1,5 +1,7 @@
 """What is refused because of its size or its damage, and what a large picture costs."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,6 +31,20 @@ def test_a_damaged_png_is_refused(tmp_path):
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"a\.png: cannot be read .*if it is damaged, get it ag"):
         load_image(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Pillow hides libtiff there")
+def test_a_damaged_tiff_prints_nothing(tmp_path, rng, capfd):
+    path = WRITERS["lzw tiff"](tmp_path)
+    data = path.read_bytes()
+    start = 8  # of the compressed pixels
+    for _ in range(20):
+        damaged = bytearray(data)
+        damaged[start : start + 40] = rng.bytes(40)
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read"):
+            load_image(path)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_twice_the_pixels_that_pillow_considers_safe_are_the_most_that_is_read(
