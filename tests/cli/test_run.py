@@ -101,6 +101,19 @@ def test_a_default_output_replaces_no_file_and_any_name_of_a_photo_will_do(folde
     assert in_this_process("info", output).returncode == 0
 
 
+@pytest.mark.parametrize(("suffix", "side"), [("webp", 16384), ("jpg", 65501)])
+def test_a_picture_too_large_for_its_format_is_refused_before_the_run(
+    folder, in_this_process, monkeypatch, suffix, side
+):
+    monkeypatch.setattr(run.ProgressDisplay, "begin", lambda *_: pytest.fail("the run begins"))
+    save_image(folder / "photo.png", draw_photo(16, 128))
+    options = ("--network", "builtin", "--memory", "1000GB", "--size", side, "-o", f"o.{suffix}")
+    given = ("transfer", "photo.png", "painting.png", *options, "--device", "cpu")
+    found = in_this_process(*given, cwd=folder)
+    assert found.returncode == 2
+    assert f"npstyle: o.{suffix}: the picture has {side}x{round(side / 8)} pixels" in found.stderr
+
+
 LONG = "n" * 252 + ".png"
 REFUSED = {
     "photo as output": (("-o", "photo.png"), "--output photo.png: this file is to be read"),

@@ -16,7 +16,12 @@ from npstyle.run.machine import Machine
 from npstyle.run.pictures import Pictures
 from npstyle.run.settings import ONE_PASS_ITERATIONS, PRESETS, Settings
 from npstyle.run.stylize import stylize
-from npstyle.run.transfer import transfer, transfer_pictures
+from npstyle.run.transfer import (
+    NORMALIZED_STYLE_FACTOR,
+    losses_for,
+    transfer,
+    transfer_pictures,
+)
 
 QUICK = Settings(size=48, iterations=15)
 
@@ -226,6 +231,28 @@ def test_a_run_that_needs_too_much_memory_is_refused_with_a_size_that_fits(pictu
         transfer(*pictures, "builtin", big)
     size = int(str(e.value).split("--size ")[2].split()[0])
     transfer(*pictures, "builtin", replace(big, size=size))
+
+
+@pytest.mark.parametrize("paint", [transfer, stylize])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_file_that_takes_too_much_memory_to_read_is_refused(
+    pictures, tmp_path, monkeypatch, paint, place
+):
+    save_image(tmp_path / "large.png", pictures[place])
+    given = [*pictures]
+    given[place] = tmp_path / "large.png"
+    monkeypatch.setattr(machine, "available_memory", lambda: 20_000)
+    with pytest.raises(InputError, match=r"large\.png: reading it takes .*; scale it down first"):
+        paint(*given)
+
+
+def test_the_style_weight_is_adapted_to_a_network_of_mean_activation_1(small_network):
+    for name, preset in PRESETS.items():
+        plain = losses_for(small_network, preset)
+        adapted = losses_for(replace(small_network, normalized=True), preset)
+        assert plain == preset.losses()
+        changes = NORMALIZED_STYLE_FACTOR if preset.scaling == "means" else 1
+        assert adapted == replace(plain, style_weight=changes * plain.style_weight), name
 
 
 def test_interruption_ends_with_the_best_picture(pictures):
