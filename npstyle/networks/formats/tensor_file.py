@@ -35,6 +35,7 @@ def read_tensors(source: Path, start: bytes, find: Find[R]) -> R:
     """
     if start.startswith(ZIP_SIGNATURE):
         return read_pytorch_zip(source, find)
-    if re.match(PICKLE, start):
-        return read_pytorch_legacy(source, find)
-    return read_safetensors(source, find)
+    # The length at the start of safetensors can begin as a pickle does; no pickle has its zeros.
+    if is_safetensors(start):
+        return read_safetensors(source, find)
+    return read_pytorch_legacy(source, find)

@@ -4,6 +4,7 @@ import pytest
 from npstyle.errors import InputError
 from npstyle.networks.formats.safetensors import is_safetensors, read_safetensors
 from npstyle.networks.formats.state_dict import find_convolutions
+from npstyle.networks.formats.tensor_file import read_tensors
 from tests.networks import foreign as f
 
 
@@ -16,6 +17,17 @@ def test_all_float_types_are_read_unchanged(rng, tmp_path):
         kernel = read_safetensors(source, find_convolutions).kernels["conv2_2"]
         assert kernel.dtype == dtype
         assert np.array_equal(kernel, cast["features.7.weight"])
+
+
+def test_a_header_whose_length_begins_as_a_pickle_is_read(rng, tmp_path):
+    source = f.write_safetensors(tmp_path / "a.safetensors", f.torch_names(f.draw_values(rng)))
+    data = source.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    longer = 0x10280  # the bytes 80 02 01; spaces may follow the header
+    assert length < longer
+    head = data[8 : 8 + length].ljust(longer)
+    source.write_bytes(longer.to_bytes(8, "little") + head + data[8 + length :])
+    assert len(read_tensors(source, source.read_bytes()[:64], find_convolutions).kernels) == 16
 
 
 def header(dtype="F32", shape=(64, 3, 3, 3), end=6912):
