@@ -176,7 +176,16 @@ NO_WEIGHTS = {
     b"404: Not Found": "is a text that begins '404: Not Found'",
     b"\x1f\x8b\x08" + bytes(100): "gzip; unpack it",
     bytes(257) + b"ustar" + bytes(300): "is a tar archive; unpack it",
-    b"\x89PNG" + bytes(100): "is a picture",
+    b"BZh91AY" + bytes(100): "bzip2; unpack it",
+    b"\xfd7zXZ\0" + bytes(100): "xz; unpack it",
+    b"7z\xbc\xaf\x27\x1c" + bytes(100): "7z archive; unpack it",
+    b"Rar!\x1a\x07" + bytes(100): "RAR archive; unpack it",
+    b"\x89PNG" + bytes(100): r"is a picture \(PNG\), .*; give the weights file",
+    b"\xff\xd8\xff\xe0" + bytes(100): r"is a picture \(JPEG\)",
+    b"GIF89a" + bytes(100): r"is a picture \(GIF\)",
+    b"II*\0" + bytes(100): r"is a picture \(TIFF\)",
+    b"MM\0*" + bytes(100): r"is a picture \(TIFF\)",
+    b"RIFF\n\0\0\0WEBP" + bytes(100): r"is a picture \(WebP\)",
     archive_of("a/b.txt", "vgg19.pth"): r"is a zip archive of a/b\.txt, vgg19\.pth, .*unpack",
     archive_of(): "is a zip archive of nothing",
     archive_of("x.npy"): r"is a zip archive of x\.npy",
@@ -184,7 +193,7 @@ NO_WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("content", NO_WEIGHTS, ids=list(NO_WEIGHTS.values()))
+@pytest.mark.parametrize("content", NO_WEIGHTS, ids=lambda content: repr(content[:12]))
 def test_the_refusal_of_a_file_that_is_no_network_says_what_it_is(tmp_path, content):
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(InputError, match=rf"a\.pth: .*{NO_WEIGHTS[content]}"):
