@@ -17,7 +17,15 @@ from tests.networks import foreign as f
 UNIT = 1 / TORCHVISION.scale[1]
 INPUTS = {"bgr": ("BGR", 1), "rgb255": ("RGB", 1), "rgb": ("RGB", UNIT)}
 EXPECTED = {"bgr": CAFFE, "rgb255": RGB_255, "rgb": TORCHVISION}
-NAMES = {"named": f.caffe_names, "numbered": f.torch_names}
+
+
+def names_of_features(values):
+    """The tensors of the module `features` alone, N.weight."""
+    tensors = f.torch_names(values)
+    return {name.removeprefix("features."): array for name, array in tensors.items()}
+
+
+NAMES = {"named": f.caffe_names, "numbered": f.torch_names, "alone": names_of_features}
 
 
 def read(path, tensors, asked=None):
@@ -90,8 +98,9 @@ def test_random_numbers_do_not_decide(rng, tmp_path):
     channels = rng.standard_normal((len(second), 64, 3, 3)).astype(np.float32)
     values |= {"conv1_1": filters, "conv1_2": (channels, bias)}
     assert preprocessing(read(tmp_path, f.torch_names(values))) == expected("rgb")
-    with pytest.raises(InputError, match=r"neither its layout nor its numbers .*--input bgr"):
-        read(tmp_path, f.caffe_names(values))
+    for names in (f.caffe_names, names_of_features):
+        with pytest.raises(InputError, match=r"neither its .* --input bgr .*rgb .*rgb255 "):
+            read(tmp_path, names(values))
 
 
 @pytest.mark.parametrize("kind", INPUTS)

@@ -45,6 +45,20 @@ def test_a_half_precision_kernel_is_folded_in_float32(rng):
     assert kernel.dtype == bias.dtype == np.float32
 
 
+@pytest.mark.parametrize("letter", "DE")
+def test_a_network_with_batch_normalisation_is_read_and_its_source_says_so(rng, tmp_path, letter):
+    tensors = draw_tensors(rng, letter)
+    source = f.write_safetensors(tmp_path / "a.safetensors", tensors)
+    weights = convert(source, tmp_path / "out.npz", "rgb")
+    assert weights.source.endswith("batch normalisation folded into the convolutions)")
+    parts = [f"0.{part}" for part in ("weight", "bias")]
+    parts += [f"1.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+    kernel, bias = fold(*(tensors[f"features.{part}"] for part in parts))
+    assert np.array_equal(weights.tensors["conv1_1.weight"], kernel)
+    assert np.array_equal(weights.tensors["conv1_1.bias"], bias)
+    assert sum(name.endswith("weight") for name in weights.tensors) == {"D": 13, "E": 16}[letter]
+
+
 @pytest.mark.peers
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("letter", "DE")

@@ -191,6 +191,17 @@ def test_a_file_is_recognised_by_its_content_and_converted(rng, tmp_path, layout
     ]
 
 
+@pytest.mark.parametrize("layout", ["zip", "legacy"])
+@pytest.mark.parametrize("keys", [["state_dict"], ["model"], ["run", "net"]])
+def test_a_file_with_the_network_under_any_keys_is_converted(rng, tmp_path, layout, keys):
+    tensors = f.with_prefix(draw_tensors(rng), "module.")
+    pickled = f.nested_pickle(tensors, keys, legacy=layout == "legacy")
+    source = WRITE[layout](tmp_path / "a.pth", tensors, pickled)
+    assert reads_as_style_network(source)
+    network = convert_style_network([source], tmp_path / "out.npz")
+    assert np.array_equal(network.transformer[0].bias, tensors["module.conv1.conv2d.bias"])
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_float16_stays_float16_and_the_others_become_float32(rng, tmp_path, dtype):
     tensors = {name: array.astype(dtype) for name, array in draw_tensors(rng).items()}

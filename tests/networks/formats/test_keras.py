@@ -56,6 +56,19 @@ def test_references_to_other_files_are_refused(tmp_path):
         read_keras(source)
 
 
+def test_links_to_other_files_are_not_followed(rng, tmp_path):
+    other = f.write_keras(tmp_path / "other.h5", f.draw_values(rng))
+    source = tmp_path / "a.h5"
+    with h5py.File(other) as inside:
+        names = list(inside)
+    with h5py.File(source, "w") as file:
+        for name in names:
+            file[name] = h5py.ExternalLink(other, name)
+        assert list(file["block1_conv1"])  # the link is valid
+    with pytest.raises(InputError, match="is an HDF5 file without a VGG of Keras"):
+        read_keras(source)
+
+
 def test_a_layer_without_bias_is_refused_by_name(rng, tmp_path):
     source = dataset(tmp_path / "a.h5", data=np.ones((3, 3, 3, 64), "f4"))
     with pytest.raises(
