@@ -2,10 +2,11 @@
 
     python tools/benchmark_live.py PHOTO PAINTING --network builtin --size 512
 
-The same search runs in turn without a page, with a page that reads every event at once, and with a
-page that reads nothing. The tool prints the seconds of each step (median over the steps, least over
-the turns) and the processor time of the whole process. A page in a browser on the same machine also
-needs the processor for itself; this is not measured here.
+The same search runs in turns without a page, with a page that reads every event at once, and with a
+page that reads nothing; each turn begins with another of them. The tool prints the seconds of each
+step (median over the steps, least and median over the turns), and how much of the processor time of
+the process the server's thread took. A page in a browser on the same machine also needs the
+processor for itself; this is not measured here.
 """
 
 import socket
@@ -23,7 +24,7 @@ from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer
 from npstyle.search.optimize import Progress
 
-READS, SLEEPS, NONE = "a page that reads", "a page that does not", "no page"
+WAYS = NONE, READS, SLEEPS = "no page", "a page that reads", "a page that does not"
 
 
 @contextmanager
@@ -36,6 +37,14 @@ def viewer(server: Server, reads: bool) -> Iterator[None]:
         if reads:
             threading.Thread(target=_drain, args=(connection,), daemon=True).start()
         yield
+
+
+def server_seconds() -> float:
+    """Return the processor time that the server's thread has taken; 0 without a server."""
+    for thread in threading.enumerate():
+        if thread.name == "npstyle live" and thread.ident is not None:
+            return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+    return 0.0
 
 
 def _drain(connection: socket.socket) -> None:
@@ -55,7 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = Settings(init="content", size=arguments.size, iterations=arguments.iterations)
     steps: dict[str, list[float]] = {}
-    processor: dict[str, list[float]] = {}
+    shares: dict[str, list[float]] = {}
 
     def measure(name: str, server: Server | None) -> None:
         times: list[float] = []
@@ -66,24 +75,31 @@ def main() -> None:
                 server.feed.wait(progress, print)
             times.append(time.perf_counter())
 
-        start = time.process_time()
+        start, served = time.process_time(), server_seconds()
         transfer(arguments.photo, arguments.painting, arguments.network, settings, callback=step)
-        processor.setdefault(name, []).append(time.process_time() - start)
+        used = time.process_time() - start
+        shares.setdefault(name, []).append((server_seconds() - served) / used)
         steps.setdefault(name, []).append(float(np.median(np.diff(times))))
 
-    for _ in range(arguments.turns):
-        measure(NONE, None)
-        for name in (READS, SLEEPS):
+    for turn in range(arguments.turns):
+        for k in range(len(WAYS)):
+            name = WAYS[(turn + k) % len(WAYS)]
+            if name == NONE:
+                measure(name, None)
+                continue
             with (
                 serving(arguments.photo, None, opens=False) as server,
                 viewer(server, name == READS),
             ):
                 measure(name, server)
-    print(f"{'':<22}{'s/step':>9}{'ratio':>8}{'processor s':>14}{'ratio':>8}")
-    for name in (NONE, READS, SLEEPS):
-        step_time, whole = min(steps[name]), min(processor[name])
-        ratios = step_time / min(steps[NONE]), whole / min(processor[NONE])
-        print(f"{name:<22}{step_time:>9.4f}{ratios[0]:>8.3f}{whole:>14.2f}{ratios[1]:>8.3f}")
+    print(f"{'':<22}{'s/step, least':>14}{'ratio':>8}{'median':>10}{'ratio':>8}{'server':>9}")
+    for name in WAYS:
+        found = [(f(steps[name]), f(steps[name]) / f(steps[NONE])) for f in (min, np.median)]
+        cells = "".join(
+            f"{seconds:>{w}.4f}{ratio:>8.3f}"
+            for w, (seconds, ratio) in zip((14, 10), found, strict=True)
+        )
+        print(f"{name:<22}{cells}{np.median(shares[name]):>9.2%}")
 
 
 if __name__ == "__main__":
