@@ -210,8 +210,10 @@ def optimize(
                 callback=recorder.step,
             )
             return "iterations"
-        moved = coordinates(start, precondition, engine)
-        return _reflected(recorder, moved, iterations, optimizer, history)
+        # Without a name here, the first coordinates go when `_reflected` changes their unit.
+        return _reflected(
+            recorder, coordinates(start, precondition, engine), iterations, optimizer, history
+        )
 
     return recorder.result(search)
 

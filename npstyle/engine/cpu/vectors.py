@@ -36,16 +36,18 @@ def mirror(z: Array) -> Array:
 
 
 def mirror_backward(upstream: Array, z: Array) -> Array:
-    """Derivative of `mirror`: df/dz from df/dx and z, arrays of one shape."""
-    out = np.empty(z.shape)
-    flat, given, above = out.reshape(-1), z.reshape(-1), upstream.reshape(-1)
+    """Derivative of `mirror`: df/dz from df/dx and z, contiguous arrays of one shape.
+
+    The result may take the place of z, which spares the search a copy of the picture.
+    """
+    flat, above = z.reshape(-1), upstream.reshape(-1)
 
     def work(queue: Iterator[Range]) -> None:
         for first, end in queue:
-            flat[first:end] = box.mirror_backward(above[first:end], given[first:end])
+            flat[first:end] = box.mirror_backward(above[first:end], flat[first:end])
 
     parallel_for(work, strips(z.size, STRIP))
-    return out
+    return z
 
 
 def inner_products(basis: Array, vector: Array) -> NDArray[np.float64]:

@@ -18,7 +18,10 @@ def mirror(z: Array) -> Array:
 
 
 def mirror_backward(upstream: Array, z: Array) -> Array:
-    """Derivative of `mirror`: df/dz from df/dx and z, arrays of the same shape."""
+    """Derivative of `mirror`: df/dz from df/dx and z, arrays of the same shape.
+
+    The result may take the place of z.
+    """
     out = empty(z.shape, np.float64)
     shape = shapes.elementwise("mirror_backward", z.size)
     launch("search", shape, upstream, z, out, np.int64(z.size))
