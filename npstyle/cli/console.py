@@ -276,7 +276,7 @@ class ReportTable:
         if compared:
             counts.append(_count(compared, "comparison"))
         self.console.print(
-            f"[bold]{' and '.join(counts)} checked, {kinks} lines at kinks, "
+            f"[bold]{' and '.join(counts)} checked, {kinks} at kinks, "
             f"{seconds:.1f} s: {escape(verdict)}[/bold]"
         )
 

@@ -264,7 +264,7 @@ def checkerboard_subjects(rng: np.random.Generator) -> Iterator[Subject]:
             name,
             lambda x: maths.checkerboard_loss(x, 2, 4),
             lambda g, x: g * maths.checkerboard_loss_backward(x, 2, 4),
-            (rng.uniform(0, 255, shape),),
+            (rng.uniform(0, 8, shape),),
             smooth=(0,),
         )
 

@@ -262,8 +262,8 @@ def network_middle_layer_added_twice(rng, network):
     return through_network(rng, network.layers, spoil)
 
 
-def test_there_are_79_mutations():
-    assert len(MUTATIONS) + len(IN_NETWORK) == 79
+def test_there_are_82_mutations():
+    assert len(MUTATIONS) + len(IN_NETWORK) == 82
 
 
 @pytest.mark.parametrize("name", [*MUTATIONS, *IN_NETWORK])
