@@ -42,7 +42,6 @@ from npstyle.maths.box import PIXEL_MAX
 from npstyle.search import Optimizer
 from npstyle.search.adam import ADAM_STEP, minimize_adam
 from npstyle.search.coordinates import (
-    Coordinates,
     Function,
     coordinates,
     first_step,
@@ -210,10 +209,7 @@ def optimize(
                 callback=recorder.step,
             )
             return "iterations"
-        # Without a name here, the first coordinates go when `_reflected` changes their unit.
-        return _reflected(
-            recorder, coordinates(start, precondition, engine), iterations, optimizer, history
-        )
+        return _reflected(recorder, precondition, iterations, optimizer, history)
 
     return recorder.result(search)
 
@@ -308,13 +304,14 @@ class Recorder:
 
 def _reflected(
     recorder: Recorder,
-    moved: Coordinates,
+    precondition: bool,
     iterations: int,
     optimizer: Optimizer,
     history: History | None,
 ) -> Stopped:
     """Search on reflected pixels, then with bounds if no step lowers the loss at a wall's kink."""
     engine = recorder.engine
+    moved = coordinates(recorder.image, precondition, engine)
     loss, gradient = recorder.evaluate(recorder.image)
     gradient = moved.gradient(gradient)
     unit = first_step(loss, gradient)
