@@ -258,8 +258,8 @@ def tv_subjects(rng: np.random.Generator) -> Iterator[Subject]:
 
 
 def checkerboard_subjects(rng: np.random.Generator) -> Iterator[Subject]:
-    """Yield the checkerboards of 2 x 3 windows, and of rows and columns that are left out."""
-    for name, shape in [("checkerboard", (8, 12, 2)), ("checkerboard, cut", (6, 9, 2))]:
+    """Yield the checkerboards of 2 x 2 windows, and of rows and columns that are left out."""
+    for name, shape in [("checkerboard", (8, 8, 2)), ("checkerboard, cut", (6, 9, 2))]:
         yield Subject(
             name,
             lambda x: maths.checkerboard_loss(x, 2, 4),

@@ -194,17 +194,10 @@ def steps(direction: Step) -> Build:
     )
 
 
-def checkerboard_slope(x: Array, windows: tuple[int, int] = (2, 3), mean: float = 1.0) -> Array:
-    """Return dE/dX of the chapter's first subject, of 2 x 3 windows of cells of 2 x 2 pixels.
-
-    With other windows, or with another multiple of m subtracted, it is wrong.
-    """
-    height, width, channels = x.shape
-    rows, columns = windows
-    cells = x.reshape(rows, -1, 2, columns, width // columns // 2, 2, channels)
-    R = cells.mean(axis=(1, 4), keepdims=True)
-    slope = 2 * (R - mean * R.mean(axis=(2, 5), keepdims=True))
-    return np.broadcast_to(slope, cells.shape).reshape(height, width, channels)
+def checkerboard_with_mean(g: Array, x: Array) -> Array:
+    """Return g dE/dX of the chapter's first subject, 2 R in place of 2 (R - m)."""
+    m = maths.upsample(maths.avg_pool2d(x, 4, 4), 4)
+    return g * (maths.checkerboard_loss_backward(x, 2, 4) + 2 * m)
 
 
 def training(change: Callable[[tuple[Array, ...]], tuple[Array, ...]]) -> Build:
@@ -297,7 +290,7 @@ WHOLE = {
     "checkerboard_mean_not_subtracted": Mutation(
         "checkerboard",
         "m is not subtracted, so that plain colours have a gradient.",
-        wrong("checkerboard", lambda g, x: g * checkerboard_slope(x, mean=0.0)),
+        wrong("checkerboard", checkerboard_with_mean),
     ),
     "checkerboard_divided_by_the_cells": Mutation(
         "checkerboard",
@@ -307,7 +300,7 @@ WHOLE = {
     "checkerboard_windows_forgotten": Mutation(
         "checkerboard",
         "The means are those of the whole picture, not of each window.",
-        wrong("checkerboard", lambda g, x: g * checkerboard_slope(x, windows=(1, 1))),
+        wrong("checkerboard", lambda g, x: g * maths.checkerboard_loss_backward(x, 2, 8)),
     ),
     "training_sum_instead_of_mean": Mutation(
         "training",
