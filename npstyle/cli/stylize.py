@@ -220,8 +220,6 @@ def _sheet(
 ) -> None:
     """Write the sheet of all learned styles."""
     from npstyle.files import check_apart, free_name
-    from npstyle.images.read import image_size
-    from npstyle.images.resize import fit_size
     from npstyle.images.sheet import labelled_sheet, sheet_size
     from npstyle.images.write import check_output
     from npstyle.onepass.styles import MANY_STYLES, TRAINED_STYLES, load_named
@@ -238,15 +236,15 @@ def _sheet(
     network = load_named(file)
     if network.predictor:
         raise InputError(f"--style {file}: this network has no styles of its own to show")
-    side = settings.size or SHEET_SIDE
-    small = replace(settings, size=side)
+    small = replace(settings, size=settings.size or SHEET_SIDE)
     prefix = "" if settings.style is None else f"{file}:"
     styles = {str(k): f"{prefix}{k}" for k in range(network.styles)}
     if settings.style is None:
         styles |= {name: name for name in TRAINED_STYLES}
     labels, pictures = list(styles), []
     if target != STREAM:
-        size = fit_size(*image_size(photos[0]), side)
+        first = Stylizer((), replace(small, style=styles[labels[0]]))
+        size = first.check(photos[0])
         check_output(target, sheet_size(size, len(labels), SHEET_COLUMNS))
     for style in _with_bar(styles.values(), quiet):
         pictures.append(Stylizer((), replace(small, style=style))(photos[0]).image)
