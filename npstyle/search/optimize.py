@@ -31,7 +31,6 @@ from types import ModuleType
 from typing import Literal, Protocol
 
 import numpy as np
-from scipy.optimize import Bounds, minimize
 
 from npstyle.engine import cpu
 from npstyle.engine.disk import Allocate, in_memory
@@ -335,12 +334,12 @@ def _reflected(
 
     if optimizer == "scipy":
         start = engine.to_host(moved.zeros()).astype(np.float64)
-        _scipy(on_host, start, recorder, iterations, None)
+        _scipy(on_host, start, recorder, iterations)
     else:
         _in_place(reflected, moved.zeros(), recorder, iterations, history)
     if recorder.iteration < iterations and history is None:
         best = engine.to_host(recorder.best_image).ravel()
-        _scipy(bounded, best, recorder, iterations, Bounds(0.0, PIXEL_MAX))
+        _scipy(bounded, best, recorder, iterations, in_box=True)
     return "iterations" if recorder.iteration >= iterations else "converged"
 
 
@@ -369,18 +368,26 @@ def _in_place(
 
 
 def _scipy(
-    function: Function, start: Array, recorder: Recorder, iterations: int, bounds: Bounds | None
+    function: Function,
+    start: Array,
+    recorder: Recorder,
+    iterations: int,
+    *,
+    in_box: bool = False,
 ) -> None:
-    """Search by SciPy's L-BFGS-B for the iterations that remain."""
+    """Search by SciPy's L-BFGS-B for the iterations that remain; inside 0..255 if in_box."""
+    # Few searches need it, and it takes 20 MB.
+    from scipy.optimize import Bounds, minimize
+
     minimize(
         function,
         start,
         jac=True,
         method="L-BFGS-B",
-        bounds=bounds,
+        bounds=Bounds(0.0, PIXEL_MAX) if in_box else None,
         callback=recorder.step,
         options={
-            "maxcor": CORRECTIONS if bounds is None else BOUNDED_CORRECTIONS,
+            "maxcor": BOUNDED_CORRECTIONS if in_box else CORRECTIONS,
             "maxiter": iterations - recorder.iteration,
             # Only the number of iterations shall stop the search: the other rules are disabled.
             "maxfun": 100 * iterations,

@@ -117,7 +117,7 @@ def test_the_starting_image_stays_unchanged():
 
 
 def test_a_float32_history_leads_to_the_same_minimum_without_scipy(monkeypatch):
-    monkeypatch.setattr("npstyle.search.optimize.minimize", None)  # a call would fail
+    monkeypatch.setattr("scipy.optimize.minimize", None)  # a call would fail
     asked_for = []
 
     def allocate(shape, dtype, name):
