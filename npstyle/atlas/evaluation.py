@@ -9,14 +9,12 @@ from npstyle import maths
 from npstyle.atlas.charts import outlines
 from npstyle.atlas.heatmaps import Album, Figure
 from npstyle.images.write import data_address
-from npstyle.lab.whole import Formula, textbook_objective
+from npstyle.lab.whole import Formula
 from npstyle.maths.array import Array
 from npstyle.maths.layers import Pool, Relu
 from npstyle.maths.network import backward_everywhere
 from npstyle.maths.objective import ContentTerm, StyleTerm
-from npstyle.networks.network import Network, configure
-from npstyle.run.settings import Settings
-from npstyle.run.transfer import losses_for
+from npstyle.networks.network import Network
 from npstyle.tiles.cut import receptive_field
 
 CHANNELS = 4
@@ -92,10 +90,10 @@ class Evaluation:
 
 def look(
     network: Network,
+    formula: Formula,
     photo: Array,
     painting: Array,
     picture: Array,
-    settings: Settings,
     album: Album,
 ) -> Evaluation:
     """Evaluate the objective at a picture and draw what happens on the way.
@@ -103,14 +101,12 @@ def look(
     Parameters
     ----------
     network : Network
+    formula : Formula
+        The objective of the photo and the painting.
     photo, painting, picture : arrays (height, width, 3), RGB, 0..255
-    settings : Settings
-        The losses and the pooling.
     album : Album
         Where the figures go.
     """
-    network = configure(network, settings.pooling, np.float32, settings.padding)
-    formula = textbook_objective(network, photo, painting, losses_for(network, settings))
     prep = formula.preprocessing
 
     def activations(pixels: Array) -> dict[str, Array]:

@@ -44,8 +44,9 @@ def write_png(svg: str, path: Path) -> None:
     for element, style in _elements(root, ()):
         _draw(axes, element, style)
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
-    Image.open(drawn).convert("RGB").quantize(256).save(path, optimize=True)
+    figure.savefig(drawn, format="rgba")
+    pixels = Image.frombytes("RGBA", figure.canvas.get_width_height(), drawn.getvalue())
+    pixels.convert("RGB").quantize(256).save(path)
 
 
 def _elements(

@@ -16,7 +16,6 @@ from npstyle.atlas.heatmaps import Album
 from npstyle.atlas.pair import Pair
 from npstyle.errors import InputError
 from npstyle.lab.whole import textbook_objective
-from npstyle.maths.array import Array
 from npstyle.networks.network import Network, configure
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import losses_for
@@ -85,12 +84,17 @@ def build(
         site.copy_static()
         size = max(pair.photo.shape[:2])
         settings = Settings(size=size, iterations=iterations, init="content")
-        gradient, track, plain = _run(pair, network, settings, steps)
+        steps.next("one run")
+        track, plain = _run(pair, network, settings, steps)
         steps.next("one evaluation")
         looked_at = track.pictures.get(LOOKED_AT, track.before)
+        configured = configure(network, settings.pooling, padding=settings.padding)
+        losses = losses_for(configured, settings)
+        formula = textbook_objective(configured, pair.photo, pair.painting, losses)
         looked = evaluation.look(
-            network, pair.photo, pair.painting, looked_at, settings, site.album
+            configured, formula, pair.photo, pair.painting, looked_at, site.album
         )
+        _, gradient = formula(pair.photo)
         step = LOOKED_AT if LOOKED_AT in track.pictures else track.iterations[-1]
         drawn = running.draw(pair.photo, track, plain, gradient, site.album)
         common = {"names": pair.names, "network": network.name}
@@ -107,13 +111,8 @@ def build(
 
 def _run(
     pair: Pair, network: Network, settings: Settings, steps: "_Steps"
-) -> tuple[Array, running.Track, running.Track]:
-    """Return the gradient at the photo, the run, and the run without the preconditioner."""
-    configured = configure(network, settings.pooling, padding=settings.padding)
-    losses = losses_for(configured, settings)
-    steps.next("one run")
-    formula = textbook_objective(configured, pair.photo, pair.painting, losses)
-    gradient = formula(pair.photo)[1]
+) -> tuple[running.Track, running.Track]:
+    """Return the run, and the run without the preconditioner."""
     start = steps.done
 
     def report(step: int) -> None:
@@ -125,7 +124,7 @@ def _run(
         network, pair.photo, pair.painting, running.without_preconditioner(settings), report
     )
     steps.at(start + settings.iterations, "one run")
-    return gradient, track, plain
+    return track, plain
 
 
 @dataclass

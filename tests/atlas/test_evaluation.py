@@ -7,6 +7,7 @@ from npstyle.atlas.heatmaps import SEQUENTIAL, Album
 from npstyle.atlas.pair import demo_pair
 from npstyle.engine.bind import bind
 from npstyle.engine.objective import StyleObjective
+from npstyle.lab.whole import textbook_objective
 from npstyle.networks.network import configure, load_network
 from npstyle.run.settings import Settings
 
@@ -19,10 +20,10 @@ def looked(tmp_path_factory):
     folder.mkdir()
     pair, network = demo_pair(SIZE), load_network("builtin")
     picture = (pair.photo + pair.painting) / 2
-    settings = Settings(size=SIZE)
-    found = evaluation.look(network, pair.photo, pair.painting, picture, settings, Album(folder))
-    configured = configure(network, settings.pooling, np.float64)
-    losses = settings.losses()
+    configured = configure(network, "avg", np.float64)
+    losses = Settings(size=SIZE).losses()
+    formula = textbook_objective(configured, pair.photo, pair.painting, losses)
+    found = evaluation.look(configured, formula, pair.photo, pair.painting, picture, Album(folder))
     objective = StyleObjective(bind(configured, losses.layers), pair.photo, pair.painting, losses)
     return found, objective(picture), folder
 
