@@ -23,7 +23,7 @@ def _parameters() -> list[click.Parameter]:
             type=FILE,
         ),
         network(),
-        option("--quiet -q", "Print nothing.", is_flag=True),
+        option("--quiet -q", "Print errors only.", is_flag=True),
     ]
 
 

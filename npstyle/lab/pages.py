@@ -309,11 +309,11 @@ def objective_subjects(rng: np.random.Generator) -> Iterator[Subject]:
     )
     w = rng.uniform(0, 1, of_photo["relu1_1"].shape[:2])
     terms: list[ContentTerm | StyleTerm] = [
-        ContentTerm("relu2_1", 3.0, of_photo["relu2_1"]),
-        StyleTerm("relu1_1", 50.0, maths.mean_gram(of_painting["relu1_1"]), w / w.sum()),
-        StyleTerm("relu2_1", 50.0, maths.mean_gram(of_painting["relu2_1"])),
+        ContentTerm("relu2_1", 2.0, of_photo["relu2_1"]),
+        StyleTerm("relu1_1", 130.0, maths.mean_gram(of_painting["relu1_1"]), w / w.sum()),
+        StyleTerm("relu2_1", 1250.0, maths.mean_gram(of_painting["relu2_1"])),
     ]
-    yield objective_subject("objective", pixels, layers, prep, terms, 1e-2)
+    yield objective_subject("objective", pixels, layers, prep, terms, 1e-5)
 
 
 def precondition_subjects(rng: np.random.Generator) -> Iterator[Subject]:

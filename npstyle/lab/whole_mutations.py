@@ -28,12 +28,13 @@ FACTORS = maths.spectrum(5, 4, 0.5, 1 / 64, 0.25, (1.0, 0.7, 0.5))
 
 LOSSES = Losses(
     content_layers={"conv2_1": 1.0},
-    style_layers={"conv1_1": 1.0, "conv2_1": 1.0},
-    content_weight=3.0,
-    style_weight=50.0,
-    tv_weight=1e-2,
+    style_layers={"conv1_1": 0.5, "conv2_1": 8.0},
+    content_weight=60.0,
+    style_weight=600.0,
+    tv_weight=1e-5,
 )
-"""Of the objective that is varied."""
+"""Of the objective that is varied. All terms have gradients of about the same size, so that a
+mistake in one of them is not hidden by the others."""
 
 
 def small_network(rng: np.random.Generator) -> Network:
@@ -249,12 +250,12 @@ WHOLE = {
     "objective_weights_exchanged": Mutation(
         "objective",
         "alpha and beta are exchanged.",
-        lambda rng: objective(small_network(rng), rng, content_weight=50.0, style_weight=3.0),
+        lambda rng: objective(small_network(rng), rng, content_weight=600.0, style_weight=60.0),
     ),
     "objective_one_layer_forgotten": Mutation(
         "objective",
         "Where two terms meet at a layer, one of them is forgotten.",
-        lambda rng: objective(small_network(rng), rng, style_layers={"conv1_1": 1.0}),
+        lambda rng: objective(small_network(rng), rng, style_layers={"conv1_1": 0.5}),
     ),
     "objective_total_variation_forgotten": Mutation(
         "objective",

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 from npstyle.engine import cpu, cuda
 from npstyle.engine.losses import Evaluation
-from npstyle.search import optimize as optimizers
 from npstyle.search.optimize import optimize
 from tests.engine.cuda.gpus import back, needed, to
 
@@ -84,9 +84,9 @@ def test_an_interruption_or_a_gradient_of_nan_keeps_the_best_image():
 
 def test_without_a_descent_step_left_the_box_becomes_bounds(monkeypatch):
     bounded = []
-    scipys = optimizers.minimize
+    scipys = scipy.optimize.minimize
     monkeypatch.setattr(
-        optimizers, "minimize", lambda *a, **k: bounded.append(k["bounds"]) or scipys(*a, **k)
+        scipy.optimize, "minimize", lambda *a, **k: bounded.append(k["bounds"]) or scipys(*a, **k)
     )
 
     lowest = np.clip(TARGET, 0, 255)
