@@ -34,7 +34,7 @@ DECODED_BYTES = {
     "JPEG2000": 24,
 }
 """Bytes for each pixel of a file while it is decoded, in the largest mode: estimates. Measurements
-of JPEG, PNG, BMP, GIF, AVIF, HEIC and JPEG 2000 stayed below them."""
+stayed below them."""
 
 PROGRESSIVE_BYTES = 6
 """Bytes for each pixel of a progressive JPEG, whose coefficients are all held."""
@@ -145,14 +145,31 @@ def reading_bytes(path: str | Path, size: int | Size | None = None) -> int:
     with opened(path) as image:
         header = read_header(image)
         result = header.result_size(size)
-        decoded = DECODED_BYTES.get(str(image.format), max(DECODED_BYTES.values()))
-        held = result[0] * result[1] * RESULT_BYTES
-        if image.format in READ_WHOLE:
-            held += path.stat().st_size
-        if "progressive" in image.info:
-            held += image.width * image.height * PROGRESSIVE_BYTES
         stored = header.stored(result)
-        shrink_while_decoding(image, stored)
-        pixels = image.width * image.height
+        decoding = _decoding_bytes(image, path, stored)
         strip = strip_rows(image.height, image.width, stored[0])[1] * image.width
-        return held + pixels * decoded + strip * STRIP_BYTES
+        return result[0] * result[1] * RESULT_BYTES + decoding + strip * STRIP_BYTES
+
+
+def least_reading_bytes(path: str | Path) -> int:
+    """Count the bytes that decoding a picture takes at least, whatever the size of the result.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not a picture.
+    """
+    path = Path(path)
+    with opened(path) as image:
+        read_header(image)
+        return _decoding_bytes(image, path, (1, 1))
+
+
+def _decoding_bytes(image: Image.Image, path: Path, size: tuple[int, int]) -> int:
+    """Count the bytes of a decoded picture and its decoder; a JPEG is scaled down for `size`."""
+    decoded = DECODED_BYTES.get(str(image.format), max(DECODED_BYTES.values()))
+    held = path.stat().st_size if image.format in READ_WHOLE else 0
+    if "progressive" in image.info:
+        held += image.width * image.height * PROGRESSIVE_BYTES
+    shrink_while_decoding(image, size)
+    return held + image.width * image.height * decoded

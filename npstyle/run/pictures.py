@@ -12,7 +12,7 @@ import numpy as np
 from npstyle.engine.guides import Region, Source
 from npstyle.errors import InputError
 from npstyle.images.color import grey, luminance, match_colors, match_luminance
-from npstyle.images.header import RESULT_BYTES, reading_bytes
+from npstyle.images.header import RESULT_BYTES, least_reading_bytes, reading_bytes
 from npstyle.images.read import WHITE, image_size, load_image
 from npstyle.images.resize import fit_size, resize
 from npstyle.maths.array import Array
@@ -194,7 +194,7 @@ def check_readable(pictures: Iterable[Picture], free: int) -> None:
     for picture in pictures:
         if not isinstance(picture, str | Path):
             continue
-        needed = reading_bytes(picture, (1, 1))
+        needed = least_reading_bytes(picture)
         if needed > free > 0:
             raise InputError(
                 f"{picture}: reading it takes {needed / 1e9:.2f} GB and "

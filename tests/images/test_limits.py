@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from npstyle.errors import InputError
-from npstyle.images.header import reading_bytes, shrink_while_decoding
+from npstyle.images.header import least_reading_bytes, reading_bytes, shrink_while_decoding
 from npstyle.images.read import image_size, load_image
 from npstyle.run.pictures import check_readable
 from tests.images.files import SIZE, WRITERS
@@ -71,10 +71,15 @@ def test_what_takes_too_much_memory_to_read_is_refused_before_it_is_decoded(tmp_
     path = WRITERS["png"](tmp_path)
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"IDAT") + 4])  # it cannot be decoded
-    needed = reading_bytes(path, (1, 1))
+    needed = least_reading_bytes(path)
     check_readable([path], needed)
     with pytest.raises(InputError, match=r"a\.png: reading it takes .* GB .* scale it down first"):
         check_readable([path], needed - 1)
+
+
+def test_a_large_picture_is_not_refused_if_it_can_be_read_at_some_size(tmp_path):
+    Image.new("RGB", (4000, 3000)).save(tmp_path / "a.png", compress_level=1)
+    check_readable([tmp_path / "a.png"], reading_bytes(tmp_path / "a.png", 512))
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8])

@@ -241,7 +241,7 @@ def test_a_file_that_takes_too_much_memory_to_read_is_refused(
     save_image(tmp_path / "large.png", pictures[place])
     given = [*pictures]
     given[place] = tmp_path / "large.png"
-    monkeypatch.setattr(machine, "available_memory", lambda: 20_000)
+    monkeypatch.setattr(machine, "available_memory", lambda: 2_000)
     with pytest.raises(InputError, match=r"large\.png: reading it takes .*; scale it down first"):
         paint(*given)
 
