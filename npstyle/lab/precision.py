@@ -16,6 +16,7 @@ How large is the noise?
 Which precision is that?
     Rounding to a relative precision epsilon is an error of about epsilon/4. So a noise of sigma
     gives the changes of f the precision 4 sigma / |g x|, for inputs of the size x.
+    A function that gives the same at x and at x rounded to a precision has at most that one.
     With Richardson's extrapolation the error of a slope is O(h^4) + O(epsilon/h). h = epsilon^(1/4)
     leaves a margin for rounding over the optimum epsilon^(1/5).
 """
@@ -104,6 +105,10 @@ def precisions_of(trial: Trial, rng: np.random.Generator) -> tuple[Precision, ..
         (0.0, 0.0) if g is None or not np.isfinite(g).all() else _noise(trial, k, epsilon, rng)
         for k, g in enumerate(trial.gradients)
     ]
+    found = [
+        (max(relative, _rounded_to(trial, k, rng)), sigma) if relative else (0.0, 0.0)
+        for k, (relative, sigma) in enumerate(found)
+    ]
     coarse = [relative for relative, _ in found if relative > COARSER * epsilon]
     if not coarse:
         name = name if name in TOLERANCES else "float64"
@@ -152,6 +157,26 @@ def _noise(
         if spacing == 0.05 or (sigma >= 0.1 * jump and 2 * found <= spacing):
             return found, sigma
         relative = max(4 * relative, found)
+
+
+def _rounded_to(trial: Trial, argument: int, rng: np.random.Generator) -> float:
+    """Return the precision that the function rounds an input to; 0 if it is none of `KNOWN`.
+
+    The steps of f have many lengths then, and the median in `_sigma` may see the short ones only.
+    """
+    x = trial.inputs[argument]
+    points = [x + direction(x, LARGE * scale_of(x), rng) for _ in range(2)]
+    values = [trial.moved(argument, point)[0] for point in points]
+    for name, epsilon in KNOWN.items():
+        dtype = np.result_type(name, np.complex64) if x.dtype.kind == "c" else np.dtype(name)
+        with np.errstate(over="ignore"):
+            rounded = [point.astype(dtype).astype(x.dtype) for point in points]
+        if all(
+            np.array_equal(trial.moved(argument, point)[0], value)
+            for point, value in zip(rounded, values, strict=True)
+        ):
+            return epsilon if np.finfo(dtype).eps == epsilon else 0.0
+    return 0.0
 
 
 def _is_fine(line: Line, near: float, rounding: float) -> bool:
