@@ -78,8 +78,7 @@ def reflect_conv2d(
     size = output_size(image.shape, kernel.shape, stride, padding)
     source = _Rows(image, padding)
     out = empty((*size, kernel.shape[3]), image.dtype)
-    few = kernel.shape[3] <= FEW_FILTERS and stride == 1
-    strip = (_by_rows if few else _by_taps)(source, kernel, stride, size[1])
+    strip, rows_of_strip = _way(source, kernel, stride, size[1])
     biases = for_a_row(bias, out)
 
     def work(queue: Iterator[Range]) -> None:
@@ -90,10 +89,7 @@ def reflect_conv2d(
             if rectify:
                 np.maximum(rows, 0, out=rows)
 
-    rows_of_columns = stride if kernel.shape[2] < FEW_CHANNELS else kernel.shape[0]
-    taps = rows_of_columns * kernel.shape[1] * kernel.shape[2]
-    fitting = STRIP_BYTES // (taps * size[1] * image.itemsize)
-    parallel_for(work, even_strips(size[0], HALOS * kernel.shape[0] if few else fitting))
+    parallel_for(work, even_strips(size[0], rows_of_strip))
     return out
 
 
@@ -147,6 +143,17 @@ Strip = Callable[[Array, int, int], None]
 """Writes the rows first..end of Z, without the bias."""
 
 
+def _way(source: _Rows, kernel: Array, stride: int, width: int) -> tuple[Strip, int]:
+    """Choose how the strips of Z are computed, and how many rows they have at most."""
+    k_h, k_w, channels, filters = kernel.shape
+    if filters <= FEW_FILTERS and stride == 1:
+        return _by_rows(source, kernel, width), HALOS * k_h
+    row = k_w * channels * width * source.dtype.itemsize
+    if channels < FEW_CHANNELS:
+        return _by_taps_along_rows(source, kernel, stride, width), STRIP_BYTES // (stride * row)
+    return _by_taps(source, kernel, stride, width), STRIP_BYTES // (k_h * row)
+
+
 def _by_taps(source: _Rows, kernel: Array, stride: int, width: int) -> Strip:
     """All taps as columns."""
     k_h, k_w, channels, filters = kernel.shape
@@ -172,7 +179,15 @@ def _by_taps(source: _Rows, kernel: Array, stride: int, width: int) -> Strip:
             )
         np.matmul(columns.reshape(-1, len(matrix)), matrix, out=out.reshape(-1, filters))
 
-    def strip_of_planes(out: Array, first: int, end: int) -> None:
+    return strip
+
+
+def _by_taps_along_rows(source: _Rows, kernel: Array, stride: int, width: int) -> Strip:
+    """The taps along a row as columns; those of a row of Z are k_h such rows, one after another."""
+    k_h, k_w, channels, filters = kernel.shape
+    matrix = np.ascontiguousarray(kernel, source.dtype).reshape(-1, filters)
+
+    def strip(out: Array, first: int, end: int) -> None:
         count = end - first
         rows = (count - 1) * stride + k_h
         values = rows * source.width * channels
@@ -182,16 +197,15 @@ def _by_taps(source: _Rows, kernel: Array, stride: int, width: int) -> Strip:
         for j in range(k_w):
             tap = planes[:, :, j : j + (width - 1) * stride + 1 : stride]
             columns[:, j] = tap.transpose(1, 0, 2)
-        # All taps of a row of Z lie together: those of k_h rows of columns, one after the other.
         row, _, each, value = columns.strides
         shape = count, len(matrix), width
         taps = np.ndarray(shape, columns.dtype, columns, strides=(stride * row, each, value))
         np.matmul(taps.transpose(0, 2, 1), matrix, out=out)
 
-    return strip_of_planes if channels < FEW_CHANNELS else strip
+    return strip
 
 
-def _by_rows(source: _Rows, kernel: Array, stride: int, width: int) -> Strip:
+def _by_rows(source: _Rows, kernel: Array, width: int) -> Strip:
     """The taps along a row as columns, and the sums over rows afterwards; the stride is 1."""
     k_h, k_w, channels, filters = kernel.shape
     by_rows = kernel.transpose(0, 3, 1, 2).reshape(k_h * filters, k_w * channels)
