@@ -246,6 +246,8 @@ def _memory_of(device: Device) -> str:
 
 def _mend(plan: Plan, free: int) -> str:
     """Return advice for a plan that needs more memory than this."""
+    if plan.reading > free and not plan.device.is_gpu:
+        return "scale the picture files down first"
 
     def needed(size: int) -> int:
         settings = replace(plan.settings, size=size, scales=(size,))

@@ -2,11 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from npstyle.engine import machine
 from npstyle.errors import InputError
 from npstyle.images.color import luminance
 from npstyle.images.formula import draw_painting, draw_photo
+from npstyle.images.header import reading_bytes
 from npstyle.images.read import load_image
 from npstyle.images.resize import resize
 from npstyle.images.write import save_image
@@ -231,6 +233,16 @@ def test_a_run_that_needs_too_much_memory_is_refused_with_a_size_that_fits(pictu
         transfer(*pictures, "builtin", big)
     size = int(str(e.value).split("--size ")[2].split()[0])
     transfer(*pictures, "builtin", replace(big, size=size))
+
+
+def test_where_reading_takes_too_much_memory_no_smaller_size_is_advised(
+    pictures, tmp_path, monkeypatch
+):
+    Image.new("RGB", (3000, 2500)).save(tmp_path / "large.png")
+    free = reading_bytes(tmp_path / "large.png", 64) - 1
+    monkeypatch.setattr(machine, "available_memory", lambda: free)
+    with pytest.raises(InputError, match=r"GB are free; scale the picture files down first"):
+        transfer(tmp_path / "large.png", pictures[1], "builtin", replace(QUICK, size=64))
 
 
 @pytest.mark.parametrize("paint", [transfer, stylize])
