@@ -15,16 +15,19 @@ Let g_k = dL/dy_k arrive from above. Then
 
     dL/da = sum_k g_k n_k       dL/db = sum_k g_k       h_k = dL/dn_k = a g_k
 
-A value x_i enters every n_k, through the mean and through the variance too:
+A value x_i enters every n_k, through the mean and through the variance too. With delta_ki = 1 for
+k = i, else 0, and because the deviations x_k - m sum to 0,
 
-    dm/dx_i = 1/M       dv/dx_i = 2/M (x_i - m)       ds/dx_i = 1/(2 s) dv/dx_i = n_i / M
+    dm/dx_i = 1/M       dv/dx_i = 2/M sum_k (x_k - m) (delta_ki - 1/M) = 2/M (x_i - m)
+
+    ds/dx_i = 1/(2 s) dv/dx_i = n_i / M
 
     dn_k/dx_i = 1/s (delta_ki - 1/M) - (x_k - m)/s^2 ds/dx_i = 1/s (delta_ki - 1/M - n_k n_i / M)
 
     dL/dx_i = sum_k h_k dn_k/dx_i = 1/s (h_i - mean(h) - n_i mean(h n))
 
-So the gradient loses its own mean, and its component along n: both are directions in which the
-channel may move without any effect.
+So the gradient loses its mean and, up to epsilon, its component along n. A step of the channel in
+either of these directions has no effect: the first only shifts it, the second only scales it.
 
 Source: Ulyanov, Vedaldi and Lempitsky, "Instance normalization" (arXiv 1607.08022). For scales and
 shifts that depend on the style see `npstyle.maths.conditional`.
