@@ -1,8 +1,8 @@
 """Pooling: each window of k x k positions becomes one value per channel.
 
 The window moves in steps of s, and W_ij are its slices (`npstyle.maths.windows`). A window that
-would reach over the edge is dropped, as in the published VGG networks: with k = s = 2, the last row
-of an odd height takes no part, and its gradient is 0.
+would reach over the edge is dropped, as in PyTorch and Keras: with k = s = 2, the last row of an
+odd height takes no part, and its gradient is 0.
 
 Average pooling
 ---------------
@@ -16,7 +16,7 @@ Max pooling
     Y = max_{i, j} W_ij
     dL/dW_ij = dL/dY  where (i, j) is the winner of the window, else 0
 
-The winner is the first maximum in reading order. Where two positions tie the function has a kink;
+The winner is the first maximum in reading order. Where two positions tie, the function has a kink;
 this choice, which is also Caffe's and PyTorch's, is one of its subgradients.
 
 Root mean square pooling (l2)
@@ -24,7 +24,7 @@ Root mean square pooling (l2)
     Y = sqrt( 1/k^2 sum_{i, j} W_ij^2 )
     dL/dW_ij = W_ij / (k^2 Y) dL/dY
 
-Where a whole window is 0 the function has a kink, like |x| at 0, and the derivative is taken as 0.
+Where a whole window is 0, the function has a kink, like |x| at 0, and the derivative is taken as 0.
 
 In each case a position of X may lie in several windows; its gradient is the sum over them.
 
