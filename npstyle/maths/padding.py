@@ -1,6 +1,7 @@
 """Padding: what a convolution sees beyond the edge of the image.
 
-Padding by p adds p rows and p columns on each side.
+Padding by p adds p rows above and below the image, and p columns to its left and right. Zero
+padding may add another number, q, below and to the right.
 
 Zero padding
 ------------
@@ -16,8 +17,8 @@ The nearest pixel of the image continues beyond the edge. With clip(u) = min(max
 
     Y[u + p, v + p] = X[clip(u), clip(v)],     u = -p, ..., height - 1 + p
 
-A pixel at the edge is copied to several places. By the chain rule it collects the gradients of all
-its copies:
+and likewise for v, with the width. A pixel at the edge is copied to several places. By the chain
+rule it collects the gradients of all its copies:
 
     dL/dX[y, x] = sum of dL/dY[u + p, v + p] over all (u, v) with clip(u) = y and clip(v) = x
 
@@ -25,11 +26,12 @@ Replicate padding avoids the dark frame that zero padding leaves in the picture.
 
 Reflect padding
 ---------------
-The image is mirrored at its outermost pixels, which are not repeated. In place of clip stands
+The image is mirrored at its outermost pixels, which are not repeated. The formula is the same, with
 
-    mirror(u) = |u| above the last row, 2 (height - 1) - u beyond it
+    mirror(u) = |u|  for u < height, else 2 (height - 1) - u
 
-and the gradient is collected in the same way. Feed-forward style networks pad like this.
+in place of clip, and the gradient is collected in the same way. Feed-forward style networks pad
+like this.
 """
 
 import numpy as np
@@ -83,7 +85,7 @@ def reflect_pad(image: Array, padding: int) -> Array:
     Raises
     ------
     ValueError
-        If the image has p rows or columns, or fewer.
+        If the image has at most p rows or at most p columns.
     """
     if padding >= min(image.shape[:2]):
         raise ValueError(
