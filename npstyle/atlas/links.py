@@ -125,7 +125,7 @@ LINKS: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         (
             'return s * np.einsum("ki,lj,mc,ijc->klm", rows, columns, colors, upstream',
-            "df/dw = s (D df/dx)",
+            "dL/dw = s (D dL/dx)",
         ),
     ),
     "npstyle.maths.adam": (

@@ -24,7 +24,7 @@ def precondition(w: Array, s: Array) -> Array:
 
 
 def precondition_backward(upstream: Array, s: Array) -> Array:
-    """df/dw = s (D df/dx), from df/dx and factors s, both (height, width, channels)."""
+    """dL/dw = s (D dL/dx), from dL/dx and factors s, both (height, width, channels)."""
     from scipy.fft import dctn
 
     mixed = np.matmul(upstream, dct_matrix(upstream.shape[2]).T.astype(upstream.dtype))

@@ -18,7 +18,7 @@ def precondition(w: Array, s: Array) -> Array:
 
 
 def precondition_backward(upstream: Array, s: Array) -> Array:
-    """df/dw = s (D df/dx), from df/dx and factors s, both (height, width, channels)."""
+    """dL/dw = s (D dL/dx), from dL/dx and factors s, both (height, width, channels)."""
     fft = import_module("cupyx.scipy.fft")
     gradient = fft.dctn(upstream, axes=AXES, norm="ortho")
     gradient *= s
