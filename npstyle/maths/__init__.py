@@ -3,7 +3,8 @@
 Each chapter is one file. Its docstring gives the formula and derives the derivative; the functions
 below it read as the formulas do, with the backward function under the forward one. Nothing here is
 fast, and nothing needs more than NumPy. Any float dtype will do, and complex numbers where the
-formula is analytic. An image or a layer's activations are an array (height, width, channels).
+formula is analytic. An image or a layer's activations are an array (height, width, channels). L is
+a loss, a number, and dL/dX its derivative with respect to X, an array of the shape of X.
 
 In reading order:
 
@@ -31,8 +32,8 @@ In reading order:
 22. `checkerboard`  what a network repeats in every cell of a picture
 23. `training`      from the loss back to the weights of a network that paints
 
-A loss needs the chapters 1 to 4, 6, 7, 11, 12 and 14 to 18, and a search of the pixels 19 to 21.
-The others are for networks that paint in one pass, which training makes by steps of Adam.
+A loss needs chapters 1 to 4, 6, 7, 11, 12 and 14 to 18, and a search of the pixels 19 to 21. The
+others are for networks that paint in one pass, which are trained by steps of Adam.
 
 `npstyle.engine` computes the same functions fast. `npstyle.lab` checks this package numerically,
 and the engine against this package.

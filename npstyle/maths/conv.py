@@ -13,6 +13,8 @@ is a matrix product. In the notation of `npstyle.maths.windows`, on the padded i
 
     Z = b + sum_{i, j}  W_ij K_ij
 
+where W_ij is a matrix, positions x channels, and K_ij = K[i, j] a matrix C x N.
+
 Derivatives
 -----------
 Let g = dL/dZ arrive from above. X[u, v, c] enters every output whose window covers it, so by the

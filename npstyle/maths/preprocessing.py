@@ -6,8 +6,9 @@ trained with. With the channels of the pixels x in that order,
     z = (x - m) s
     dL/dx = s dL/dz
 
-and the gradient's channels are brought back to RGB. For VGG-19 as published for Caffe the order is
-BGR, m = (103.939, 116.779, 123.68) and s = 1. Both are float64, so the result is float64 or wider.
+where the loss L is a number that is computed from z. The channels of dL/dx are brought back to RGB.
+For VGG-19 as published for Caffe the order is BGR, m = (103.939, 116.779, 123.68) and s = 1. Here m
+and s are float64, so the result is float64 or wider.
 """
 
 from collections.abc import Sequence

@@ -16,7 +16,7 @@ each matrix is divided by its own number of positions, G' = G / M and A' = A / M
     dE/dF = 1/M (D + D^T) F = 1/(N^2 M) (G' - A') F
 
 the paper's formula where the sizes agree. A guide w compares a region only (`npstyle.maths.gram`):
-G' = sum_k w_k F_k F_k^T, and w_k takes the place of 1/M.
+G' = sum_k w_k F_k F_k^T, where F_k is column k of F, and w_k takes the place of 1/M.
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ def style_loss(F: Array, A: Array, guide: Array | None = None) -> Array:
     F : array (height, width, channels)
         The picture's activations.
     A : array (channels, channels)
-        The painting's Gram matrix, divided by its number of positions (`mean_gram`).
+        A', the painting's Gram matrix divided by its number of positions (`mean_gram`).
     guide : array (height, width) with sum 1, optional
         The region of the picture to compare; all of it by default.
 

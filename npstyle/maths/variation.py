@@ -2,7 +2,8 @@
 
     T = sum (X[y, x+1] - X[y, x])^2 + sum (X[y+1, x] - X[y, x])^2
 
-sums the squared differences between neighbouring pixels. A pixel occurs in up to four of them,
+sums the squared differences between neighbouring pixels, for each channel by itself. A pixel occurs
+in up to four of them,
 
     dT/dX[y, x] = 2 ( (X[y, x] - left) - (right - X[y, x]) + (X[y, x] - above) - (below - X[y, x]) )
 
