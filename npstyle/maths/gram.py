@@ -9,7 +9,8 @@ equation 3:
 
 Derivative
 ----------
-F_ik occurs in row i and in column i of G. With D = dL/dG,
+F_ik occurs in row i and in column i of G: the derivative of G_ij and of G_ji by F_ik is F_jk, and
+that of G_ii is 2 F_ik, once for the row and once for the column. With D = dL/dG,
 
     dL/dF_ik = sum_j (D_ij + D_ji) F_jk,     dL/dF = (D + D^T) F
 
