@@ -3,15 +3,15 @@
     Z[y, x, c] = b[c] + sum_{i, j}  X[s y + i - p, s x + j - p, c]  K[i, j, c]
 
 This is a convolution (`npstyle.maths.conv`) whose kernel is 0 where the channels in and out differ,
-so the derivatives are those of the convolution, without the sums over channels:
+so the derivatives are those of the convolution, without the sums over channels. With g = dL/dZ,
 
     Z = b + sum_{i, j}  W_ij K_ij          entry by entry
     dL/dW_ij = g K_ij
     dL/dK_ij = sum_{y, x} W_ij g
     dL/db    = sum_{y, x} g
 
-Together with a 1x1 convolution, which mixes the channels, it takes the place of a whole convolution
-in small networks: Howard et al., "MobileNets" (arXiv 1704.04861).
+Together with a pointwise (1x1) convolution, which mixes the channels, it takes the place of a full
+convolution in small networks: Howard et al., "MobileNets" (arXiv 1704.04861).
 """
 
 import numpy as np
