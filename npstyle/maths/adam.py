@@ -1,7 +1,7 @@
 r"""Adam: steps whose length hardly depends on the size of the gradient.
 
-Let g_t be the gradient of a loss at the weights theta at step t = 1, 2, .... Adam keeps a running
-mean m of g and a running mean v of g^2, both of which begin at 0:
+In step t = 1, 2, ..., let g_t be the gradient of a loss at the weights theta_(t-1). Adam keeps a
+running mean m of g and a running mean v of g^2, both of which begin at 0:
 
     m_t = beta_1 m_(t-1) + (1 - beta_1) g_t
     v_t = beta_2 v_(t-1) + (1 - beta_2) g_t^2
@@ -12,8 +12,8 @@ Written out, m_t is a weighted sum of all gradients so far:
 
     (1 - beta_1) sum_k beta_1^(t-k) = 1 - beta_1^t
 
-The weights of the sum add up to less than 1, so m_t is too small at first. Division by 1 - beta_1^t
-makes it a mean. The same holds for v. The direction d_t of the step, and the step, are
+The coefficients of the sum add up to less than 1, so m_t is too small at first. Division by
+1 - beta_1^t makes it a mean. The same holds for v. The direction d_t of the step, and the step, are
 
     d_t = (m_t / (1 - beta_1^t)) / (sqrt(v_t / (1 - beta_2^t)) + epsilon)
     theta_t = theta_(t-1) - rate d_t
