@@ -1,10 +1,10 @@
 """Checkerboards: patterns that a network puts into every picture, whatever the photo shows.
 
 A network that paints computes most of its layers at a quarter of the size and enlarges their result
-by P = 4. So it may treat the pixels of each cell of P x P pixels differently, and the same in every
-cell. Nothing in the losses of style forbids it: lines at a distance of P pixels have the Gram
-matrices of fine strokes. This term does. It takes the picture in square windows of n cells each. At
-the place (i, j) of its cells, a window X has the mean
+by P = 4. So it may treat the places in a cell of P x P pixels differently, and all cells alike. The
+style loss does not forbid this: lines P pixels apart have the Gram matrices of fine strokes. The
+term does. It divides the picture into square windows of n cells each. At the place (i, j) of its
+cells, a window X has the mean
 
     R[i, j] = 1/n sum_ab X[P a + i, P b + j]
 
@@ -19,10 +19,10 @@ So what remains is
 
     dE/dX[P a + i, P b + j] = 2 (R[i, j] - m)
 
-Each channel has its own E, and the sum over all windows and channels joins the loss of a training.
+Each channel has its own E. The sum over all windows and channels is added to the training loss.
 
-The term is npstyle's own. Checkerboards of networks, and where they come from: Odena, Dumoulin and
-Olah, "Deconvolution and checkerboard artifacts" (Distill 2016).
+The term is npstyle's own. Odena, Dumoulin and Olah explain where the checkerboards of networks come
+from: "Deconvolution and checkerboard artifacts" (Distill, 2016).
 """
 
 import numpy as np

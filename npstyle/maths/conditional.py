@@ -7,7 +7,7 @@ shift b from the code by a linear map of its own,
 
 With N learned styles the code has N entries, the columns of A and B are the scales and shifts of
 one style each, a_0 and b_0 are 0, and a code with entries w_1, ..., w_N and sum 1 mixes the styles
-(Dumoulin et al., arXiv 1610.07629). With any style, another network computes the code from a
+(Dumoulin et al., arXiv 1610.07629). For arbitrary styles, a second network computes the code from a
 painting (Ghiasi et al., arXiv 1705.06830).
 
 Once the code is known, `conditioned` turns the normalisations into plain ones

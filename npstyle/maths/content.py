@@ -5,9 +5,9 @@ F are the picture's activations at a layer, P the photo's (Gatys et al. 2015, eq
     L = 1/2 sum (F - P)^2
     dL/dF = F - P
 
-The paper prints the derivative as "F - P where F > 0, else 0". The condition is the derivative of
-the ReLU that F came out of, which takes the gradient from F to Z = the ReLU's input. Here the chain
-rule is applied one function at a time, and `npstyle.maths.relu` contributes the condition.
+The paper adds the condition "where F > 0, else 0" to the derivative. This is the derivative of the
+ReLU whose output is F, and takes the gradient from F to Z, the ReLU's input. Here the chain rule is
+applied one function at a time, and `npstyle.maths.relu` contributes the condition.
 """
 
 import numpy as np

@@ -1,14 +1,14 @@
 """The layers of a network as data, and how to run one: forward, back to its input, to its weights.
 
 A layer is a record of its arrays and numbers. `run_layer` looks up the function that computes it,
-and the two backward functions look up its derivatives. The formulas are in the chapters before.
+and the two backward functions look up its derivatives. The formulas are in the preceding chapters.
 
 The residual sum
 ----------------
     Y = X + S
 
-adds the output S of an earlier layer to that of the layer before. The derivative with respect to
-each of the two is dL/dY. What lies between the two layers computes a correction of S only, which
+adds the output S of an earlier layer to X, the output of the layer before. The derivative with
+respect to each of the two is dL/dY. The layers in between only compute a correction to S, which
 makes deep networks easier to train: He et al. (arXiv 1512.03385).
 """
 
@@ -172,7 +172,7 @@ _PADS_BACKWARD = {"replicate": replicate_pad_backward, "reflect": reflect_pad_ba
 
 
 def run_layer(layer: Layer, X: Array, skip: Array | None = None) -> Array:
-    """Run one layer on an array (height, width, channels); `skip` is what a residual sum adds."""
+    """Run one layer on an array (height, width, channels); a residual sum adds `skip`."""
     match layer:
         case Conv():
             padded, padding = _padded(layer, X)
@@ -252,7 +252,7 @@ def run_layer_backward_weights(layer: Layer, upstream: Array, X: Array) -> dict[
 
 
 def _padded(layer: Conv, X: Array) -> tuple[Array, int]:
-    """The input of a convolution, padded unless by zeros, and how many zeros remain to be added."""
+    """The input, already padded unless by zeros, and the number of zeros still to be added."""
     if layer.padding_mode == "zero":
         return X, layer.padding
     return _PADS[layer.padding_mode](X, layer.padding), 0

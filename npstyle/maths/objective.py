@@ -1,6 +1,7 @@
 """The objective: pixels in, one number and its gradient at the pixels out.
 
-With the pixels x, the paper's equation 7 and a smoothness term it does not have,
+The objective at the pixels x is the paper's equation 7 and a smoothness term, which the paper does
+not have:
 
     f(x) = sum alpha L(F, P) + sum beta E(F, A) + gamma T(x)
 

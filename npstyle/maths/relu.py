@@ -9,7 +9,7 @@ Derivative
     dL/dZ = dL/dF  where F > 0, else 0
 
 At Z = 0 the function has a kink, and every number from 0 to 1 is a subgradient. We take 0, as the
-published programs do. Since F > 0 exactly where Z > 0, the derivative needs the output only.
+published programs do. Since F > 0 exactly where Z > 0, the derivative needs only the output.
 
 ReLU6
 -----

@@ -6,7 +6,7 @@ The second form does not overflow. Its derivative is
 
     dY/dZ = (1 - tanh^2(Z / 2)) / 4 = Y (1 - Y)
 
-so it needs the output only.
+so it needs only the output.
 """
 
 import numpy as np

@@ -2,8 +2,8 @@
 
 A transformer network with the weights theta turns a photo x into a picture y(x, theta) in one pass.
 The objective f of `npstyle.maths.objective` judges pictures; its content terms compare y with the
-photo, so each photo x_k has an f_k of its own. A search lowers f_k in the pixels of one picture.
-Training lowers the mean over many photos in the weights that all of them share,
+photo, so each photo x_k has an f_k of its own. A search lowers f_k by changing the pixels of one
+picture. Training lowers the mean over B photos by changing the weights that all of them share,
 
     J(theta) = 1/B sum_k f_k(y(x_k, theta))        k = 1, ..., B
 
@@ -12,8 +12,8 @@ pixels, and the network's backward pass carries it on to the weights:
 
     dJ/dtheta = 1/B sum_k (dy(x_k, theta)/dtheta)^T df_k/dy
 
-The photos are a random sample, drawn anew for every step, so this gradient is the right one on
-average only. `npstyle.maths.adam` makes steps of it.
+The photos are a random sample, drawn anew for every step, so this gradient is right only on
+average. `npstyle.maths.adam` makes steps of it.
 
 Source: Johnson, Alahi and Fei-Fei, "Perceptual losses for real-time style transfer and
 super-resolution" (arXiv 1603.08155), section 3.

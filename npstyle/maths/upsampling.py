@@ -6,8 +6,8 @@ Each pixel of X is copied f^2 times, and collects the gradients of its copies:
 
     dL/dX[u, v] = sum_{i, j = 0}^{f - 1}  dL/dY[f u + i, f v + j]
 
-An upsampling with a convolution behind it does not leave the checkerboard of a transposed
-convolution: Odena, Dumoulin and Olah, "Deconvolution and checkerboard artifacts" (Distill, 2016).
+Upsampling followed by a convolution does not leave the checkerboard of a transposed convolution:
+Odena, Dumoulin and Olah, "Deconvolution and checkerboard artifacts" (Distill, 2016).
 """
 
 from npstyle.maths.array import Array
