@@ -87,7 +87,7 @@ def _gradcheck_parameters() -> list[click.Parameter]:
             type=click.IntRange(min=0),
         ),
         *options(Machine, "device", defaults={"device": "cpu"}),
-        option("--quick", "Take fewer samples; takes less than 10 s.", is_flag=True),
+        option("--quick", "Take fewer samples, in less than 10 s.", is_flag=True),
         option("--json as_json", "Print every number as JSON, not as a table.", is_flag=True),
         option(
             "--plot",
@@ -201,7 +201,7 @@ def _explain_parameters() -> list[click.Parameter]:
 def explain(chapter: str | None) -> None:
     """Show a derivation, its code and its checks on one screen.
 
-    Prints a page of the textbook with the formula and its derivative, the source of its
+    The output is a page of the textbook with the formula and its derivative, the source of its
     functions, the numerical check of the derivatives at small random inputs, and how closely the
     engine's functions agree with the page.
 

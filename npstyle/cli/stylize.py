@@ -41,7 +41,7 @@ def _parameters() -> list[click.Parameter]:
         ),
         option(
             "--painting",
-            "One or more paintings: give the style.",
+            "One or more paintings, which give the style.",
             panel=PAINTINGS,
             metavar="PICTURE...",
             multiple=True,
@@ -79,8 +79,8 @@ def stylize(
 ) -> None:
     """Paint photos in one pass, in the style of any painting or in a learned style.
 
-    A network that was trained for it paints the whole picture at once. That takes a second where
-    the search of `npstyle transfer` takes minutes, and comes less close to the painting.
+    A network that was trained for it paints the whole picture at once. This takes a second where
+    the search of `npstyle transfer` takes minutes, but does not come as close to the painting.
 
     [bold]npstyle stylize town.jpg --painting starry_night.jpg -o out.png[/bold]
 

@@ -27,8 +27,8 @@ def _parameters() -> list[click.Parameter]:
         argument("painting", "The painting whose style the network learns."),
         option(
             "--photos",
-            "Folder of photos to learn from, with the folders in it. Any photos will do; some "
-            "hundreds are better than some dozens.",
+            "Folder of photos to learn from, including its subfolders. Any photos will do; a few "
+            "hundred are better than a few dozen.",
             panel=PICTURE,
             type=FILE,
             required=True,
@@ -37,7 +37,7 @@ def _parameters() -> list[click.Parameter]:
         option(
             "--output -o",
             "File to write. The checkpoint, the log, its plot (with Matplotlib) and a preview are "
-            "written beside it, and updated at every saving.",
+            "written beside it, and updated each time the style is saved.",
             panel=PICTURE,
             type=FILE,
             metavar="FILE.npz",
@@ -46,7 +46,7 @@ def _parameters() -> list[click.Parameter]:
         *options(TrainSettings),
         option(
             "--resume",
-            "Go on with a training that was interrupted, from its checkpoint.",
+            "Resume an interrupted training from its checkpoint.",
             panel=RECORDS,
             is_flag=True,
         ),
@@ -71,8 +71,8 @@ def train(
 
     [bold]npstyle train starry_night.jpg --photos photos/ --minutes 90[/bold]
 
-    [bold]npstyle stylize town.jpg --style starry_night.npz[/bold] uses the style, also one that is
-    not finished.
+    [bold]npstyle stylize town.jpg --style starry_night.npz[/bold] uses the style, even before its
+    training has ended.
 
     Stronger style: [bold]npstyle train starry_night.jpg --photos photos/ --content-weight 10[/bold]
 
@@ -80,7 +80,7 @@ def train(
     starry_night[/bold]
 
     Ctrl-C keeps the style so far, and the same command with [bold]--resume[/bold] goes on. It ends
-    with the same weights as a training without a break.
+    with the same weights as an uninterrupted training.
     """
     from npstyle.cli.loops import load_loops
     from npstyle.engine.device import find_device

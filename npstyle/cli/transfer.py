@@ -20,8 +20,8 @@ def _parameters() -> list[click.Parameter]:
     from npstyle.run.table import PAINTINGS
 
     return [
-        argument("photo", "The photo: gives the content."),
-        argument("paintings", "One or more paintings: give the style.", nargs=-1),
+        argument("photo", "The photo, which gives the content."),
+        argument("paintings", "One or more paintings, which give the style.", nargs=-1),
         *options(Outputs, "output"),
         network(),
         option(

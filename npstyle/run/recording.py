@@ -92,7 +92,7 @@ class Outputs:
     live_port: int | None = setting(
         None, "Port of the page.", RECORDS, metavar="PORT", shown="a free one"
     )
-    no_open: bool = setting(False, "Print the page's address and open no browser.", RECORDS)
+    no_open: bool = setting(False, "Print the page's address without opening a browser.", RECORDS)
     quiet: bool = setting(False, "Print errors only.", RECORDS, short="-q")
 
     def __post_init__(self) -> None:

@@ -188,7 +188,7 @@ class Settings:
     )
     optimizer: Optimizer = setting(
         "lbfgs",
-        "lbfgs converges fastest; scipy takes the same steps by SciPy's L-BFGS-B, on one thread; "
+        "lbfgs converges fastest; scipy takes the same steps with SciPy's L-BFGS-B, on one thread; "
         "adam needs a quarter of the memory.",
         SEARCH,
     )
@@ -211,7 +211,7 @@ class Settings:
     )
     exact: bool = setting(
         False,
-        "Compute every convolution as a plain sum, without Winograd's method, also in float32. "
+        "Compute every convolution as a plain sum, without Winograd's method, even in float32. "
         "This is slower, and the losses differ by rounding.",
         MACHINE,
     )

@@ -64,8 +64,8 @@ class TrainSettings:
     tv_weight: float = setting(0.0, "Weight of smoothness (total variation).", LOSSES)
     checkerboard_weight: float = setting(
         0.2,
-        "Weight of the term against lines at a distance of 2 or 4 pixels, which networks that "
-        "enlarge put into every picture.",
+        "Weight of the term against lines 2 or 4 pixels apart, which networks that enlarge put "
+        "into every picture.",
         LOSSES,
     )
     network: str | None = setting(
@@ -81,11 +81,14 @@ class TrainSettings:
     seed: int = setting(0, "Seed of the first weights and of the crops.", TRAINING)
     save_every: int = setting(
         200,
-        "Steps between two savings of the network, the checkpoint, the log and the preview.",
+        "Save the network, the checkpoint, the log and the preview every N steps.",
         RECORDS,
     )
     preview: Path | None = setting(
-        None, "Photo that is painted at every saving.", RECORDS, shown="the first of the photos"
+        None,
+        "Photo to paint each time the style is saved.",
+        RECORDS,
+        shown="the first of the photos",
     )
     threads: int | None = threads_setting()
     device: str = setting(
