@@ -153,9 +153,10 @@ def option(
         Passed to `rich_click.RichOption`.
     """
     shown = shown or ("" if default is None or isinstance(default, bool) else str(default))
+    if not keywords.get("required"):  # Click takes a default, also None, as a given value
+        keywords["default"] = default
     return click.RichOption(
         name.split(),
-        default=default,
         help=with_default(help, shown),
         **({"panel": panel} if panel else {}),
         **keywords,

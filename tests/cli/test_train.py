@@ -371,6 +371,7 @@ def bad_inputs(folder, pictures):
         "text as painting": (train(painting=text), "text.jpg"),
         "cut painting": (train("--steps", 1, painting=folder / "cut.jpg"), "cut.jpg"),
         "narrow painting": (train(painting=folder / "narrow.png"), "narrow.png: 64x1 pixels"),
+        "photos not given": (("train", pictures / "painting.jpg"), "Missing option '--photos'"),
         "photos missing": (train(photos=folder / "no"), "there is no such folder"),
         "photos empty": (train(photos=folder / "empty"), "has 0 photos"),
         "photos few": (train(photos=folder / "few"), "has 1 photos"),
