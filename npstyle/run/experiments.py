@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from npstyle.errors import InputError
+from npstyle.run.machine import allowed_memory
 from npstyle.run.pictures import Picture, Pictures
 from npstyle.run.settings import STYLE_LAYERS, Settings
 
@@ -59,9 +60,15 @@ def texture(
     Raises
     ------
     InputError
-        If the start is "one-pass".
+        If the start is "one-pass", or memory does not even hold the texture.
     """
     init = _start(settings)
+    needed, free = size[0] * size[1] * 3 * 8, allowed_memory(None)
+    if needed > free:
+        raise InputError(
+            f"--size {size[1]}x{size[0]}: the texture alone takes {needed / 1e9:.2f} GB and "
+            f"{free / 1e9:.2f} GB are free; give a smaller one"
+        )
     settings = replace(settings, content_layers={}, style_layers=layers, init=init, size=max(size))
     return Pictures(np.zeros((*size, 3)), (painting,)), settings
 

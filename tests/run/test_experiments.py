@@ -68,3 +68,8 @@ def test_a_size_is_one_side_or_width_and_height(text, size):
 def test_a_bad_size_is_refused(text):
     with pytest.raises(InputError, match="WIDTHxHEIGHT"):
         parse_size(text)
+
+
+def test_a_texture_that_memory_does_not_hold_is_refused():
+    with pytest.raises(InputError, match="--size 900000x800000: the texture alone takes"):
+        texture(draw_painting(16, 16), {"conv1_1": 1.0}, (800_000, 900_000), Settings())
