@@ -255,4 +255,6 @@ def _mend(plan: Plan, free: int) -> str:
         return make_plan(plan.bound, settings, photo, paintings, plan.machine, plan.device).memory
 
     size = largest_side(1, plan.settings.scale_sizes()[-1], needed, free)
-    return "free some memory first" if size is None else f"use --size {size} or less"
+    if size is not None:
+        return f"use --size {size} or less"
+    return "lower --style-scale" if plan.settings.style_scale > 1 else "free some memory first"

@@ -53,6 +53,7 @@ from npstyle.run.table import (
     SEARCH,
     blend_setting,
     check_blend,
+    check_count,
     parse_layers,
     parse_scales,
     setting,
@@ -76,6 +77,9 @@ SMALLEST_SCALE = 256
 ONE_PASS_ITERATIONS = 40
 """Iterations up to which a search that starts from the photo painted in one pass ends with a lower
 loss than one that starts from the photo; measured, see tools/README.md."""
+
+MOST_PIXELS, MOST_STEPS = 10**6, 10**7
+"""Longest side and number of steps above which no run ends on any machine."""
 
 STARTS = ("auto", "content", "one-pass", "noise", "style", "style-stats")
 """Words for the picture to start from; any other text is the name of a file."""
@@ -224,10 +228,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise InputError for values that no run could use."""
-        for option in ("size", "iterations"):
-            if getattr(self, option) < 1:
-                raise InputError(f"--{option} {getattr(self, option)}: give a number of 1 or more")
-        if not 0 < self.style_scale < float("inf"):
+        check_count("--size", self.size, MOST_PIXELS)
+        check_count("--iterations", self.iterations, MOST_STEPS)
+        if not 0 < self.style_scale <= MOST_PIXELS:
             raise InputError(f"--style-scale {self.style_scale}: give a number above 0, such as 1")
         self._check_weights()
         if self.seed < 0:

@@ -50,6 +50,10 @@ work of the whole picture."""
 SHORTER_HISTORIES = (10, 5, 3)
 """Steps of L-BFGS history to try where the default does not fit."""
 
+HOPELESS, LITTLE = 20, 10**9
+"""A picture that alone takes this many times the memory, or this many times so many bytes, is not
+tried in tiles: to go through all of them would take hours."""
+
 
 @dataclass(frozen=True)
 class Strategy:
@@ -146,6 +150,9 @@ class _Needs:
 
     def strategies(self, memory: int) -> Iterator[Strategy]:
         """Yield all strategies for this many bytes, the best first."""
+        if (alone := self._pictures()) > HOPELESS * max(memory, LITTLE):
+            yield Strategy(None, None, alone)
+            return
         tile, cluster = self.machine.tile, self.machine.cluster
         histories = self._histories()
         if cluster is not None:
@@ -171,6 +178,10 @@ class _Needs:
                 if side >= GOOD_TILE:
                     yield self._tiled(history, side)
             yield self._tiled(shortest, self._largest_tile(shortest, memory))
+
+    def _pictures(self) -> int:
+        """Return the bytes of the largest picture that is held whole, also with tiles."""
+        return max(height * width * 3 * 8 for height, width in (self.photo, *self.paintings))
 
     def _histories(self) -> tuple[int, ...]:
         """Return the histories to try; a history on disk need not be short."""

@@ -42,13 +42,14 @@ from npstyle.run.pictures import (
     picture_size,
     pictures_record,
 )
-from npstyle.run.settings import PresetName
+from npstyle.run.settings import MOST_PIXELS, PresetName
 from npstyle.run.table import (
     PAINTINGS,
     PICTURE,
     SEARCH,
     blend_setting,
     check_blend,
+    check_count,
     setting,
     threads_setting,
 )
@@ -134,8 +135,8 @@ class StyleSettings:
         """Raise InputError for values that no photo could be painted with."""
         if not 0 <= self.strength <= 1:
             raise InputError(f"--strength {self.strength:g}: give a number from 0 to 1")
-        if self.size is not None and self.size < 1:
-            raise InputError(f"--size {self.size}: give a number of 1 or more")
+        if self.size is not None:
+            check_count("--size", self.size, MOST_PIXELS)
         check_blend(self.blend)
         self._check_refinement()
 

@@ -142,6 +142,14 @@ def check_blend(blend: tuple[float, ...]) -> None:
         raise InputError(f"--blend {listed}: give numbers of 0 or more, at least one above 0")
 
 
+def check_count(option: str, number: int, most: int) -> None:
+    """Raise InputError unless a number is 1 or more, and not more than `most`."""
+    if number < 1:
+        raise InputError(f"{option} {number}: give a number of 1 or more")
+    if number > most:
+        raise InputError(f"{option} {number}: give a number of {most} or less")
+
+
 def threads_setting() -> Any:
     """Declare `threads`, for the search and for painting in one pass alike."""
     return setting(

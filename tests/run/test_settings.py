@@ -49,9 +49,12 @@ def test_a_bad_layer_names_the_option(text):
     ("change", "says"),
     [
         ({"size": 0}, "--size 0"),
+        ({"size": 10**23}, "--size 10+: give a number of 1000000 or less"),
         ({"iterations": 0}, "--iterations 0"),
+        ({"iterations": 10**20}, "--iterations 10+: give a number of 10000000 or less"),
         ({"style_scale": 0.0}, "--style-scale"),
         ({"style_scale": float("nan")}, "--style-scale"),
+        ({"style_scale": 1e300}, "--style-scale"),
         ({"content_weight": -1.0}, "--content-weight"),
         ({"style_weight": float("inf")}, "--style-weight"),
         ({"tv_weight": float("nan")}, "--tv-weight"),

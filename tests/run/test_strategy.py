@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def test_if_nothing_fits_the_smallest_strategy_is_returned(network):
     assert (least.tile, least.history) == (96, 3)
     assert chosen(network, least.memory + MB).tile >= 96
     assert chosen(network, least.memory - MB).memory > least.memory - MB
+
+
+@pytest.mark.parametrize("huge", [(750_000, 10**6), (3 * 10**8, 4 * 10**8)])
+@pytest.mark.parametrize("of_painting", [False, True])
+@pytest.mark.parametrize("tile", ["auto", 96])
+def test_a_picture_far_larger_than_memory_is_planned_at_once(network, huge, of_painting, tile):
+    photo, painting = (PHOTO, huge) if of_painting else (huge, PAINTING)
+    start = time.monotonic()
+    machine = Machine(tile=tile)
+    found = choose_strategy(network, Settings(), photo, [painting], 2, machine, 10**9)
+    assert found.memory >= huge[0] * huge[1] * 24
+    assert time.monotonic() - start < 5
 
 
 def test_a_scratch_folder_relieves_memory(network):
