@@ -8,6 +8,7 @@ it.
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,17 +55,21 @@ def lasting_streams() -> Iterator[Dropped | None]:
     try:
         yield out
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        for stream, former in zip((sys.stdout, sys.stderr), before, strict=True):
+            stream.flush()
+            if former is None:
+                stream.close()
         sys.stdout, sys.stderr = before
 
 
-def _lasting(stream: TextIO, descriptor: int) -> tuple[Dropped | None, TextIO]:
+def _lasting(stream: TextIO | None, descriptor: int) -> tuple[Dropped | None, TextIO]:
     """Return a stream like this one that lasts; another than the process's own stays as it is.
 
-    So does a console of Windows, which needs Python's own file.
+    So does a console of Windows, which needs Python's own file. A stream that was closed before the
+    program began is None, and what is printed to it is dropped.
     """
+    if stream is None:
+        return None, open(os.devnull, "w", encoding="utf-8")
     if not isinstance(stream, io.TextIOWrapper) or not _is_own(stream, descriptor):
         return None, stream
     stream.flush()

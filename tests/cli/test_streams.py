@@ -101,6 +101,17 @@ def test_every_text_is_printed_whatever_the_encoding():
     assert (run.stdout.strip(), run.stderr) == (b"caf\\udce9 \\xe9", b"")
 
 
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_stream_that_was_closed_before_is_one_that_drops_text(monkeypatch, closed):
+    monkeypatch.setattr(sys, closed, None)
+    with lasting_streams() as out:
+        stream = getattr(sys, closed)
+        assert not stream.isatty()
+        print("nobody reads this", file=stream, flush=True)
+        assert out is None or closed == "stderr"
+    assert getattr(sys, closed) is None
+
+
 def test_streams_that_are_not_the_processs_own_stay():
     before = sys.stdout
     with lasting_streams() as file:
