@@ -268,10 +268,10 @@ def _named(photos: tuple[Path, ...]) -> Iterator[list[Path]]:
     """Yield the photos as files: those of a folder, and standard input as a temporary file."""
     found: list[Path] = []
     with tempfile.TemporaryDirectory(prefix="npstyle-") as folder:
+        stream = Path(folder) / "stdin"
         for photo in photos:
             if photo == STREAM:
-                stream = Path(folder) / "stdin"
-                stream.write_bytes(sys.stdin.buffer.read())
+                stream.write_bytes(_piped())
                 found.append(stream)
             elif photo.is_dir():
                 from npstyle.images.formats import SUFFIXES
@@ -282,7 +282,18 @@ def _named(photos: tuple[Path, ...]) -> Iterator[list[Path]]:
                 found += inside
             else:
                 found.append(photo)
-        yield found
+        try:
+            yield found
+        except InputError as error:
+            raise InputError(str(error).replace(str(stream), "standard input")) from error
+
+
+def _piped() -> bytes:
+    """Return what comes by standard input; raises InputError if nothing does."""
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read()
+    if not data:
+        raise InputError("-: nothing comes by standard input; give the name of a photo")
+    return data
 
 
 def _targets(
@@ -332,6 +343,8 @@ def _write(target: Path, image: Any, record: dict[str, Any]) -> None:
     if target != STREAM:
         save_image(target, image, record)
         return
+    if sys.__stdout__ is None:
+        raise InputError("--output -: standard output is closed; give a file")
     with tempfile.TemporaryDirectory(prefix="npstyle-") as folder:
         file = Path(folder) / "out.png"
         save_image(file, image, record)

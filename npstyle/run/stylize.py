@@ -270,6 +270,15 @@ class Stylizer:
 
     def check(self, photo: Picture) -> tuple[int, int]:
         """Return the (height, width) of the result; raises the same errors as painting would."""
+        try:
+            return self._checked(photo)
+        except InputError as error:
+            if isinstance(photo, np.ndarray) or str(photo) in str(error):
+                raise
+            raise InputError(f"{photo}: {error}") from error
+
+    def _checked(self, photo: Picture) -> tuple[int, int]:
+        """`check`, without the name of the photo in the errors about its size."""
         size = own = picture_size(photo)
         if self.settings.size is not None:
             size = fit_size(*own, self.settings.size)

@@ -1,6 +1,7 @@
 """`npstyle stylize` as users run it: in a process of its own, except to refuse bad input."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -70,6 +71,35 @@ def test_streams_take_the_place_of_files(pictures, tmp_path):
     assert run.returncode == 0, run.stderr
     (tmp_path / "out.png").write_bytes(run.stdout)
     assert load_image(tmp_path / "out.png").shape == (48, 64, 3)
+
+
+def test_a_photo_by_standard_input_is_called_so_in_errors():
+    for photo, says in (
+        (b"", b"npstyle: -: nothing comes by standard input; give the name of a photo\n"),
+        (b"no picture", b"npstyle: standard input: is not a picture"),
+    ):
+        run = stylize("-", "--style", "7", "-o", "-", stdin=photo)
+        assert run.returncode == 2
+        assert run.stderr.startswith(says)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the shell is that of Unix")
+def test_a_closed_standard_output_takes_no_picture(pictures):
+    program = [sys.executable, "-m", "npstyle.cli"]
+    photo = pictures / "photos" / "photo0.png"
+    command = shlex.join([*program, "stylize", str(photo), "--style", "7", "-o", "-"])
+    run = subprocess.run(["sh", "-c", f"{command} >&-"], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr == "npstyle: --output -: standard output is closed; give a file\n"
+
+
+def test_a_photo_too_small_is_named_among_others(pictures, tmp_path):
+    tiny = tmp_path / "tiny.png"
+    save_image(tiny, draw_photo(8, 8))
+    photo = pictures / "photos" / "photo0.png"
+    run = stylize(tiny, photo, "--style", "7", "-o", tmp_path / "painted")
+    assert run.returncode == 1
+    assert f"FAILED  {tiny}: a photo of 8x8 pixels is too small".encode() in run.stderr
 
 
 def test_json_has_a_line_for_each_picture(pictures, tmp_path):
