@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from re import fullmatch
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -103,6 +104,8 @@ def stylize(
     quiet = quiet or json or output == STREAM
     with _named(photos) as found:
         if sheet:
+            if json:
+                raise InputError("--json: --sheet has one picture of many; leave one of them out")
             _sheet(found, painting, settings, output, quiet)
             return
         targets = _targets(found, painting, settings, output)
@@ -222,7 +225,7 @@ def _sheet(
     from npstyle.files import check_apart, free_name
     from npstyle.images.sheet import labelled_sheet, sheet_size
     from npstyle.images.write import check_output
-    from npstyle.onepass.styles import MANY_STYLES, TRAINED_STYLES, load_named
+    from npstyle.onepass.styles import MANY_STYLES, MIXTURE, TRAINED_STYLES, load_named
     from npstyle.run.pictures import pictures_record
     from npstyle.run.stylize import Stylizer
 
@@ -233,6 +236,8 @@ def _sheet(
         check_output(target)
         check_apart({"--output": target}, photos)
     file = settings.style or MANY_STYLES
+    if fullmatch(MIXTURE, file):
+        raise InputError(f"--style {file}: --sheet shows all styles; leave one of them out")
     network = load_named(file)
     if network.predictor:
         raise InputError(f"--style {file}: this network has no styles of its own to show")

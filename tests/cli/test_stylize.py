@@ -179,6 +179,8 @@ def test_ctrl_c_and_sigterm_keep_the_best_picture_of_a_refinement(pictures, tmp_
         (("--style", "7", "--strength", "2"), "--strength 2"),
         (("--sheet", "--painting", "x.jpg"), "--sheet"),
         (("--sheet", "--refine", "3"), "--sheet"),
+        (("--sheet", "--style", "3:0.5,4"), "--style 3:0.5,4: --sheet shows all styles"),
+        (("--sheet", "--json"), "--json: --sheet has one picture of many"),
         (("--sheet", "--size", "4000", "-o", "sheet.webp"), "webp allows 16383 on a side"),
         (("--style", "7", "--refine", "3"), "--refine: a learned style has no painting"),
         (("--painting", "PAINTING", "--refine", "few"), "--refine few: give a whole number"),
