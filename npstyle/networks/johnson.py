@@ -28,13 +28,18 @@ LARGE, SMALL = 9, 3
 """Sides of the kernels at the picture, and of all others."""
 
 
+def weight_count(width: int) -> int:
+    """Return the number of weights of a network of this width."""
+    return 1620 * width**2 + 636 * width + 9
+
+
 def transformer_layers(width: int, seed: int) -> tuple[StyleLayer, ...]:
     """Return the layers of a network that has not been trained.
 
     Parameters
     ----------
     width : int
-        w, the channels at full size. The network has 1620 w^2 + 636 w + 9 weights.
+        w, the channels at full size.
     seed : int
 
     Returns

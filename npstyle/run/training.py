@@ -25,7 +25,7 @@ from npstyle.images.header import reading_bytes
 from npstyle.images.read import image_size, load_image
 from npstyle.images.resize import fit_size
 from npstyle.maths.array import Array
-from npstyle.networks.johnson import transformer_layers
+from npstyle.networks.johnson import transformer_layers, weight_count
 from npstyle.networks.network import Network, shapes
 from npstyle.networks.style_network import StyleNetwork
 from npstyle.networks.weights import find_weights
@@ -114,16 +114,19 @@ class Trainer:
         self._losses = settings.losses()
         with on_device(self.device):
             self.judge: BoundNetwork = prepared(settings.network, self._losses, self.device)
+        free = allowed_memory(settings.memory, self.device, share=SHARE)
+        if settings.start is None:
+            _check_width(settings.width, free)
         self._network = _first_network(painting, settings)
         own = image_size(painting)
         self.size = fit_size(*own, settings.painting_size)
         _check_sizes(self.judge.network, self._losses, settings.crop, painting, self.size)
         self.memory = self._memory(_checked_preview(settings.preview))
-        free = allowed_memory(settings.memory, self.device, share=SHARE)
         if self.memory > free:
             raise InputError(
                 f"--crop {settings.crop}: the training needs {self.memory / 1e9:.2f} GB and "
-                f"{max(0, free) / 1e9:.2f} GB are free; use a smaller crop or --width"
+                f"{max(0, free) / 1e9:.2f} GB are free; use a smaller crop, --width or "
+                "--painting-size"
             )
         self._pixels = load_image(painting, settings.painting_size)
         if settings.preview is None:
@@ -273,6 +276,16 @@ def _checked_preview(photo: Path | None) -> tuple[int, int]:
     except InputError as error:
         raise InputError(f"--preview {photo}: {error}") from error
     return size
+
+
+def _check_width(width: int, free: int) -> None:
+    """Raise InputError, before a wide network is made, if memory does not hold its weights."""
+    needed = TREES * 4 * weight_count(width)
+    if needed > max(free, 10**9):
+        raise InputError(
+            f"--width {width}: the weights and their gradients need {needed / 1e9:.2f} GB and "
+            f"{max(0, free) / 1e9:.2f} GB are free; use a smaller width"
+        )
 
 
 def _first_network(painting: Path, settings: TrainSettings) -> StyleNetwork:

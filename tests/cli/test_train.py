@@ -379,6 +379,7 @@ def bad_inputs(folder, pictures):
         "crop": (train("--crop", 50), "--crop 50"),
         "steps": (train("--steps", 0), "--steps 0"),
         "width": (train("--width", 0), "--width 0"),
+        "width too large": (train("--width", 10**6), "--width 1000000: the weights and their"),
         "width of words": (train("--width", "wide"), "--width wide: give a whole number"),
         "minutes and steps": (train("--minutes", 1, "--steps", 2), "--minutes and --steps"),
         "resume nothing": (train("--resume"), "--resume: there is no"),
