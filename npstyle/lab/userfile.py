@@ -84,7 +84,7 @@ def load_functions(
     rng = np.random.default_rng(seed)
     if make_inputs is None:
         count = len(parameter_names(function) or "x")
-        inputs: tuple[Any, ...] = tuple(rng.standard_normal(shape) for _ in range(count))
+        inputs: tuple[Any, ...] = _random_inputs(rng, shape, count)
     else:
         made = make_inputs(rng)
         inputs = tuple(made) if isinstance(made, tuple | list) else (made,)
@@ -95,6 +95,17 @@ def load_functions(
         _guarded(function, target), found(*backward), found(f"{name}_jvp"), found(f"{name}_hvp")
     )
     return functions, inputs, getattr(module, f"{name}_fixed", ())
+
+
+def _random_inputs(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> tuple[Any, ...]:
+    """Return random arrays; raises InputError if memory does not hold them."""
+    try:
+        return tuple(rng.standard_normal(shape) for _ in range(count))
+    except (MemoryError, OverflowError, ValueError) as error:
+        listed = ",".join(map(str, shape))
+        raise InputError(
+            f"--shape {listed}: memory does not hold it; give a smaller one"
+        ) from error
 
 
 def _load(path: Path) -> ModuleType:

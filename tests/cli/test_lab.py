@@ -196,12 +196,15 @@ def test_a_file_that_cannot_be_checked_gets_one_sentence(tmp_path, in_this_proce
         (("gradcheck", "--network", "nowhere"), "nowhere"),
         (("gradcheck", "--plot", "x.xyz"), ".xyz"),
         (("gradcheck", "x.py:f", "--shape", "4,x"), "--shape 4,x"),
+        (("gradcheck", "x.py:f", "--shape", "1" + 30 * "0"), "memory does not hold it"),
+        (("gradcheck", "x.py:f", "--shape", "1000000,1000000"), "memory does not hold it"),
         (("gradcheck", "--device", "gpu"), "--device gpu: give auto"),
         (("gradcheck", "x.py:f", "--device", "auto"), "--device: npstyle cannot choose"),
         (("explain", "lstm"), "conv2d"),
     ],
 )
 def test_a_bad_option_gets_one_sentence(tmp_path, in_this_process, arguments, says):
+    (tmp_path / "x.py").write_text("def f(x): return x.sum(), 1 + 0 * x")
     run = in_this_process(*arguments, cwd=tmp_path)
     assert run.returncode == 2, run.stdout
     assert says in run.stderr
