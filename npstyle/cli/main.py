@@ -157,7 +157,7 @@ def _sentence(error: click.ClickException) -> str:
     """Return one sentence about a command line that cannot be understood."""
     # A misspelt option or command has suggestions, which format_message adds as a second sentence.
     suggests = hasattr(error, "possibilities")
-    text = error.message if suggests else error.format_message()
+    text = error.message if suggests else " ".join(error.format_message().split())
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "npstyle"
     return f"{text.rstrip('.')}; see {command} --help"
@@ -186,6 +186,11 @@ def _code(received: list[int]) -> int:
         code: int = app.main(prog_name="npstyle", standalone_mode=False) or 0
     except InputError as error:
         print(f"npstyle: {error}", file=sys.stderr)
+        code = 2
+    except MemoryError as error:
+        print(
+            f"npstyle: memory ran out ({error}); free some, or use smaller sizes", file=sys.stderr
+        )
         code = 2
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:

@@ -461,6 +461,7 @@ def bad_inputs(folder):
         "info of a missing picture": (("info", folder / "no.png"), "no.png"),
         "convert a picture": (("weights", "convert", photo, folder / "w.npz"), "photo.png"),
         "weights info": (("weights", "info", damaged), "damaged.npz"),
+        "no network to fetch": (("weights", "fetch"), "Choose from: vgg16, vgg19; see npstyle"),
         "demo in a file": (("demo", text), "text.jpg"),
     }
 
@@ -486,6 +487,20 @@ def test_bad_input_ends_with_one_sentence_and_exit_code_2(
     assert culprit in run.stderr.replace("\n", "")
     assert len(run.stderr.strip().splitlines()) == 1
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_memory_that_runs_out_is_one_sentence_and_exit_code_2(
+    tmp_path, in_this_process, monkeypatch
+):
+    def fail(path):
+        raise MemoryError("Unable to allocate 1 TiB")
+
+    monkeypatch.setattr("npstyle.images.read.read_settings", fail)
+    run = in_this_process("info", tmp_path / "out.png")
+    assert run.returncode == 2
+    assert run.stderr == (
+        "npstyle: memory ran out (Unable to allocate 1 TiB); free some, or use smaller sizes\n"
+    )
 
 
 def test_every_command_has_a_help_text(in_this_process):
