@@ -278,8 +278,8 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
 def _check_cells(cells: "list[Cell]", network: Any) -> None:
     """Check the input of every cell before the first one is run."""
     from npstyle.run.pictures import check_pictures
+    from npstyle.run.plan import checked_sizes
 
     for cell in cells:
-        check_pictures(cell.pictures, cell.settings)
-        for layer in (*cell.settings.content_layers, *cell.settings.style_layers):
-            network.depth(layer)
+        sizes = check_pictures(cell.pictures, cell.settings)
+        checked_sizes(network, cell.settings, *sizes)

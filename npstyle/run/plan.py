@@ -160,16 +160,8 @@ def make_plan(
     """
     machine = machine or Machine()
     threads = thread_count(machine.threads)
-    photo_sizes = tuple(fit_size(*photo, size) for size in settings.scale_sizes())
-    painting_sizes = [
-        tuple(painting_size(painting, size, settings) for painting in paintings)
-        for size in settings.scale_sizes()
-    ]
-    for photo_size, own_sizes in zip(photo_sizes, painting_sizes, strict=True):
-        shapes(bound.network, [*settings.content_layers, *settings.style_layers], *photo_size)
-        for own_size in own_sizes:
-            shapes(bound.network, settings.style_layers, *own_size)
-    scales = list(zip(photo_sizes, painting_sizes, strict=True))
+    scales = checked_sizes(bound.network, settings, photo, paintings)
+    photo_sizes, painting_sizes = (tuple(sizes) for sizes in zip(*scales, strict=True))
     if device.is_gpu:
         if isinstance(machine.tile, int) or machine.cluster is not None:
             option = "--tile" if machine.cluster is None else "--cluster"
@@ -196,6 +188,27 @@ def make_plan(
         machine,
         reading,
     )
+
+
+def checked_sizes(
+    network: Network, settings: Settings, photo: Size, paintings: Sequence[Size]
+) -> list[tuple[Size, tuple[Size, ...]]]:
+    """Return the sizes of the photo and of the paintings at each scale.
+
+    Raises
+    ------
+    InputError
+        If a layer is unknown or a picture too small for it.
+    """
+    scales = []
+    for size in settings.scale_sizes():
+        photo_size = fit_size(*photo, size)
+        own_sizes = tuple(painting_size(painting, size, settings) for painting in paintings)
+        shapes(network, [*settings.content_layers, *settings.style_layers], *photo_size)
+        for own_size in own_sizes:
+            shapes(network, settings.style_layers, *own_size)
+        scales.append((photo_size, own_sizes))
+    return scales
 
 
 def _on_gpu(

@@ -445,6 +445,7 @@ def bad_inputs(folder):
         "text as list of jobs": (("batch", text), "text.jpg"),
         "missing list of jobs": (("batch", folder / "no.toml"), "no.toml"),
         "figure of a missing photo": (("figure", "content", folder / "no.png"), "no.png"),
+        "figure too small": (("figure", "content", photo, "--size", 4), "is too small for layer"),
         "figure in a file": (("figure", "content", photo, "-o", text), "text.jpg"),
         "ratios": (("figure", "grid", photo, painting, "--ratios", "0"), "--ratios 0"),
         "text among the pictures to normalize by": (
