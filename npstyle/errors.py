@@ -23,8 +23,11 @@ class InputWarning(UserWarning):
 def print_warnings_in_one_line() -> None:
     """Let every warning be one line of the program, without Python's path, printed once.
 
-    `warnings.catch_warnings` restores Python's own way.
+    NumPy's warnings about infinite numbers and NaN in the program's own formulas are not printed:
+    the program looks at the loss, and says itself that it is not finite. `warnings.catch_warnings`
+    restores Python's own way.
     """
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"npstyle\.")
     printed = set[str]()
 
     def show(

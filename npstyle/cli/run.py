@@ -20,7 +20,7 @@ from npstyle.run.pictures import Pictures, check_pictures, files_of, picture_nam
 from npstyle.run.plan import Plan, fast_route
 from npstyle.run.progress import ProgressDisplay
 from npstyle.run.recording import Outputs, Recording
-from npstyle.run.settings import Settings
+from npstyle.run.settings import NOT_FINITE, Settings
 from npstyle.run.strategy import choose_device
 from npstyle.run.transfer import State, Transfer, run_steps, transfer_pictures
 from npstyle.search.optimize import Progress
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT_EVERY = 10
 """Steps between two checkpoints where `--save-every` is not given."""
+
+NO_PICTURE = "interrupted before there was a picture to keep"
 
 
 @dataclass
@@ -208,7 +210,7 @@ def _transfer(run: _Run, machine: Machine, received: list[int]) -> Transfer:
                 keep=run.keep,
             )
     except KeyboardInterrupt:
-        _fail("interrupted before there was a picture to keep", 128 + received[-1])
+        _fail(NO_PICTURE, 128 + received[-1])
     finally:
         with noted_interrupts():  # a closed terminal sends two signals; the second stops no file
             run.close()
@@ -218,7 +220,9 @@ def _finish(done: Transfer, run: _Run, received: list[int]) -> None:
     """Write the picture and say how the run ended."""
     result, output = done.result, run.output
     if not result.parts:
-        _fail(f"{result.stopped} at the first evaluation: no picture was written", 1)
+        if result.stopped == "interrupted":
+            _fail(NO_PICTURE, 128 + received[-1])
+        _fail(NOT_FINITE, 2)
     with noted_interrupts():
         save_image(output, result.image, done.record)
     ending = console.ending(result)

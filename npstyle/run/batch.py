@@ -35,7 +35,7 @@ from npstyle.images.write import check_output, save_image
 from npstyle.networks.network import Network, load_network
 from npstyle.run.machine import Machine
 from npstyle.run.pictures import Pictures, files_of
-from npstyle.run.settings import Settings, with_preset
+from npstyle.run.settings import NOT_FINITE, Settings, with_preset
 from npstyle.run.table import parse_paths, read_given, settings_of
 from npstyle.run.transfer import transfer_pictures
 
@@ -167,7 +167,8 @@ def run_job(entries: Mapping[str, Any], folder: Path, machine: Machine) -> Outco
         )
         result = done.result
         if not result.parts:
-            return Outcome(f"{job.output}: {result.stopped} at the first evaluation", False)
+            ended = result.stopped == "interrupted"
+            return Outcome(f"{job.output}: {'interrupted' if ended else NOT_FINITE}", False, ended)
         with noted_interrupts():
             save_image(job.output, result.image, done.record)
     except InputError as error:

@@ -81,6 +81,12 @@ loss than one that starts from the photo; measured, see tools/README.md."""
 MOST_PIXELS, MOST_STEPS = 10**6, 10**7
 """Longest side and number of steps above which no run ends on any machine."""
 
+NOT_FINITE = (
+    "--content-weight, --style-weight, --tv-weight: the loss of the first picture is infinite or "
+    "NaN; give smaller weights, or another --network"
+)
+"""The sentence for a run that has no picture to keep."""
+
 STARTS = ("auto", "content", "one-pass", "noise", "style", "style-stats")
 """Words for the picture to start from; any other text is the name of a file."""
 

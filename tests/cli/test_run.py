@@ -15,6 +15,7 @@ from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.read import read_settings
 from npstyle.images.write import save_image
 from npstyle.run import recording
+from npstyle.run.settings import NOT_FINITE
 
 QUICK = ("--size", 32, "--iterations", 2, "--network", "builtin", "--device", "cpu")
 
@@ -83,6 +84,15 @@ def test_a_checkpoint_that_fits_in_the_end_is_no_problem(folder, in_this_process
     found = transfer(in_this_process, folder, *options)
     assert (found.returncode, found.stderr) == (0, "npstyle: c.npz: cannot be written\n")
     assert (folder / "c.npz").exists()
+
+
+def test_a_loss_that_is_infinite_at_once_is_one_sentence_without_numpys_warnings(
+    folder, in_this_process
+):
+    found = transfer(in_this_process, folder, "-o", "o.png", "--style-weight", 1e308)
+    assert found.returncode == 2
+    assert found.stderr == f"npstyle: {NOT_FINITE}\n"
+    assert not (folder / "o.png").exists()
 
 
 def test_a_default_output_replaces_no_file_and_any_name_of_a_photo_will_do(folder, in_this_process):
