@@ -19,6 +19,7 @@ options of `npstyle transfer`. File names are relative to the list.
 
 import csv
 import io
+import os
 import time
 import tomllib
 from collections.abc import Mapping
@@ -70,15 +71,12 @@ def read_jobs(path: Path) -> list[dict[str, Any]]:
     Raises
     ------
     InputError
-        If the file is missing, is not TOML or CSV, or contains no job.
+        If the file is missing, is not TOML or CSV, contains no job, or two that write one file.
     """
     try:
         if path.suffix.lower() == ".csv":
             text = path.read_bytes().decode(ENCODING)
-            rows = list(csv.DictReader(io.StringIO(text, ""), strict=True, delimiter=_mark(text)))
-            jobs: list[dict[str, Any]] = [
-                {k: v for k, v in row.items() if v not in (None, "")} for row in rows
-            ]
+            jobs = _csv_jobs(path, text)
         elif path.suffix.lower() == ".toml":
             found = tomllib.loads(path.read_text(encoding=ENCODING))
             own = found.pop("job", [])
@@ -88,12 +86,36 @@ def read_jobs(path: Path) -> list[dict[str, Any]]:
         else:
             raise InputError(f"{path}: is neither .toml nor .csv; give a list of jobs")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the name") from error
     except (tomllib.TOMLDecodeError, csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: has a mistake ({error}); correct it") from error
     if not jobs:
-        raise InputError(f"{path}: contains no job; write [[job]] with a photo and a painting")
+        form = "a line" if path.suffix.lower() == ".csv" else "[[job]]"
+        raise InputError(f"{path}: contains no job; write {form} with a photo and a painting")
+    _check_outputs(path, jobs)
     return jobs
+
+
+def _csv_jobs(path: Path, text: str) -> list[dict[str, Any]]:
+    """Return the jobs of a CSV list; raises InputError if a line has more fields than the first."""
+    reader = csv.DictReader(io.StringIO(text, ""), strict=True, delimiter=_mark(text))
+    jobs: list[dict[str, Any]] = []
+    for row in reader:
+        if None in row:
+            raise InputError(
+                f"{path}: line {reader.line_num} has more fields than the first line has names; "
+                'put a field with commas in quotes, such as "3,7"'
+            )
+        jobs.append({name: value for name, value in row.items() if value not in (None, "")})
+    return jobs
+
+
+def _check_outputs(path: Path, jobs: list[dict[str, Any]]) -> None:
+    """Raise InputError if the picture of a job would replace that of another."""
+    outputs = [os.path.normpath(str(job["output"])) for job in jobs if job.get("output")]
+    for output in outputs:
+        if outputs.count(output) > 1:
+            raise InputError(f"{path}: two jobs write {output}; give each an output of its own")
 
 
 def _mark(text: str) -> str:
