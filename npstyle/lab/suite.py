@@ -8,6 +8,7 @@ import numpy as np
 
 from npstyle.engine import cpu
 from npstyle.engine.device import CPU, engine_of, missing_loops
+from npstyle.errors import InputError
 from npstyle.lab.agreement import agreement_outcomes
 from npstyle.lab.gradcheck import Report, check_gradient, check_subject
 from npstyle.lab.on_gpu import gpu_objectives, gpu_subjects
@@ -102,17 +103,25 @@ def check_loops(seed: int = 0) -> Iterator[Report]:
 def check_file(
     target: str, shape: tuple[int, ...], samples: int, directions: int, seed: int = 0
 ) -> Report:
-    """Check a function from a file; see `npstyle.lab.userfile` for the names in it."""
+    """Check a function from a file; see `npstyle.lab.userfile` for the names in it.
+
+    Every InputError names the file.
+    """
     functions, inputs, fixed = load_functions(target, shape, seed)
-    return check_gradient(
-        functions.function,
-        functions.backward,
-        inputs,
-        fixed=fixed,
-        jvp=functions.jvp,
-        hvp=functions.hvp,
-        name=Path(target).name,
-        samples=samples,
-        directions=directions,
-        seed=seed,
-    )
+    try:
+        return check_gradient(
+            functions.function,
+            functions.backward,
+            inputs,
+            fixed=fixed,
+            jvp=functions.jvp,
+            hvp=functions.hvp,
+            name=Path(target).name,
+            samples=samples,
+            directions=directions,
+            seed=seed,
+        )
+    except InputError as error:
+        if str(error).startswith(target.rpartition(":")[0]):  # a function of the file raised it
+            raise
+        raise InputError(f"{target}: {error}") from error

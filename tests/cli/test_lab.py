@@ -79,6 +79,10 @@ FILES = {
     "import": ("import no_such_module_here", "raised ModuleNotFoundError"),
     "raises": ("def loss(x): return 1 / 0\ndef loss_backward(x): return x", "ZeroDivisionError"),
     "no gradient": ("def loss(x): return x.sum()", "pair (value, gradient)"),
+    "no number": (
+        "def loss(x): return 0 * x.sum() + float('nan')\ndef loss_backward(x): return x",
+        "mine.py:loss: the function returned NaN",
+    ),
     "wrong shape": (
         "def loss(x): return x.sum()\ndef loss_backward(x): return x[0]",
         "gradient for input 0 (x) has shape",
@@ -181,6 +185,7 @@ def test_a_file_that_cannot_be_checked_gets_one_sentence(tmp_path, in_this_proce
     run = in_this_process("gradcheck", f"{file}:loss")
     assert run.returncode == 2, run.stdout
     assert says in run.stderr
+    assert run.stderr.startswith(f"npstyle: {file}:")
     assert "Traceback" not in run.stderr
     assert run.stdout == ""
     assert len(run.stderr.strip().splitlines()) == 1
