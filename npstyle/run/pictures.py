@@ -16,6 +16,7 @@ from npstyle.images.header import RESULT_BYTES, least_reading_bytes, reading_byt
 from npstyle.images.read import WHITE, image_size, load_image
 from npstyle.images.resize import fit_size, resize
 from npstyle.maths.array import Array
+from npstyle.maths.box import PIXEL_MAX
 from npstyle.run.settings import STARTS, Settings
 from npstyle.run.table import PAINTINGS, parse_paths, setting
 
@@ -162,6 +163,10 @@ def picture_pixels(picture: Picture, size: Size, background: float = WHITE) -> A
     return resize(np.asarray(picture), size)
 
 
+TOLERANCE = 1.0
+"""How far an array may go beyond 0..255, by rounding or by sharpening."""
+
+
 def picture_size(picture: Picture) -> Size:
     """Return a picture's (height, width) before scaling; raises InputError for a bad array."""
     if isinstance(picture, str | Path):
@@ -172,9 +177,17 @@ def picture_size(picture: Picture) -> Size:
             "a picture given as an array must be (height, width, 3), RGB 0..255, "
             f"not {pixels.shape}"
         )
+    if pixels.dtype.kind not in "fiub":
+        kind = pixels.dtype.type.__name__
+        raise InputError(f"a picture given as an array contains {kind}; give numbers 0..255")
     if not np.all(np.isfinite(pixels)):
         raise InputError(
             "a picture given as an array contains NaN or infinity; give numbers 0..255"
+        )
+    if pixels.min() < -TOLERANCE or pixels.max() > PIXEL_MAX + TOLERANCE:
+        raise InputError(
+            f"a picture given as an array has values from {pixels.min():g} to {pixels.max():g}; "
+            "give numbers 0..255"
         )
     return pixels.shape[0], pixels.shape[1]
 

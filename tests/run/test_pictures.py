@@ -4,7 +4,7 @@ import pytest
 from npstyle.errors import InputError
 from npstyle.images.color import luminance
 from npstyle.images.formula import draw_painting, draw_photo
-from npstyle.run.pictures import Pictures, check_pictures, load_scale
+from npstyle.run.pictures import Pictures, check_pictures, load_scale, picture_size
 from npstyle.run.settings import Settings
 
 PHOTO, PAINTING = draw_photo(36, 48), draw_painting(40, 60)
@@ -76,3 +76,20 @@ def test_histogram_gives_the_painting_the_photos_colors():
 def test_mismatched_numbers_of_pictures_are_refused(pictures, settings, says):
     with pytest.raises(InputError, match=says):
         check_pictures(pictures, Settings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("picture", "says"),
+    [
+        (PHOTO.astype(complex), "contains complex128"),
+        (PHOTO.astype(object), "contains object_"),
+        (PHOTO.astype(str), "contains str_"),
+        (PHOTO + 300, "has values from"),
+        (-PHOTO - 2, "has values from"),
+        (PHOTO * np.nan, "contains NaN or infinity"),
+        (PHOTO[..., 0], r"must be \(height, width, 3\)"),
+    ],
+)
+def test_an_array_that_is_no_picture_is_refused(picture, says):
+    with pytest.raises(InputError, match=says):
+        picture_size(picture)
