@@ -39,6 +39,7 @@ compensates for this.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 from npstyle.engine.losses import Losses, Scaling
@@ -56,6 +57,7 @@ from npstyle.run.table import (
     check_count,
     parse_layers,
     parse_scales,
+    read_own,
     setting,
     weighted,
 )
@@ -234,6 +236,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise InputError for values that no run could use."""
+        read_own(self)
+        if not isinstance(self.init, str | Path):
+            raise InputError(f"--init: give one of {', '.join(STARTS)}, or the name of a file")
         check_count("--size", self.size, MOST_PIXELS)
         check_count("--iterations", self.iterations, MOST_STEPS)
         if not 0 < self.style_scale <= MOST_PIXELS:
@@ -255,6 +260,9 @@ class Settings:
                 raise InputError(f"--scales {listed}: give increasing sizes, such as 256,512,1024")
 
     def _check_weights(self) -> None:
+        for name, layers in (("content", self.content_layers), ("style", self.style_layers)):
+            if not isinstance(layers, Mapping):
+                raise InputError(f"--{name}-layers: give a mapping, such as {{'conv4_2': 1.0}}")
         weights = {
             "--content-weight": self.content_weight,
             "--style-weight": self.style_weight,

@@ -50,6 +50,7 @@ from npstyle.run.table import (
     blend_setting,
     check_blend,
     check_count,
+    read_own,
     setting,
     threads_setting,
 )
@@ -133,6 +134,7 @@ class StyleSettings:
 
     def __post_init__(self) -> None:
         """Raise InputError for values that no photo could be painted with."""
+        read_own(self)
         if not 0 <= self.strength <= 1:
             raise InputError(f"--strength {self.strength:g}: give a number from 0 to 1")
         if self.size is not None:

@@ -211,6 +211,21 @@ def read_given(table: type, entries: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+def read_own(table: Any) -> None:
+    """Read the numbers, words and flags of a table that was made in Python, as `read_given` does.
+
+    For `__post_init__`; raises InputError, naming the option, if a value cannot be used.
+    """
+    hints = get_type_hints(type(table))
+    for name, entry in settings_of(type(table)).items():
+        kind, value = _without_none(hints[name]), getattr(table, name)
+        may_be_none = kind is not hints[name]
+        if get_origin(kind) is not Literal and kind not in (int, float, bool):
+            continue
+        if value is not None or not may_be_none:
+            object.__setattr__(table, name, _parser(kind)(entry.option, value))
+
+
 def parse_numbers(option: str, value: Any) -> tuple[float, ...]:
     """Read numbers, such as "3,7", ["3", "7"] or [3, 7]; raises InputError."""
     entries = _entries(value)

@@ -7,7 +7,16 @@ from npstyle.errors import InputError
 from npstyle.onepass.train import WARM_UP
 from npstyle.run.machine import memory_setting
 from npstyle.run.settings import PresetName, Settings, with_preset
-from npstyle.run.table import LOSSES, MACHINE, PICTURE, RECORDS, TRAINING, setting, threads_setting
+from npstyle.run.table import (
+    LOSSES,
+    MACHINE,
+    PICTURE,
+    RECORDS,
+    TRAINING,
+    read_own,
+    setting,
+    threads_setting,
+)
 
 LEAST_SIDE = 64
 """Least side of a crop in pixels: the deepest layers of a loss network halve it four times."""
@@ -101,6 +110,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         """Raise InputError for values that no training could use."""
+        read_own(self)
         for name in ("width", "batch", "save_every", "painting_size"):
             if getattr(self, name) < 1:
                 option = "--" + name.replace("_", "-")

@@ -60,6 +60,15 @@ def test_a_bad_layer_names_the_option(text):
         ({"tv_weight": float("nan")}, "--tv-weight"),
         ({"style_layers": {"conv1_1": -1.0}}, "--style-layers conv1_1"),
         ({"seed": -1}, "--seed"),
+        ({"size": 48.5}, "--size 48.5: give a whole number"),
+        ({"size": None}, "--size None: give a whole number"),
+        ({"style_weight": "much"}, "--style-weight much: give a number"),
+        ({"pooling": "median"}, "--pooling median: give one of avg, max, l2"),
+        ({"optimizer": "sgd"}, "--optimizer sgd: give one of"),
+        ({"dtype": "float16"}, "--dtype float16: give one of"),
+        ({"preset": "dali"}, "--preset dali: give one of"),
+        ({"init": 3}, "--init: give one of auto, content"),
+        ({"content_layers": ["conv4_2"]}, "--content-layers: give a mapping"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name(change, says):
