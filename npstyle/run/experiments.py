@@ -36,9 +36,9 @@ def reconstruction(photo: Picture, layer: str, settings: Settings) -> tuple[Pict
     Raises
     ------
     InputError
-        If the start is "one-pass".
+        If the start needs a painting.
     """
-    init = _start(settings)
+    init = _start(settings, has_painting=False)
     settings = replace(settings, content_layers={layer: 1.0}, style_layers={}, init=init)
     return Pictures(photo, ()), settings
 
@@ -62,7 +62,7 @@ def texture(
     InputError
         If the start is "one-pass", or memory does not even hold the texture.
     """
-    init = _start(settings)
+    init = _start(settings, has_painting=True)
     needed, free = size[0] * size[1] * 3 * 8, allowed_memory(None)
     if needed > free:
         raise InputError(
@@ -73,11 +73,15 @@ def texture(
     return Pictures(np.zeros((*size, 3)), (painting,)), settings
 
 
-def _start(settings: Settings) -> str:
+def _start(settings: Settings, has_painting: bool) -> str:
     if settings.init == "one-pass":
         raise InputError(
             "--init one-pass: needs a photo and a painting, and this experiment has only one of "
             "them; give noise"
+        )
+    if settings.init in ("style", "style-stats") and not has_painting:
+        raise InputError(
+            f"--init {settings.init}: needs a painting, and this experiment has none; give noise"
         )
     return "noise" if settings.init in ("auto", "content") else settings.init
 

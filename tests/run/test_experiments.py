@@ -51,6 +51,12 @@ def test_both_experiments_start_from_noise_by_default():
     assert texture(draw_photo(8, 8), layers, (8, 8), stats)[1].init == "style-stats"
 
 
+@pytest.mark.parametrize("init", ["style", "style-stats"])
+def test_a_reconstruction_starts_from_no_painting(init):
+    with pytest.raises(InputError, match=f"--init {init}: needs a painting"):
+        reconstruction(draw_photo(8, 8), "conv1_1", Settings(init=init))
+
+
 def test_neither_experiment_starts_from_one_pass_which_needs_both_pictures():
     settings = Settings(init="one-pass")
     with pytest.raises(InputError, match="--init one-pass: needs a photo and a painting"):
