@@ -78,25 +78,23 @@ def demo(folder: Path, network: str | None, **entries: Any) -> None:
     from npstyle.cli.run import run_and_save
     from npstyle.images.formula import draw_painting, draw_photo
     from npstyle.images.write import save_image
+    from npstyle.networks.network import load_network
     from npstyle.onepass.styles import TRAINED_STYLES
     from npstyle.run.machine import Machine
     from npstyle.run.pictures import Pictures
+    from npstyle.run.plan import checked_sizes
     from npstyle.run.recording import Outputs
     from npstyle.run.settings import Settings, with_preset
     from npstyle.run.stylize import StyleSettings, Stylizer
     from npstyle.run.table import read_given
 
     settings = with_preset(DEMO | read_given(Settings, entries))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the folder cannot be created ({error.strerror}); choose another"
-        ) from error
+    height = max(1, settings.size * 3 // 4)
+    checked_sizes(load_network(network), settings, (height, settings.size), ())
+    _make_folder(folder)
     _check_demo([folder / f"{name}.png" for name in (*DRAWN, "styled", *TRAINED_STYLES)])
     photo, painting = (folder / f"{name}.png" for name in DRAWN)
     outputs = Outputs(output=folder / "styled.png", **read_given(Outputs, entries))
-    height = max(1, settings.size * 3 // 4)
     save_image(photo, draw_photo(height, settings.size), DEMO_RECORD)
     save_image(painting, draw_painting(height, settings.size), DEMO_RECORD)
     run_and_save(
@@ -111,6 +109,16 @@ def demo(folder: Path, network: str | None, **entries: Any) -> None:
         save_image(folder / f"{style}.png", painted.image, painted.record)
         if not outputs.quiet:
             print(f"wrote {folder / style}.png, painted in one pass")
+
+
+def _make_folder(folder: Path) -> None:
+    """Create the folder of a demo, and those that it is in."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: the folder cannot be created ({error.strerror}); choose another"
+        ) from error
 
 
 def _check_demo(paths: list[Path]) -> None:

@@ -463,6 +463,8 @@ def bad_inputs(folder):
         "convert a picture": (("weights", "convert", photo, folder / "w.npz"), "photo.png"),
         "weights info": (("weights", "info", damaged), "damaged.npz"),
         "no network to fetch": (("weights", "fetch"), "Choose from: vgg16, vgg19; see npstyle"),
+        "demo too small": (("demo", folder / "demo", "--size", 4), "is too small for layer"),
+        "demo without a network": (("demo", folder / "demo", "--network", "nowhere"), "nowhere"),
         "demo in a file": (("demo", text), "text.jpg"),
     }
 
