@@ -12,6 +12,7 @@ from npstyle.cli.options import FILE, Command, argument, network, option, option
 
 if TYPE_CHECKING:
     from npstyle.run.figures import Cell
+    from npstyle.run.machine import Machine
 
 DEFAULTS = {"size": 256, "init": "noise"}
 """Settings of the experiments that differ from the preset's."""
@@ -234,9 +235,8 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
     from npstyle.cli.loops import load_loops
     from npstyle.files import check_folder
     from npstyle.networks.network import load_network
-    from npstyle.run.figures import SHEETS, check_figure, contact_sheet, run_cell, save_sheet
+    from npstyle.run.figures import SHEETS, check_figure, contact_sheet, save_sheet
     from npstyle.run.machine import Machine
-    from npstyle.run.progress import ProgressDisplay
     from npstyle.run.strategy import choose_device
     from npstyle.run.table import read_given
 
@@ -253,26 +253,37 @@ def _draw(cells: "list[list[Cell]]", entries: dict[str, Any]) -> None:
     if not quiet:
         console.print_device(device)
     load_loops(device, quiet)
-    for k, cell in enumerate(flat, start=1):
-        display = ProgressDisplay(sum(cell.settings.scale_steps()), quiet)
-        if not quiet:
-            print(f"{k}/{len(flat)}  {cell.name}", flush=True)
-        display.start()
-        try:
-            with display:
-                made = run_cell(
-                    cell, folder, network, replace(machine, device=str(device)), display.update
-                )
-        except KeyboardInterrupt:
-            print(f"npstyle: interrupted; the same command resumes at {cell.name}", file=sys.stderr)
-            raise Exit(130) from None
-        if not (made or quiet):
-            print("        already exists", flush=True)
+    _run_cells(flat, folder, network, replace(machine, device=str(device)), quiet)
     sheet = contact_sheet(cells, folder)
     for name in SHEETS:
         save_sheet(sheet, folder / name)
     if not quiet:
         print(f"wrote {', '.join(str(folder / name) for name in SHEETS)}")
+
+
+def _run_cells(
+    cells: "list[Cell]", folder: Path, network: Any, machine: "Machine", quiet: bool
+) -> None:
+    """Make the pictures that are missing; Ctrl-C and the signals like it end the command."""
+    from npstyle.engine.interrupts import ending_signals
+    from npstyle.run.figures import run_cell
+    from npstyle.run.progress import ProgressDisplay
+
+    for k, cell in enumerate(cells, start=1):
+        display = ProgressDisplay(sum(cell.settings.scale_steps()), quiet)
+        if not quiet:
+            print(f"{k}/{len(cells)}  {cell.name}", flush=True)
+        display.start()
+        with ending_signals() as received:
+            try:
+                with display:
+                    made = run_cell(cell, folder, network, machine, display.update)
+            except KeyboardInterrupt:
+                text = f"npstyle: interrupted; the same command resumes at {cell.name}"
+                print(text, file=sys.stderr)
+                raise Exit(128 + received[-1]) from None
+        if not (made or quiet):
+            print("        already exists", flush=True)
 
 
 def _check_cells(cells: "list[Cell]", network: Any) -> None:

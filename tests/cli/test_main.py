@@ -372,6 +372,17 @@ def test_figures_are_drawn_once(pictures, tmp_path):
     assert load_image(tmp_path / "figure" / "sheet.png").shape[1] > 2 * 32
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_figure_with_the_signals_exit_code(
+    pictures, tmp_path, in_this_process, monkeypatch, number
+):
+    monkeypatch.setattr("npstyle.run.figures.run_cell", lambda *_: signal.raise_signal(number))
+    options = ("--size", 32, "--network", "builtin", "-o", "figure", "-q")
+    run = in_this_process("figure", "content", pictures[0], *options, cwd=tmp_path)
+    assert run.returncode == 128 + number
+    assert run.stderr == "npstyle: interrupted; the same command resumes at content-conv1_2\n"
+
+
 def test_weights_are_normalised_and_printed_as_a_table(pictures, tmp_path):
     normalized = tmp_path / "n.npz"
     run = npstyle("weights", "normalize", "builtin", normalized, *pictures)
