@@ -71,6 +71,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
             raise InputError(f"{path}: is a folder; give a picture in it")
         if not path.is_file():
             raise InputError(f"{path}: no such picture; check the name")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: is empty; get it again")
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")
             with _image(path, file) as image:

@@ -74,6 +74,12 @@ def test_of_an_animation_the_first_frame_is_read_and_one_line_says_so(tmp_path, 
     assert np.abs(found - drawn()).mean() < 12
 
 
+def test_an_empty_file_is_called_so(tmp_path):
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(InputError, match=r"photo\.jpg: is empty; get it again"):
+        image_size(tmp_path / "photo.jpg")
+
+
 @pytest.mark.parametrize("name", ["a.exr", "a.hdr", "a.txt", "a.pfm"])
 def test_float_formats_and_other_files_are_refused(tmp_path, name):
     start = {"a.exr": b"v/1\x01", "a.hdr": b"#?RADIANCE\n", "a.pfm": b"PF\n1 1\n-1\n"}
