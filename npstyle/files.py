@@ -43,6 +43,10 @@ def check_name(path: Path) -> None:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return
+    except PermissionError as error:
+        raise InputError(
+            f"{path}: the folder {path.parent} may not be read; choose another"
+        ) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(

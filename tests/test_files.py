@@ -1,10 +1,12 @@
+import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
 from npstyle.errors import InputError
-from npstyle.files import check_destination, written_whole
+from npstyle.files import check_destination, check_name, written_whole
 
 
 def test_a_file_appears_when_it_is_complete_with_normal_permissions(tmp_path):
@@ -58,3 +60,12 @@ def test_an_invalid_destination_is_refused(tmp_path, name, says):
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InputError, match="is a folder"):
         check_destination(tmp_path / "folder.png", (".png",))
+
+
+def test_a_name_in_a_folder_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    def denied(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "lstat", denied)
+    with pytest.raises(InputError, match=r"out\.png: the folder .* may not be read"):
+        check_name(tmp_path / "out.png")

@@ -39,6 +39,12 @@ def app() -> None:
     """
 
 
+MENDS = {
+    errno.ENAMETOOLONG: "no file can have this name ({}); give a shorter one",
+    errno.EACCES: "may not be read ({}); change its permissions, or those of its folder",
+}
+"""What is said about a file that the system refuses, by the kind of the refusal."""
+
 DEMO = {"size": 256, "iterations": 100}
 """Settings of `npstyle demo` that differ from the preset's."""
 
@@ -201,12 +207,10 @@ def _code(received: list[int]) -> int:
         )
         code = 2
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in MENDS:
             raise
-        print(
-            f"npstyle: {error.filename}: no file can have this name ({error.strerror})",
-            file=sys.stderr,
-        )
+        says = MENDS[error.errno].format(error.strerror)
+        print(f"npstyle: {error.filename}: {says}", file=sys.stderr)
         code = 2
     except click.ClickException as error:
         print(f"npstyle: {_sentence(error)}", file=sys.stderr)

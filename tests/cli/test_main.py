@@ -1,5 +1,6 @@
 """The program as users run it: in a process of its own, except to refuse bad input."""
 
+import errno
 import json
 import os
 import re
@@ -514,6 +515,21 @@ def test_memory_that_runs_out_is_one_sentence_and_exit_code_2(
     assert run.returncode == 2
     assert run.stderr == (
         "npstyle: memory ran out (Unable to allocate 1 TiB); free some, or use smaller sizes\n"
+    )
+
+
+def test_a_folder_that_may_not_be_read_is_one_sentence_and_exit_code_2(
+    tmp_path, in_this_process, monkeypatch
+):
+    def fail(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("npstyle.images.read.read_settings", fail)
+    run = in_this_process("info", "secret/out.png", cwd=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr == (
+        "npstyle: secret/out.png: may not be read (Permission denied); change its permissions, or "
+        "those of its folder\n"
     )
 
 
