@@ -319,16 +319,19 @@ def _targets(
     if output is not None and output.suffix:
         raise InputError(f"--output {output}: {len(photos)} photos need a folder; give one")
     check_name(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be made ({error.strerror})") from error
     style = "-".join(p.stem for p in paintings) or _file_name(settings.style or "")
     targets = [folder / f"{photo.stem}-{style}.png" for photo in photos]
     for target in targets:
-        check_output(target)
         if targets.count(target) > 1:
             raise InputError(f"{target}: two photos would have this name; paint them apart")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: the folder cannot be made ({error.strerror}); choose another"
+        ) from error
+    for target in targets:
+        check_output(target)
     return list(map(free_name, targets))
 
 

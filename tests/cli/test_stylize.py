@@ -102,6 +102,14 @@ def test_a_photo_too_small_is_named_among_others(pictures, tmp_path):
     assert f"FAILED  {tiny}: a photo of 8x8 pixels is too small".encode() in run.stderr
 
 
+def test_two_photos_of_one_name_leave_no_folder(pictures, tmp_path, in_this_process):
+    photo = pictures / "photos" / "photo0.png"
+    run = in_this_process("stylize", photo, photo, "--style", "7", "-o", "new", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "two photos would have this name" in run.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_json_has_a_line_for_each_picture(pictures, tmp_path):
     run = stylize(pictures / "photos", "--style", "7", "-o", tmp_path, "--json")
     assert run.returncode == 0, run.stderr
