@@ -14,6 +14,8 @@ from npstyle.atlas.diagram import chain_rule
 from npstyle.atlas.folder import check_folder, folder_whole
 from npstyle.atlas.heatmaps import Album
 from npstyle.atlas.pair import Pair
+from npstyle.engine.machine import physical_cores
+from npstyle.engine.threads import use_threads
 from npstyle.errors import InputError
 from npstyle.lab.whole import textbook_objective
 from npstyle.networks.network import Network, configure
@@ -79,7 +81,8 @@ def build(
     check_folder(folder)
     contents = table_of_contents()
     steps = _Steps(announce, len(contents) + 2 * iterations + 2)
-    with folder_whole(folder) as made:
+    # Many small products: threads of BLAS would only wait for each other.
+    with folder_whole(folder) as made, use_threads(physical_cores()):
         site = _Site(made, contents)
         site.copy_static()
         size = max(pair.photo.shape[:2])
