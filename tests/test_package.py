@@ -31,7 +31,7 @@ def test_the_wheel_holds_every_kernel_and_the_networks(tmp_path):
         files = set(archive.namelist())
         (metadata,) = (archive.read(name).decode() for name in files if name.endswith("METADATA"))
     assert {f"npstyle/engine/cuda/{name}.cu" for name in cuda.NAMES} <= files
-    for network in ("any_style", "builtin", "multistyle26"):
+    for network in ("any_style", "builtin", "great_wave", "multistyle26", "starry_night"):
         assert f"npstyle/data/{network}.npz" in files
     for extra, package in (("cuda12", "cupy-cuda12x"), ("cuda13", "cupy-cuda13x")):
         assert f"Provides-Extra: {extra}" in metadata
