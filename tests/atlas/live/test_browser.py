@@ -1,8 +1,5 @@
 """The live page in a real browser: Playwright, driving Chromium."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 
 from npstyle.images.read import load_image, read_settings
@@ -11,25 +8,11 @@ from tests.atlas.live.runs import WAIT, live_run, needs_live, order
 pytestmark = needs_live
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    """Debian's Chromium, or the one that Playwright has downloaded."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    installed = shutil.which("chromium")
-    with playwright.sync_playwright() as driver:
-        if installed is None and not Path(driver.chromium.executable_path).exists():
-            pytest.skip("there is no Chromium on this machine")
-        # Chromium refuses its sandbox to the user root, as whom CI often runs.
-        browser = driver.chromium.launch(executable_path=installed, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(params=["light", "dark"])
-def page(chromium, request):
+def page(browser, request):
     """A page of 390 pixels' width that fails the test if it reports an error or goes elsewhere."""
     width = {"light": 390, "dark": 1200}[request.param]
-    context = chromium.new_context(
+    context = browser.new_context(
         color_scheme=request.param, viewport={"width": width, "height": 844}
     )
     page = context.new_page()
