@@ -158,9 +158,11 @@ def _judge(
                 )
             continue
         clear.append((found.numeric, line.slope))
-        error = _excess(found, line.slope, tolerance * size) / size
         hidden = 4 * found.uncertainty > resolved * size
         unresolved += bool(hidden and line.slope != found.numeric)
+        if hidden and precision.measured:  # the uncertainty itself is a rough estimate then
+            continue
+        error = _excess(found, line.slope, tolerance * size) / size
         if error > worst:
             worst = float(error)
             worst_note = f"{place}: analytic {line.slope:.6g}, numeric {found.numeric:.6g}"
