@@ -291,7 +291,7 @@ class Stylizer:
         if needed > free:
             raise InputError(
                 f"a photo of {size[1]}x{size[0]} pixels needs {needed / 1e9:.2f} GB and "
-                f"{max(0, free) / 1e9:.2f} GB are free; {self._mend(photo, own, free)}"
+                f"{max(0, free) / 1e9:.2f} GB are free; {self._mend(photo, own, size, free)}"
             )
         return size
 
@@ -313,8 +313,8 @@ class Stylizer:
             return painted
         return max(painted, self.refiner.memory(self.bound, size, self._threads))
 
-    def _mend(self, photo: Picture, own: tuple[int, int], free: int) -> str:
-        """Advice for a photo of this size that needs more memory."""
+    def _mend(self, photo: Picture, own: tuple[int, int], given: tuple[int, int], free: int) -> str:
+        """Advice for a photo that needs more memory at the given size, scaled from its own."""
 
         def needed(side: int) -> int:
             size = fit_size(*own, side)
@@ -322,6 +322,8 @@ class Stylizer:
             return self._needed(photo, size)
 
         size = largest_side(1, max(own), needed, free)
+        if size is not None and size >= max(given):  # reading takes more for a very small result
+            return f"use --size {size}, or scale the photo down first"
         return "free some memory first" if size is None else f"use --size {size} or less"
 
     def _record(self, photo: Picture, size: tuple[int, int]) -> dict[str, Any]:

@@ -71,6 +71,13 @@ def test_a_request_that_cannot_be_met_is_refused(painting, settings, says):
         stylize(PHOTO, painting, StyleSettings(**settings))
 
 
+def test_a_size_that_takes_more_memory_than_a_larger_one_is_not_advised(monkeypatch):
+    needed = {40: 10**12}
+    monkeypatch.setattr(Stylizer, "_needed", lambda self, photo, size: needed.get(max(size), 1))
+    with pytest.raises(InputError, match=r"use --size 64, or scale the photo down first$"):
+        stylize(PHOTO, None, StyleSettings(style="7", size=40))
+
+
 def test_the_size_that_fits_is_named():
     stylizer = Stylizer((), StyleSettings(style="7"))
     large, small = (
