@@ -1,8 +1,8 @@
 """Adam, for pixels that are clipped to the box 0..255.
 
 The step is that of `npstyle.maths.adam`. After it, x is clipped to the box. Adam moves pixels, not
-frequencies: it scales every number by itself, so the preconditioner has little to add, and on two
-pairs of pictures the loss fell no faster with it.
+frequencies: it scales every number by itself, so the preconditioner has little to add, and on three
+pairs of pictures the loss fell more slowly with it.
 
 Adam holds fewer images in memory than L-BFGS, and it needs far more steps for the same loss.
 """
