@@ -10,6 +10,7 @@ from npstyle.lab.mutations import MUTATIONS
 from npstyle.lab.subjects import Subject, computed_in
 from npstyle.lab.summary import reports_text
 from npstyle.lab.whole_mutations import with_one_gradient
+from tests.lab.test_mutations import IN_NETWORK
 
 WHOLE = ("conditional", "training", "objective", "tiles")
 """Chapters of whole networks."""
@@ -91,6 +92,13 @@ def test_wrong_derivatives_in_a_lower_precision_are_caught(mutation, name, seeds
     for seed in range(1, 1 + seeds):
         subject = MUTATIONS[mutation].build(np.random.default_rng(seed))
         assert verdict(name, subject, seed, samples=60, directions=5) is False, seed
+
+
+@pytest.mark.parametrize("mutation", IN_NETWORK)
+def test_wrong_derivatives_of_a_network_in_float32_are_caught(small_network, mutation, seeds):
+    for seed in range(1, 1 + seeds):
+        subject = IN_NETWORK[mutation](np.random.default_rng(seed), small_network)
+        assert verdict("float32", subject, seed, samples=60, directions=5) is False, seed
 
 
 @pytest.mark.parametrize("noise", [1e-15, 1e-12, 1e-9, 1e-7])
