@@ -314,7 +314,7 @@ PRESETS: Mapping[str, Settings] = {
         init="noise",
         style_layers=dict.fromkeys(STYLE_LAYERS, 1 / len(STYLE_LAYERS)),
         scaling="sums",
-        iterations=400,
+        iterations=420,
     ),
     "neural-style": Settings(
         preset="neural-style",
