@@ -15,7 +15,7 @@ def test_presets_are_the_published_numbers():
         "sums",
         "avg",
         "noise",
-        420,
+        500,
     )
     assert (neural.content_weight, neural.style_weight, neural.scaling) == (5, 100, "means")
     assert (neural.pooling, neural.init, neural.iterations) == ("max", "noise", 700)
