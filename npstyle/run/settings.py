@@ -305,8 +305,8 @@ class Settings:
         )
 
 
-# With these iterations the preconditioned search reaches at least the loss of 300, 500 and 1000 over
-# pixels; tools/README.md has the measurements.
+# With these iterations the preconditioned search reaches at least the loss of 300, 500 and 1000
+# over pixels; tools/README.md has the measurements.
 PRESETS: Mapping[str, Settings] = {
     "gatys": Settings(),
     "paper": Settings(
