@@ -23,6 +23,9 @@ from npstyle.run.table import PAINTINGS, parse_paths, setting
 Picture = str | Path | Array
 Size = tuple[int, int]
 
+TOLERANCE = 1.0
+"""How far an array may go beyond 0..255, by rounding or by sharpening."""
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -161,10 +164,6 @@ def picture_pixels(picture: Picture, size: Size, background: float = WHITE) -> A
     if isinstance(picture, str | Path):
         return load_image(picture, size, background=background)
     return resize(np.asarray(picture), size)
-
-
-TOLERANCE = 1.0
-"""How far an array may go beyond 0..255, by rounding or by sharpening."""
 
 
 def picture_size(picture: Picture) -> Size:
