@@ -72,6 +72,29 @@ def check_folder(folder: Path, what: str) -> None:
         raise InputError(f"{folder}: the folder cannot be written to; choose another")
 
 
+def make_folder(folder: Path, mend: str = "choose another") -> Path:
+    """Create a folder, and those that it is in, unless it is there; return it.
+
+    Parameters
+    ----------
+    folder : Path
+    mend : str
+        What to do if it cannot be created, for the message.
+
+    Raises
+    ------
+    InputError
+        If it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: the folder cannot be created ({error.strerror}); {mend}"
+        ) from error
+    return folder
+
+
 def check_apart(outputs: Mapping[str, Path | None], inputs: Iterable[Path]) -> None:
     """Raise InputError if a file to write is also to be read, or is named twice.
 

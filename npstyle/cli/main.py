@@ -82,6 +82,7 @@ def demo(folder: Path, network: str | None, **entries: Any) -> None:
     The landscape is also painted in one pass, in the styles that come with the package.
     """
     from npstyle.cli.run import run_and_save
+    from npstyle.files import make_folder
     from npstyle.images.formula import draw_painting, draw_photo
     from npstyle.images.write import save_image
     from npstyle.networks.network import load_network
@@ -97,7 +98,7 @@ def demo(folder: Path, network: str | None, **entries: Any) -> None:
     settings = with_preset(DEMO | read_given(Settings, entries))
     height = max(1, settings.size * 3 // 4)
     checked_sizes(load_network(network), settings, (height, settings.size), ())
-    _make_folder(folder)
+    make_folder(folder)
     _check_demo([folder / f"{name}.png" for name in (*DRAWN, "styled", *TRAINED_STYLES)])
     photo, painting = (folder / f"{name}.png" for name in DRAWN)
     outputs = Outputs(output=folder / "styled.png", **read_given(Outputs, entries))
@@ -115,16 +116,6 @@ def demo(folder: Path, network: str | None, **entries: Any) -> None:
         save_image(folder / f"{style}.png", painted.image, painted.record)
         if not outputs.quiet:
             print(f"wrote {folder / style}.png, painted in one pass")
-
-
-def _make_folder(folder: Path) -> None:
-    """Create the folder of a demo, and those that it is in."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the folder cannot be created ({error.strerror}); choose another"
-        ) from error
 
 
 def _check_demo(paths: list[Path]) -> None:

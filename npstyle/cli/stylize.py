@@ -305,7 +305,7 @@ def _targets(
     photos: list[Path], paintings: tuple[Path, ...], settings: "StyleSettings", output: Path | None
 ) -> list[Path]:
     """The file to write for each photo; raises InputError if one cannot be written."""
-    from npstyle.files import check_apart, check_name, free_name
+    from npstyle.files import check_apart, check_name, free_name, make_folder
     from npstyle.images.write import check_output
 
     if len(photos) == 1 and output is not None and not output.is_dir():
@@ -324,12 +324,7 @@ def _targets(
     for target in targets:
         if targets.count(target) > 1:
             raise InputError(f"{target}: two photos would have this name; paint them apart")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the folder cannot be made ({error.strerror}); choose another"
-        ) from error
+    make_folder(folder)
     for target in targets:
         check_output(target)
     return list(map(free_name, targets))

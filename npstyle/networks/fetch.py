@@ -15,6 +15,7 @@ from typing import Any
 import platformdirs
 
 from npstyle.errors import InputError
+from npstyle.files import make_folder
 from npstyle.networks.convert import convert
 from npstyle.networks.weights import Weights, load_weights, user_data_dir
 
@@ -70,11 +71,12 @@ def fetch(name: str, progress: Any = None, say: Callable[[str], None] = print) -
     if name not in PUBLISHED:
         raise InputError(f"{name}: cannot be fetched; choose one of {', '.join(PUBLISHED)}")
     published = PUBLISHED[name]
-    destination = _writable(user_data_dir()) / f"{name}.npz"
+    mend = "check its permissions"
+    destination = make_folder(user_data_dir(), mend) / f"{name}.npz"
     if destination.exists():
         say(f"{destination} already exists; delete it to download it again")
         return load_weights(destination)
-    cache = _writable(platformdirs.user_cache_path("npstyle"))
+    cache = make_folder(platformdirs.user_cache_path("npstyle"), mend)
     pooch.get_logger().setLevel(logging.WARNING)
     say(f"downloading {published.url}")
     by_hand = (
@@ -104,17 +106,6 @@ def fetch(name: str, progress: Any = None, say: Callable[[str], None] = print) -
     weights = convert(file, destination)
     file.unlink()
     return weights
-
-
-def _writable(folder: Path) -> Path:
-    """Create a folder if it does not exist, and return it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the folder cannot be created ({error.strerror}); check its permissions"
-        ) from error
-    return folder
 
 
 def _reason(error: Exception) -> str:
