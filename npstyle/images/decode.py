@@ -95,7 +95,10 @@ def _rows(image: Image.Image, path: Path, background: float, notes: list[str]) -
         if strip.mode != "CMYK":
             strip = strip.convert("L" if grey else "RGB")
         pixels = np.asarray(convert(strip), np.float64)
-        return pixels if opacity is None else opacity * pixels + (1 - opacity) * background
+        if opacity is not None:
+            pixels *= opacity
+            pixels += (1 - opacity) * background
+        return pixels
 
     return rows
 

@@ -8,7 +8,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from npstyle.images.formats import opened
-from npstyle.images.resize import fit_size, strip_rows
+from npstyle.images.resize import fit_size, narrowed_rows, strip_rows
 
 Size = tuple[int, int]
 
@@ -42,8 +42,11 @@ PROGRESSIVE_BYTES = 6
 READ_WHOLE = ("WEBP", "AVIF", "HEIF", "JPEG2000")
 """Formats whose files are read as a whole before they are decoded."""
 
-STRIP_BYTES = 60
-"""Bytes for each pixel of a strip while its colours are converted and it is resized."""
+STRIP_BYTES = 75
+"""Bytes for each pixel of a strip while its colours are converted, with an alpha channel."""
+
+NARROW_BYTES = 16
+"""Bytes for each pixel of a strip whose rows have been resized: three channels, and one's copy."""
 
 RESULT_BYTES = 24
 """Bytes for each pixel of the result, three numbers in float64."""
@@ -147,8 +150,9 @@ def reading_bytes(path: str | Path, size: int | Size | None = None) -> int:
         result = header.result_size(size)
         stored = header.stored(result)
         decoding = _decoding_bytes(image, path, stored)
-        strip = strip_rows(image.height, image.width, stored[0])[1] * image.width
-        return result[0] * result[1] * RESULT_BYTES + decoding + strip * STRIP_BYTES
+        strip = strip_rows(image.height, image.width) * image.width * STRIP_BYTES
+        narrow = narrowed_rows(image.height, *stored) * stored[1] * NARROW_BYTES
+        return result[0] * result[1] * RESULT_BYTES + decoding + strip + narrow
 
 
 def least_reading_bytes(path: str | Path) -> int:

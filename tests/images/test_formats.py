@@ -335,16 +335,20 @@ def test_a_large_jpeg_is_scaled_down_while_it_is_decoded(tmp_path):
     assert reading_bytes(path, 64) < reading_bytes(path) / 8
 
 
-def test_reading_takes_no_more_memory_than_is_predicted(tmp_path):
-    Image.new("RGB", (4000, 3000), (9, 90, 200)).save(tmp_path / "a.png", compress_level=1)
+@pytest.mark.parametrize(("mode", "size"), [("RGB", 512), ("RGB", 32), ("RGBA", 512)])
+def test_reading_takes_no_more_memory_than_is_predicted(tmp_path, mode, size):
+    picture = Image.effect_noise((4000, 3000), 60).convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(picture.getchannel("R"))
+    picture.save(tmp_path / "a.png", compress_level=1)
     code = (
         "import resource, sys; from npstyle.images.read import load_image\n"
         "from npstyle.images.header import reading_bytes\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
-        "before = peak(); load_image(sys.argv[1], 512)\n"
-        "print(peak() - before, reading_bytes(sys.argv[1], 512))"
+        "size = int(sys.argv[2]); before = peak(); load_image(sys.argv[1], size)\n"
+        "print(peak() - before, reading_bytes(sys.argv[1], size))"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "a.png")]
+    command = [sys.executable, "-c", code, str(tmp_path / "a.png"), str(size)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     taken, predicted = map(int, done.stdout.split())
     assert taken <= predicted < 44 * 12_000_000
