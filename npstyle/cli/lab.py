@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 FULL, QUICK = (64, 60, 8), (32, 8, 2)
 """Defaults of --size, --samples and --directions, without and with --quick."""
 
+NETWORK, SHAPE = "builtin", "4,5,3"
+"""Defaults of --network and --shape."""
+
 
 @dataclass(frozen=True)
 class Checks:
@@ -67,7 +70,7 @@ def _gradcheck_parameters() -> list[click.Parameter]:
         option(
             "--network",
             "The network whose layers and objective are checked.",
-            default="builtin",
+            shown=NETWORK,
             metavar="builtin|vgg19|FILE",
         ),
         _number("--size", "Side of the objective's picture, in pixels.", 0),
@@ -76,7 +79,7 @@ def _gradcheck_parameters() -> list[click.Parameter]:
         option(
             "--shape",
             "Shape of the random inputs of a function of your own.",
-            default="4,5,3",
+            shown=SHAPE,
             metavar="N,...",
         ),
         option(
@@ -142,14 +145,19 @@ def gradcheck(
 
     if plot is not None:
         check_plot(plot)
-    defaults = dict(zip(("size", "samples", "directions"), QUICK if quick else FULL, strict=True))
+    numbers = dict(zip(("size", "samples", "directions"), QUICK if quick else FULL, strict=True))
+    defaults = {"target": None, "network": NETWORK, "shape": SHAPE, **numbers}
     given = {name: value for name, value in checks.items() if value is not None}
-    wanted = Checks(**({"target": None} | defaults | given))  # type: ignore[arg-type]
+    wanted = Checks(**(defaults | given))  # type: ignore[arg-type]
     place = find_device(device or "cpu")
     if wanted.target is not None and device not in (None, "cpu"):
         raise InputError(
             "--device: npstyle cannot choose where a function of your own computes; leave it out"
         )
+    for name in ("shape",) if wanted.target is None else ("network", "size"):
+        if name in given:
+            whose = "npstyle's own derivatives" if name != "shape" else "a function of your own"
+            raise InputError(f"--{name}: is for {whose} only; leave it out")
     display = console.ReportTable(silent=as_json)
     reports: list[Report] = []
     with on_device(place), use_threads(physical_cores()):

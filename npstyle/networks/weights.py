@@ -115,9 +115,11 @@ def find_weights(name: str) -> Path:
     InputError
         If there is none. The message lists the folders that were searched.
     """
+    is_folder = False
     try:
         if Path(name).is_file():
             return Path(name)
+        is_folder = bool(name) and Path(name).is_dir()
     except OSError:  # not a valid file name
         pass
     if name and Path(name).name == name and len(name) < 200:
@@ -125,6 +127,8 @@ def find_weights(name: str) -> Path:
         for folder in _folders():
             if (folder / file).is_file():
                 return folder / file
+    if is_folder:
+        raise InputError(f"network {name}: is a folder; name a weights file in it")
     places = ", ".join(str(folder) for folder in _folders())
     raise InputError(
         f"network {name}: no such file, and no file of this name in {places}; {FETCH_HINT}"

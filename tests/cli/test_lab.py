@@ -205,6 +205,9 @@ def test_a_file_that_cannot_be_checked_gets_one_sentence(tmp_path, in_this_proce
         (("gradcheck", "x.py:f", "--shape", "1000000,1000000"), "memory does not hold it"),
         (("gradcheck", "--device", "gpu"), "--device gpu: give auto"),
         (("gradcheck", "x.py:f", "--device", "auto"), "--device: npstyle cannot choose"),
+        (("gradcheck", "x.py:f", "--size", "8"), "--size: is for npstyle's own derivatives"),
+        (("gradcheck", "x.py:f", "--network", "vgg19"), "--network: is for npstyle's own"),
+        (("gradcheck", "--shape", "4"), "--shape: is for a function of your own"),
         (("explain", "lstm"), "conv2d"),
     ],
 )
