@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from common import load_pictures, pairs_parser, run, sizes
@@ -33,7 +34,8 @@ from npstyle.maths.array import Array
 from npstyle.maths.box import mirror, mirror_backward
 from npstyle.networks.network import configure, load_network
 from npstyle.run.settings import with_preset
-from npstyle.run.start import starting_picture
+from npstyle.run.start import search_colors, starting_picture
+from npstyle.search.coordinates import Colors
 from npstyle.search.optimize import optimize
 
 Search = Callable[["Watched", Array], None]
@@ -88,9 +90,9 @@ def pixels(watched: Watched, start: Array) -> None:
     )
 
 
-def preconditioned(watched: Watched, start: Array) -> None:
+def preconditioned(watched: Watched, start: Array, colors: Colors | None) -> None:
     """Run npstyle's search."""
-    optimize(watched, start, iterations=10**6, callback=watched.step)
+    optimize(watched, start, iterations=10**6, precondition=colors, callback=watched.step)
 
 
 def watch(
@@ -128,6 +130,7 @@ def main() -> None:
     layers = [*settings.content_layers, *settings.style_layers]
     bound = bind(network, layers, engine=engine_of(CPU, fast=True), route="fast")
     row("", [f"after {mark}" for mark in marks])
+    search = partial(preconditioned, colors=search_colors(settings))
     ratios, shares = [], []
     pairs = zip(arguments.pictures[::2], arguments.pictures[1::2], strict=True)
     with use_threads(physical_cores()):
@@ -136,7 +139,7 @@ def main() -> None:
             objective = StyleObjective(bound, photo, painting, settings.losses())
             start = starting_picture(settings, photo, painting)
             before, share_before = watch(pixels, objective, start, marks[-1])
-            after, share_after = watch(preconditioned, objective, start, marks[-1])
+            after, share_after = watch(search, objective, start, marks[-1])
             targets = [before.lowest[min(mark, len(before.lowest)) - 1] for mark in marks]
             ratios.append([after.needed(t) / mark for t, mark in zip(targets, marks, strict=True)])
             shares.append((share_before, share_after))

@@ -38,6 +38,7 @@ from npstyle.run.machine import largest_side
 from npstyle.run.pictures import Picture, Size, picture_pixels, picture_size
 from npstyle.run.settings import ONE_PASS_ITERATIONS, Settings
 from npstyle.run.stylize import PAINT_BYTES, THREAD_BYTES
+from npstyle.search.coordinates import COLORS, NOISE_COLORS, Colors
 
 NOISE_DEVIATION = 10.0
 """Standard deviation of the white noise around middle grey, in pixel values 0..255. Stronger noise
@@ -245,3 +246,10 @@ def _style_of(source: Source, painting: Picture, settings: Settings) -> Array:
     if source.mask is not None or settings.color != "painting":
         return source.pixels
     return picture_pixels(painting, read_size(*picture_size(painting)))
+
+
+def search_colors(settings: Settings, scale: int = 0) -> Colors | None:
+    """Return the factors of the colours for the search at a scale; None if it moves pixels."""
+    if settings.precondition == "off":
+        return None
+    return NOISE_COLORS if settings.init == "noise" and scale == 0 else COLORS

@@ -37,7 +37,7 @@ from npstyle.run.pictures import (
 from npstyle.run.plan import Plan, check_memory, make_plan, out_of_memory, prepared
 from npstyle.run.progress import ProgressDisplay
 from npstyle.run.settings import NORMALIZED_STYLE_FACTOR, Settings
-from npstyle.run.start import painted_picture, starting_picture
+from npstyle.run.start import painted_picture, search_colors, starting_picture
 from npstyle.run.strategy import choose_device
 from npstyle.search.optimize import History, Objective, Progress, Result, optimize
 from npstyle.tiles.objective import TiledObjective
@@ -307,7 +307,7 @@ class _Run:
             plan.bound.engine.place(image, np.float64),
             iterations=settings.scale_steps()[start.scale] - start.iteration,
             optimizer=settings.optimizer,
-            precondition=settings.precondition == "on",
+            precondition=search_colors(settings, start.scale),
             adam_step=settings.adam_step,
             history=None if history is None else History(history, allocate),
             callback=self._report(start, counted, finished),

@@ -31,8 +31,14 @@ LOWEST = 1 / 256
 HIGHEST = 0.2
 """f_1, in cycles per pixel: higher frequencies get the same factor."""
 
-COLORS = (1.0, 0.8, 0.6)
+Colors = tuple[float, float, float]
 """g of the preconditioner: grey, red against blue, and green against both."""
+
+COLORS: Colors = (1.0, 0.8, 0.6)
+"""Colours of a search from a picture: it changes brightness most."""
+
+NOISE_COLORS: Colors = (1.0, 1.0, 1.0)
+"""Colours of a search from noise: it has to find the colours as well."""
 
 FIRST_STEP = 0.5
 """Length of the first trial step, as a share of f / |g|."""
@@ -94,15 +100,19 @@ def knowing_start(function: Function, value: float, gradient: Array) -> Function
     return lambda w: known.pop() if known else function(w)
 
 
-def search_spectrum(height: int, width: int) -> Array:
+def search_spectrum(height: int, width: int, colors: Colors = COLORS) -> Array:
     """Return the factors s of an image's frequencies, float64 (height, width, 3)."""
-    return spectrum(height, width, EXPONENT, LOWEST, HIGHEST, COLORS)
+    return spectrum(height, width, EXPONENT, LOWEST, HIGHEST, colors)
 
 
-def coordinates(image: Array, precondition: bool, engine: ModuleType) -> Coordinates:
-    """Return the coordinates for a search from this image, float64 (height, width, channels)."""
+def coordinates(image: Array, precondition: Colors | None, engine: ModuleType) -> Coordinates:
+    """Return the coordinates for a search from this image, float64 (height, width, channels).
+
+    With None they are the pixels.
+    """
     factors: Array | float = 1.0
-    if precondition:
-        s = search_spectrum(*image.shape[:2])
+    if precondition is not None:
+        height, width = image.shape[:2]
+        s = search_spectrum(height, width, precondition)
         factors = engine.place(s, np.float32)
     return Coordinates(image, factors, engine)

@@ -41,6 +41,8 @@ from npstyle.maths.box import PIXEL_MAX
 from npstyle.search import Optimizer
 from npstyle.search.adam import ADAM_STEP, minimize_adam
 from npstyle.search.coordinates import (
+    COLORS,
+    Colors,
     Function,
     coordinates,
     first_step,
@@ -152,7 +154,7 @@ def optimize(
     *,
     iterations: int,
     optimizer: Optimizer = "lbfgs",
-    precondition: bool = True,
+    precondition: Colors | None = COLORS,
     adam_step: float = ADAM_STEP,
     history: History | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -171,9 +173,9 @@ def optimize(
         Number of steps; with 0 the objective is evaluated once. A step of L-BFGS-B usually takes
         one evaluation, and sometimes more.
     optimizer : "lbfgs", "scipy" or "adam"
-    precondition : bool
-        Whether "lbfgs" and "scipy" move the frequencies of the picture
-        (`npstyle.maths.precondition`) or its pixels. Adam always moves the pixels.
+    precondition : three floats or None
+        "lbfgs" and "scipy" move the frequencies of the picture (`npstyle.maths.precondition`),
+        with these factors g of the colours; with None its pixels. Adam always moves the pixels.
     adam_step : float
         Adam's step: about how far a pixel moves in one iteration, on the scale 0..255.
     history : History, optional
@@ -303,7 +305,7 @@ class Recorder:
 
 def _reflected(
     recorder: Recorder,
-    precondition: bool,
+    precondition: Colors | None,
     iterations: int,
     optimizer: Optimizer,
     history: History | None,

@@ -10,8 +10,9 @@ from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.resize import resize
 from npstyle.images.write import save_image
 from npstyle.run.settings import ONE_PASS_ITERATIONS, PRESETS, Settings
-from npstyle.run.start import choose_start, painted_picture, starting_picture
+from npstyle.run.start import choose_start, painted_picture, search_colors, starting_picture
 from npstyle.run.stylize import StyleSettings, stylize
+from npstyle.search.coordinates import COLORS, NOISE_COLORS
 
 PICTURES = draw_photo(36, 48), draw_painting(40, 60)
 SETTINGS = Settings(size=48, init="content")
@@ -26,6 +27,13 @@ def test_the_seed_determines_the_noise_and_nothing_else():
     assert not np.array_equal(first, other)
     for seed in (1, 2):
         assert starting_picture(replace(SETTINGS, seed=seed), *PICTURES) is PICTURES[0]
+
+
+def test_only_a_search_from_noise_moves_all_colors_alike():
+    noise = Settings(init="noise")
+    assert search_colors(noise) == NOISE_COLORS
+    assert search_colors(noise, 1) == search_colors(Settings()) == COLORS
+    assert search_colors(replace(noise, precondition="off")) is None
 
 
 def test_a_file_to_start_from_is_resized_to_the_photo(tmp_path):

@@ -10,6 +10,7 @@ from npstyle.maths.precondition import precondition, precondition_backward
 from npstyle.networks.network import load_network
 from npstyle.run.settings import Settings
 from npstyle.search.coordinates import (
+    COLORS,
     FIRST_STEP,
     coordinates,
     first_step,
@@ -21,7 +22,7 @@ from npstyle.search.optimize import optimize
 SHAPE = (6, 5, 3)
 
 
-@pytest.fixture(params=[True, False], ids=["frequencies", "pixels"])
+@pytest.fixture(params=[COLORS, None], ids=["frequencies", "pixels"])
 def moved(request, rng):
     return coordinates(rng.uniform(0, 255, SHAPE), request.param, cpu)
 
@@ -69,7 +70,7 @@ def test_a_known_start_is_not_evaluated_again():
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("precondition", [True, False])
+@pytest.mark.parametrize("precondition", [COLORS, None], ids=["frequencies", "pixels"])
 def test_the_first_step_costs_one_evaluation_besides_that_of_the_start(objective, precondition):
     function, photo = objective
     for optimizer in ("lbfgs", "scipy"):
@@ -79,7 +80,7 @@ def test_the_first_step_costs_one_evaluation_besides_that_of_the_start(objective
         assert result.evaluations == 2
 
 
-@pytest.mark.parametrize("precondition", [True, False])
+@pytest.mark.parametrize("precondition", [COLORS, None], ids=["frequencies", "pixels"])
 def test_both_programs_take_the_same_steps(objective, precondition):
     function, photo = objective
     found = [
@@ -101,6 +102,6 @@ def test_a_loss_that_curves_as_the_preconditioner_expects_needs_few_steps(rng):
         return Evaluation(loss, gradient, {"content x": loss})
 
     frequencies = optimize(bowl, start, iterations=6)
-    pixels = optimize(bowl, start, iterations=6, precondition=False)
+    pixels = optimize(bowl, start, iterations=6, precondition=None)
     assert np.allclose(frequencies.image, goal, rtol=0, atol=1e-3)
     assert not np.allclose(pixels.image, goal, rtol=0, atol=0.1)
