@@ -15,10 +15,10 @@ def test_presets_are_the_published_numbers():
         "sums",
         "avg",
         "noise",
-        500,
+        450,
     )
     assert (neural.content_weight, neural.style_weight, neural.scaling) == (5, 100, "means")
-    assert (neural.pooling, neural.init, neural.iterations) == ("max", "noise", 1000)
+    assert (neural.pooling, neural.init, neural.iterations) == ("max", "noise", 900)
     for preset in (gatys, paper, neural):
         assert tuple(preset.style_layers) == STYLE_LAYERS
         assert dict(preset.content_layers) == {"conv4_2": 1}
