@@ -73,6 +73,7 @@ class StyleObjective:
         self.losses = losses.canonical(bound.network)
         style = self.losses.style_layers
         self.content_targets: dict[str, Array] = {}
+        self._replay: Any = None
         self.compare_with(photo)
         regions = regions_of(painting)
         self.style_targets = [blended(region, self._grams) for region in regions]
@@ -83,7 +84,6 @@ class StyleObjective:
         need = evaluation_bytes(bound, self.losses.layers, photo.shape[:2])
         self.arena = Arena(0 if bound.engine.ON_GPU else with_gaps(need))
         self.replays = bound.engine.ON_GPU
-        self._replay: Any = None
 
     def compare_with(self, photo: Array) -> None:
         """Take the content from another photo, of the same size.
@@ -95,9 +95,14 @@ class StyleObjective:
         """
         self._check(photo)
         content = self.losses.content_layers
-        if content:
-            image = self._network_input(photo)
-            self.content_targets = activations(self.bound, image, content)
+        if not content:
+            return
+        targets = activations(self.bound, self._network_input(photo), content)
+        if self._replay is None:
+            self.content_targets = targets
+            return
+        for name, target in targets.items():  # a record keeps the addresses of the old arrays
+            self.content_targets[name][...] = target
 
     def _guides(self, mask: Array | None, style: Collection[str]) -> dict[str, Array]:
         """The guide at each layer; none without a mask."""

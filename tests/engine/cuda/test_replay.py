@@ -41,6 +41,18 @@ def test_a_replayed_evaluation_gives_the_same_numbers(rng, objective):
         assert relative_error(back(found.gradient), back(expected.gradient)) <= tolerance
 
 
+def test_a_replayed_evaluation_takes_its_content_from_another_photo(rng, objective):
+    picture, photo = (to(rng.uniform(0, 255, (8, 10, 3))) for _ in range(2))
+    first = objective(picture)
+    objective.compare_with(photo)
+    found = objective(picture)
+    assert found.parts["content conv2_1"] != pytest.approx(first.parts["content conv2_1"], rel=0.01)
+    objective.replays = False
+    expected = objective(picture)
+    assert found.parts == pytest.approx(expected.parts, rel=1e-5)
+    assert relative_error(back(found.gradient), back(expected.gradient)) <= 1e-5
+
+
 def test_the_record_is_cut_at_each_product_of_cublas():
     def work(given):
         doubled = given + given
