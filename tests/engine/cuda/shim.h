@@ -6,7 +6,8 @@
 // repeatable, and stricter than a GPU:
 //
 // - shared memory is filled with NaN before every block, which shows reads of unwritten values;
-// - fibers can run in reversed order (`reversed`): a missing barrier then gives another result;
+// - fibers and blocks can run in reversed order (`reversed`): a missing barrier, or a block that
+//   reads what another one wrote, then gives another result;
 // - an access outside an array is an error if it reaches the protected page beside the array;
 // - a thread that returns while others wait at a barrier is an error;
 // - cp.async copies its bytes as late as the waits allow: too weak a wait reads stale memory;
@@ -66,7 +67,7 @@ inline T __ldg(const T* address) {
 namespace shim {
 
 struct Index {
-    int x, y, z;
+    unsigned x, y, z;
 };
 
 struct Copy {
@@ -209,6 +210,11 @@ struct Watch {
     }
 };
 
+inline Index index_of(int number, const int* sizes) {
+    unsigned n = number, width = sizes[0], height = sizes[1];
+    return {n % width, n / width % height, n / width / height};
+}
+
 // Runs a kernel. Returns 0 on success, 1 if a thread returned before a barrier, 2 if memory outside
 // an array was accessed, 3 if rows of an ldmatrix were in one bank.
 // `arguments` point at the kernel's arguments, in order, as cuLaunchKernel takes them.
@@ -221,9 +227,9 @@ int launch(void (*kernel)(A...), const int* grid, const int* block, int reversed
         auto& [function, values] = *static_cast<std::tuple<void (*)(A...), void**>*>(given);
         call(function, values, std::index_sequence_for<A...>{});
     };
-    blockDim = {block[0], block[1], block[2]};
-    gridDim = {grid[0], grid[1], grid[2]};
-    int count = block[0] * block[1] * block[2];
+    int count = block[0] * block[1] * block[2], blocks = grid[0] * grid[1] * grid[2];
+    blockDim = index_of(count - 1, block), ++blockDim.x, ++blockDim.y, ++blockDim.z;
+    gridDim = index_of(blocks - 1, grid), ++gridDim.x, ++gridDim.y, ++gridDim.z;
     if (static_cast<int>(fibers.size()) != count) {
         fibers = std::vector<Fiber>(count);
         for (Fiber& fiber : fibers) fiber.stack.resize(STACK);
@@ -232,15 +238,13 @@ int launch(void (*kernel)(A...), const int* grid, const int* block, int reversed
     rows.assign(count, nullptr);
     banks_met = false;
     for (int i = 0; i < count; ++i)
-        fibers[i].thread = {i % block[0], i / block[0] % block[1], i / (block[0] * block[1])};
+        fibers[i].thread = index_of(i, block);
     Watch watch;
     if (sigsetjmp(fault, 1)) return 2;
-    for (int z = 0; z < grid[2]; ++z)
-        for (int y = 0; y < grid[1]; ++y)
-            for (int x = 0; x < grid[0]; ++x) {
-                blockIdx = {x, y, z};
-                if (run_block(reversed)) return 1;
-            }
+    for (int i = 0; i < blocks; ++i) {
+        blockIdx = index_of(reversed ? blocks - 1 - i : i, grid);
+        if (run_block(reversed)) return 1;
+    }
     return banks_met ? 3 : 0;
 }
 
@@ -357,10 +361,14 @@ void mma(float* d, const unsigned* a, const unsigned* b) {
 
 namespace shim {
 
-// A kernel's parameters, a letter each: p(ointer), i(nt), l(ong long), f(loat), d(ouble).
+// A kernel's parameters, a letter each: i(nt), l(ong long), f(loat), d(ouble). Those of pointers are
+// capital: B(ytes), I(32 bits without sign), F(loat), D(ouble).
 template <typename T>
 constexpr char letter() {
-    if (std::is_pointer_v<T>) return 'p';
+    using To = std::remove_const_t<std::remove_pointer_t<T>>;
+    if (std::is_pointer_v<T> && std::is_same_v<To, float>) return 'F';
+    if (std::is_pointer_v<T> && std::is_same_v<To, double>) return 'D';
+    if (std::is_pointer_v<T>) return sizeof(To) == 1 ? 'B' : 'I';
     if (std::is_same_v<T, float>) return 'f';
     if (std::is_same_v<T, double>) return 'd';
     return sizeof(T) == 8 ? 'l' : 'i';

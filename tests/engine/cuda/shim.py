@@ -1,8 +1,8 @@
 """Runs CUDA kernels on the CPU: their own source, compiled by g++ with `shim.h`.
 
 Every run is strict. Arrays are placed beside protected pages, and outputs begin as NaN. Each kernel
-runs twice, the second time with its threads in reversed order and its arrays beside the other page,
-and must give the same bits.
+runs twice, the second time with its threads and blocks in reversed order and its arrays beside the
+other page, and must give the same bits.
 """
 
 import atexit
@@ -31,6 +31,10 @@ FAULTS = {
 }
 
 TYPES = {"f": np.float32, "d": np.float64, "i": np.int32, "l": np.int64}
+POINTERS = {"F": np.float32, "D": np.float64, "I": np.uint32, "B": np.uint8}
+
+MOST_BLOCKS, MOST_THREADS = (2**31 - 1, 65535, 65535), (1024, 1024, 64)
+"""CUDA's limits along each axis of a grid and of a block; a block has 1024 threads at most."""
 
 
 class Out:
@@ -105,17 +109,29 @@ def file_of(kernel):
 
 
 def _argument(given, code):
-    if code == "p":
-        return given.pointer if given is not None else ctypes.c_void_p()
+    if code in POINTERS:
+        if given is None:
+            return ctypes.c_void_p()
+        if given.values.dtype != POINTERS[code]:
+            raise TypeError(f"a kernel for {POINTERS[code]} was given {given.values.dtype}")
+        return given.pointer
     if isinstance(given, np.generic) and given.dtype != TYPES[code]:
         raise TypeError(f"a kernel that takes {TYPES[code]} was given {given.dtype}")
     kinds = {"i": ctypes.c_int, "l": ctypes.c_longlong, "f": ctypes.c_float, "d": ctypes.c_double}
     return kinds[code](given)
 
 
+def check_limits(launch):
+    """Raise AssertionError where CUDA returns "invalid configuration argument"."""
+    for sizes, most in ((launch.grid, MOST_BLOCKS), (launch.block, MOST_THREADS)):
+        assert all(0 < n <= limit for n, limit in zip(sizes, most, strict=True)), launch
+    assert np.prod(launch.block) <= 1024, launch
+
+
 def launch_raw(binary, launch, arguments, reversed=False):
     """Run a kernel once on `Guarded` arrays, None and numbers."""
     signature = ctypes.c_char_p.in_dll(binary, f"signature_{launch.kernel}").value.decode()
+    check_limits(launch)
     assert len(signature) == len(arguments), f"{launch.kernel} takes {len(signature)} arguments"
     values = [_argument(given, code) for given, code in zip(arguments, signature, strict=True)]
     pointers = (ctypes.c_void_p * len(values))(

@@ -43,6 +43,9 @@ extern "C" __global__ void neighbours(float* out, int barrier) {
     if (barrier) __syncthreads();
     out[threadIdx.x] = values[(threadIdx.x + 1) % 64];
 }
+extern "C" __global__ void chain(float* out) {
+    out[blockIdx.x] = blockIdx.x ? out[blockIdx.x - 1] + 1 : 0;
+}
 extern "C" __global__ void leaves(float* out) {
     if (threadIdx.x == 3) return;
     __syncthreads();
@@ -65,7 +68,8 @@ extern "C" __global__ void copies(const float* from, float* out, int wait) {
 
 @pytest.fixture(scope="module")
 def faults():
-    return shim.compiled("faults", FAULTS, ["neighbours", "leaves", "writes", "reads", "copies"])
+    names = ["neighbours", "chain", "leaves", "writes", "reads", "copies"]
+    return shim.compiled("faults", FAULTS, names)
 
 
 def test_the_shim_detects_a_missing_barrier(faults):
@@ -74,6 +78,33 @@ def test_the_shim_detects_a_missing_barrier(faults):
     assert np.array_equal(out, (np.arange(64) + 1) % 64)
     with pytest.raises(AssertionError, match="order of threads"):
         run(launch, Out(64), 0, binary=faults)
+
+
+def test_the_shim_detects_a_block_that_reads_what_another_one_wrote(faults):
+    with pytest.raises(AssertionError, match="order of threads"):
+        run(Launch("chain", (3, 1, 1), (1, 1, 1)), Out(3), binary=faults)
+
+
+@pytest.mark.parametrize(
+    ("grid", "block"),
+    [
+        ((1, 65536, 1), (32, 1, 1)),
+        ((1, 1, 65536), (1, 1, 1)),
+        ((0, 1, 1), (32, 1, 1)),
+        ((1, 1, 1), (32, 32, 2)),
+        ((1, 1, 1), (1, 1, 65)),
+    ],
+)
+def test_the_shim_refuses_a_launch_beyond_cudas_limits(faults, grid, block):
+    with pytest.raises(AssertionError, match="Launch"):
+        run(Launch("leaves", grid, block), Out(64), binary=faults)
+
+
+def test_the_shim_refuses_an_array_or_a_number_of_another_type(faults):
+    launch = Launch("writes", (1, 1, 1), (64, 1, 1))
+    for out, k in [(Out(64, np.float64), 0), (Out(64), np.int64(0))]:
+        with pytest.raises(TypeError, match="was given"):
+            run(launch, out, k, binary=faults)
 
 
 def test_the_shim_detects_a_thread_that_returns_before_a_barrier(faults):
