@@ -282,7 +282,7 @@ def _curved_of_painters(draw: Callable[..., Array]) -> Iterator[Subject]:
 def _winograd(draw: Callable[..., Array]) -> Iterator[Subject]:
     """Winograd's convolution, alone, and with a fixed ReLU mask and average pooling after it."""
     x, b = draw(9, 6, 5), cuda.place(draw(4))
-    U = cuda.place(cuda.transform_filters(draw(3, 3, 5, 4)))
+    U = cuda.transform_filters(cuda.place(draw(3, 3, 5, 4)))
     mask = cuda.place(draw(9, 6, 4) > 0)
 
     def pooled(x: Array) -> Array:

@@ -119,7 +119,14 @@ def launch(file: str, shape: Launch, *arguments: Any) -> None:
     arguments
         In the order of the kernel's parameters: None for a null pointer, a Python int for an `int`.
         `long long`, `float` and `double` must be given as NumPy int64, float32 and float64.
+
+    Raises
+    ------
+    ValueError
+        If an array is not C-contiguous: the kernel would read its values in another order.
     """
+    if not all(a.flags.c_contiguous for a in arguments if hasattr(a, "flags")):
+        raise ValueError(f"{shape.kernel}: an array is not C-contiguous")
     given = [NULL if a is None else np.int32(a) if isinstance(a, int) else a for a in arguments]
     _kernel(file, shape.kernel)(shape.grid, shape.block, tuple(given))
 

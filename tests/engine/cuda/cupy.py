@@ -1,15 +1,15 @@
 """A stand-in for CuPy where there is no GPU: NumPy arrays, and kernels run by the shim.
 
-It takes its arguments as CuPy's RawModule does, so it detects a launcher that passes a number of
-the wrong type, a view, or a wrong null pointer. While a stream is recorded (CUDA's stream capture),
-nothing is computed: kernels and arithmetic run when the graph is launched. Copying a number to the
-host is then an error, and so is a matrix product, as in CuPy. The stand-in also counts the memory
-of the arrays that exist.
+Its array is `tests.engine.cuda.cupy_array.DeviceArray`. It takes its arguments as CuPy's RawModule
+does, so it detects a launcher that passes a number or an array of the wrong type, a misaligned
+view, or a wrong null pointer. While a stream is recorded (CUDA's stream capture), nothing is
+computed: kernels and arithmetic run when the graph is launched. Copying a number to the host is
+then an error, and so is a matrix product, as in CuPy. The stand-in also counts the memory of the
+arrays that exist.
 
 It shows that launchers call the kernels correctly. It does not test CuPy itself.
 """
 
-import weakref
 from contextlib import contextmanager
 from types import MappingProxyType, SimpleNamespace
 
@@ -18,138 +18,48 @@ import scipy.fft
 
 from npstyle.engine.cuda import launch as kernels
 from tests.engine.cuda import shim
+from tests.engine.cuda.cupy_array import (
+    Capture,
+    DeviceArray,
+    Memory,
+    asarray,
+    asnumpy,
+    concatenate,
+    do,
+    dot,
+    empty,
+    owner,
+    plain,
+    refuse,
+    zeros_like,
+)
 
-NUMBERS = {np.dtype(np.int32): "i", np.dtype(np.int64): "l", np.dtype(np.float32): "f"}
-NUMBERS |= {np.dtype(np.float64): "d"}
+__all__ = ["asarray", "asnumpy", "concatenate", "dot", "empty", "zeros_like"]
 
 GPUS, FREE, TOTAL = 2, 8 << 30, 16 << 30
 """What the stand-in reports: number of GPUs, and bytes of free and of total memory of each."""
 
-recorded = None
-"""Work recorded by the stream capture in progress, if there is one."""
+VECTOR_LOADS = ("conv_tensor", "winograd")
+"""Sources whose kernels read 16 bytes at a time, so that their arrays must begin at multiples."""
 
 
-class Memory:
-    """Bytes of the arrays that exist, and their maximum."""
-
-    used = peak = 0
-
-    @classmethod
-    def take(cls, size):
-        cls.used += size
-        cls.peak = max(cls.peak, cls.used)
+def dctn(x, axes, norm, overwrite_x=False):
+    """CuPy's cosine transform: the result is the real part of an array of complex numbers."""
+    refuse("cuFFT")
+    assert isinstance(x, DeviceArray)
+    made = empty(x.shape, np.result_type(x.dtype, np.complex64))
+    made.values.real = scipy.fft.dctn(x.values, axes=axes, norm=norm)
+    return DeviceArray(made.values.real)
 
 
-def do(work):
-    """Run some work, or record it."""
-    if recorded is None:
-        work()
-    else:
-        recorded.append(work)
-
-
-def refuse(what):
-    if recorded is not None:
-        raise NotImplementedError(f"{what} during stream capture is not supported")
-
-
-# ------------------------------------------------------------------------- arrays
-
-
-def plain(given):
-    """View an array as a plain NumPy array."""
-    return given.view(np.ndarray) if isinstance(given, DeviceArray) else given
-
-
-class DeviceArray(np.ndarray):
-    """An array on the GPU, with the attribute that marks CuPy's arrays."""
-
-    __cuda_array_interface__ = None
-
-    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
-        if method != "__call__" or ufunc is np.matmul:
-            refuse(f"{ufunc.__name__}.{method}")
-            result = getattr(ufunc, method)(*map(plain, inputs), **options)
-            return np.asarray(result).view(DeviceArray)
-        for given in inputs:  # CuPy rejects arrays of the host in arithmetic
-            assert isinstance(given, DeviceArray) or np.ndim(given) == 0, f"{ufunc} of {given!r}"
-        values = [plain(given) for given in inputs]
-        if out is None:
-            small = [value.ravel()[:1] if np.ndim(value) else value for value in values]
-            with np.errstate(all="ignore"):
-                dtype = ufunc(*small, **options).dtype
-            out = (empty(np.broadcast_shapes(*map(np.shape, values)), dtype),)
-        do(lambda: ufunc(*values, out=plain(out[0]), **options))
-        return out[0]
-
-    def __array_function__(self, function, types, arguments, options):
-        refuse(function.__name__)
-        return asarray(function(*map(plain, arguments), **options))
-
-    def __setitem__(self, key, value):
-        do(lambda: np.ndarray.__setitem__(self.view(np.ndarray), key, plain(value)))
-
-    def __float__(self):
-        refuse("a transfer to the host")
-        return float(self.view(np.ndarray))
-
-    def copy(self):
-        out = empty(self.shape, self.dtype)
-        out[...] = self
-        return out
-
-
-def empty(shape, dtype):
-    values = np.empty(shape, dtype)
-    array = values.view(DeviceArray)
-    Memory.take(values.nbytes)
-    weakref.finalize(values, Memory.take, -values.nbytes)
-    plain(array).fill(np.nan if array.dtype.kind == "f" else 1)
-    return array
-
-
-def asarray(array, dtype=None, order=None):
-    placed = isinstance(array, DeviceArray) and dtype in (None, array.dtype)
-    if placed and (order != "C" or array.flags.c_contiguous):
-        return array
-    refuse("a transfer from the host")
-    made = empty(np.shape(array), dtype or np.asarray(plain(array)).dtype)
-    plain(made)[...] = plain(array)
+def idctn(x, axes, norm, overwrite_x=False):
+    refuse("cuFFT")
+    made = empty(x.shape, x.dtype)
+    made.values[...] = scipy.fft.idctn(x.values, axes=axes, norm=norm)
     return made
 
 
-def zeros_like(array):
-    made = empty(array.shape, array.dtype)
-    made[...] = 0
-    return made
-
-
-def asnumpy(array):
-    refuse("a transfer to the host")
-    assert isinstance(array, DeviceArray)
-    return np.array(array, subok=False)
-
-
-def concatenate(arrays):
-    return asarray(np.concatenate([plain(array) for array in arrays]))
-
-
-def dot(left, right, out):
-    refuse("cuBLAS")
-    assert plain(out).flags.c_contiguous
-    np.dot(plain(left), plain(right), out=plain(out))
-
-
-def transform(function):
-    def on_device(x, axes, norm, overwrite_x=False):
-        refuse("cuFFT")
-        assert isinstance(x, DeviceArray)
-        return asarray(function(plain(x), axes=axes, norm=norm))
-
-    return on_device
-
-
-fft = SimpleNamespace(dctn=transform(scipy.fft.dctn), idctn=transform(scipy.fft.idctn))
+fft = SimpleNamespace(dctn=dctn, idctn=idctn)
 """In place of cupyx.scipy.fft."""
 
 
@@ -167,9 +77,9 @@ class RawModule:
         def function(grid, block, arguments):
             launch = kernels.Launch(kernel, grid, block)
             for given in arguments:
-                if isinstance(given, np.ndarray):
-                    assert isinstance(given, DeviceArray), f"{kernel} was given a host array"
-                    assert given.flags.c_contiguous
+                if isinstance(given, DeviceArray):
+                    first = given.values.ctypes.data - owner(given.values).ctypes.data
+                    assert first % 16 == 0 or self.file not in VECTOR_LOADS, "misaligned"
                 elif isinstance(given, np.uint64):
                     assert given == 0
                 else:
@@ -182,7 +92,7 @@ class RawModule:
 def run(binary, launch, arguments):
     guarded, owners = [], []
     for given in arguments:
-        if isinstance(given, np.ndarray):
+        if isinstance(given, DeviceArray):
             values = plain(given)
             guarded.append(shim.Guarded(values.view(np.uint8) if values.dtype == bool else values))
             owners.append((values, guarded[-1]))
@@ -263,19 +173,17 @@ class Stream:
         refuse("waiting")
 
     def begin_capture(self):
-        global recorded
         assert self.non_blocking, "only a non-blocking stream can be recorded"
         assert Stream.current is self
-        assert recorded is None
-        recorded = []
+        assert Capture.works is None
+        Capture.works = []
 
     def end_capture(self):
-        global recorded
-        works, recorded = recorded, None
+        works, Capture.works = Capture.works, None
         return SimpleNamespace(launch=lambda: [work() for work in works])
 
     def is_capturing(self):
-        return recorded is not None
+        return Capture.works is not None
 
 
 @contextmanager

@@ -176,5 +176,5 @@ def test_the_predicted_memory_is_that_of_the_arrays(rng, name):
     image = cuda.place(rng.uniform(0, 1, (29, 38, 3)).astype(np.float32))
     norms = bound.norms(np.full(bound.network.code, 1 / bound.network.code))
     measured = peak_bytes(lambda: paint(bound.transformer, image, norms))
-    # The sums over positions are not counted; the stand-in does not count copies by `reshape`.
+    # The sums over positions are not counted.
     assert measured <= 1.01 * paint_bytes(bound.transformer, 29, 38) <= 1.2 * measured
