@@ -35,7 +35,9 @@ from torch_objective import Loss, evaluate, search, set_tf32, torch_objective
 from npstyle.engine import cuda
 from npstyle.engine.bind import BoundNetwork, bind
 from npstyle.engine.cuda.arrays import cupy
+from npstyle.engine.cuda.tensor_cores import has_tensor_cores
 from npstyle.engine.device import Device, find_device, on_device
+from npstyle.engine.layers import TensorPrecision
 from npstyle.engine.machine import physical_cores
 from npstyle.engine.objective import StyleObjective
 from npstyle.engine.threads import use_threads
@@ -116,14 +118,13 @@ def work(network: Network, height: int, width: int) -> tuple[float, float]:
 
 
 def routes(network: Network) -> dict[str, BoundNetwork]:
-    """Bind the network to the GPU on every route."""
+    """Bind the network to the GPU on every route that the GPU supports."""
     fast = bind(network, WANTED, engine=cuda, route="fast")
-    return {
-        "float32": fast,
-        "float32, no graph": fast,
-        "tf32": bind(network, WANTED, engine=cuda, route="tf32"),
-        "fp16": bind(network, WANTED, engine=cuda, route="fp16"),
-    }
+    found = {"float32": fast, "float32, no graph": fast}
+    precisions: tuple[TensorPrecision, ...] = ("tf32", "fp16") if has_tensor_cores() else ()
+    for precision in precisions:
+        found[precision] = bind(network, WANTED, engine=cuda, route=precision)
+    return found
 
 
 @dataclass

@@ -23,9 +23,6 @@ from npstyle.errors import InputError
 OLDEST = 70
 """Lowest compute capability that the kernels support, times 10."""
 
-TENSOR_CORES = 80
-"""Lowest compute capability for the convolutions on tensor cores, times 10."""
-
 
 @dataclass(frozen=True)
 class Device:

@@ -5,13 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from npstyle.engine.bind import BoundNetwork, Route, bind
-from npstyle.engine.device import (
-    CPU,
-    TENSOR_CORES,
-    Device,
-    engine_of,
-    held_memory,
-)
+from npstyle.engine.cuda.tensor_cores import TENSOR_CORES
+from npstyle.engine.device import CPU, Device, engine_of, held_memory
 from npstyle.engine.machine import thread_count
 from npstyle.errors import InputError
 from npstyle.images.resize import fit_size

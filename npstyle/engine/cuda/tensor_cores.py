@@ -15,6 +15,14 @@ from npstyle.engine.cuda.arrays import cupy, empty, launch, place
 from npstyle.engine.layers import TensorPrecision
 from npstyle.maths.array import Array
 
+TENSOR_CORES = 80
+"""Lowest compute capability for these kernels, times 10."""
+
+
+def has_tensor_cores() -> bool:
+    """Whether the current GPU runs these kernels."""
+    return int(cupy().cuda.Device().compute_capability) >= TENSOR_CORES
+
 
 def pack_filters(kernel: Array, precision: TensorPrecision) -> tuple[tuple[Array, Array], float]:
     """Round filters and arrange them as the kernels read them.
@@ -31,7 +39,15 @@ def pack_filters(kernel: Array, precision: TensorPrecision) -> tuple[tuple[Array
     out_scale : float
         Factor for the sums. fp16 stores the filters divided by this power of two, which brings
         the largest of them to 1..2; for tf32 it is 1.
+
+    Raises
+    ------
+    ValueError
+        If the GPU has no such tensor cores. (The kernels would trap, and CUDA would refuse all
+        further work of the process.)
     """
+    if not has_tensor_cores():
+        raise ValueError(f"{precision}: needs a GPU of compute capability {TENSOR_CORES / 10}")
     largest = float(np.abs(kernel).max(initial=0.0))
     out_scale = 1.0
     if precision == "fp16" and 0 < largest < np.inf:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from npstyle.engine.cuda.tensor_cores import TENSOR_CORES
 from tests.engine.cuda import cupy as stand_in
 from tests.engine.cuda import shim
 
@@ -24,6 +25,12 @@ needed = [
     pytest.mark.filterwarnings(f"{'default' if CUPY else 'error'}:the GPU's kernels are launched"),
 ]
 """For `pytestmark`."""
+
+
+needs_tensor_cores = pytest.mark.skipif(
+    CUPY is not None and int(CUPY.cuda.Device().compute_capability) < TENSOR_CORES,
+    reason="the GPU has no tensor cores that the kernels can use",
+)
 
 
 def to(array):

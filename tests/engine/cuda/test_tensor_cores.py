@@ -11,13 +11,14 @@ from npstyle.engine.device import Device
 from npstyle.engine.layers import TensorConv
 from npstyle.engine.objective import StyleObjective
 from npstyle.errors import InputError
+from npstyle.lab.agreement import agreement_outcomes
 from npstyle.maths import avg_pool2d_backward, conv2d, conv2d_backward, relu
 from npstyle.networks.network import configure
 from npstyle.run.machine import Machine
 from npstyle.run.pictures import Pictures
 from npstyle.run.settings import Settings
 from npstyle.run.transfer import transfer, transfer_pictures
-from tests.engine.cuda.gpus import back, needed, to
+from tests.engine.cuda.gpus import CUPY, back, needed, needs_tensor_cores, to
 from tests.masks import errors, relu_masks
 from tests.numeric import relative_error
 
@@ -27,6 +28,7 @@ TOLERANCE = 1e-3
 """Relative error of a sum of some hundred products of numbers with eleven bits."""
 
 
+@needs_tensor_cores
 @pytest.mark.parametrize("precision", ["tf32", "fp16"])
 @pytest.mark.parametrize("size", [1e-7, 1.0, 1e7])
 def test_convolution_with_relu_and_back_at_any_scale(rng, precision, size):
@@ -45,6 +47,7 @@ def test_convolution_with_relu_and_back_at_any_scale(rng, precision, size):
         assert relative_error(back(found), expected) < TOLERANCE
 
 
+@needs_tensor_cores
 @pytest.mark.parametrize("precision", ["tf32", "fp16"])
 @pytest.mark.parametrize(("pooling", "padding"), [("avg", "zero"), ("l2", "replicate")])
 def test_the_objectives_gradient_is_right_to_three_thousandths(
@@ -67,6 +70,7 @@ def test_the_objectives_gradient_is_right_to_three_thousandths(
     assert found.other_masks < 0.01 * found.units
 
 
+@needs_tensor_cores
 def test_a_run_reports_its_route_and_ends_near_the_cpus(rng, small_network, monkeypatch, capsys):
     from npstyle.cli.console import print_plan
 
@@ -87,6 +91,15 @@ def test_a_run_reports_its_route_and_ends_near_the_cpus(rng, small_network, monk
     settings = replace(settings, precision="float32")
     on_cpu = transfer(*pictures, small_network, settings, Machine(device="cpu"))
     assert done.result.loss == pytest.approx(on_cpu.result.loss, rel=0.02)
+
+
+@pytest.mark.skipif(CUPY is not None, reason="replaces a part of the stand-in")
+def test_filters_are_not_packed_on_a_gpu_whose_kernels_would_trap(rng, gpus, monkeypatch):
+    kernel = rng.standard_normal((3, 3, 4, 6)).astype("f4")
+    monkeypatch.setattr(gpus.cuda.Device, "compute_capability", "75")
+    with pytest.raises(ValueError, match=r"tf32: needs a GPU of compute capability 8\.0"):
+        cuda.pack_filters(kernel, "tf32")
+    assert not [name for name, _ in agreement_outcomes(cuda) if "tensor" in name]
 
 
 def test_a_device_without_tensor_cores_is_refused(rng, small_network, monkeypatch):
