@@ -23,6 +23,9 @@ from npstyle.errors import InputError
 OLDEST = 70
 """Lowest compute capability that the kernels support, times 10."""
 
+OLDEST_IN_CUDA_13 = 75
+"""The same where CUDA 13 compiles them: it has dropped Volta."""
+
 
 @dataclass(frozen=True)
 class Device:
@@ -135,11 +138,16 @@ def _gpu(number: int) -> Device | str:
     if capability < OLDEST:
         return f"{name} has compute capability {capability / 10}; 7.0 or more is needed"
     try:
-        cuda.nvrtc.getVersion()
+        version = cuda.nvrtc.getVersion()
     except Exception:
         return (
             "CuPy finds no NVRTC to compile kernels with; `pip install 'npstyle[cuda13]'`, or "
             "[cuda12], brings one"
+        )
+    if version >= (13, 0) and capability < OLDEST_IN_CUDA_13:
+        return (
+            f"CUDA 13 compiles no kernels for {name}; replace CuPy by that of CUDA 12, "
+            "npstyle[cuda12]"
         )
     return Device(number, name, capability)
 

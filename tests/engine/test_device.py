@@ -83,6 +83,15 @@ def test_a_gpu_that_is_too_old_is_refused(replaced):
         find_device("cuda")
 
 
+def test_a_gpu_that_cuda_13_has_dropped_needs_cuda_12(replaced):
+    replaced.setattr(stand_in.Device, "compute_capability", "70")
+    with pytest.raises(InputError, match=r"CUDA 13 compiles no kernels for .*\[cuda12\]"):
+        find_device("cuda")
+    nvrtc = SimpleNamespace(getVersion=lambda: (12, 9))
+    replaced.setattr(stand_in.cuda, "nvrtc", nvrtc)
+    assert find_device("cuda").capability == 70
+
+
 @pytest.mark.parametrize(
     ("raised", "says"),
     [

@@ -19,7 +19,10 @@ import pytest
 
 from npstyle.engine.cuda import launch as cuda
 
-ARCHITECTURES = (70, 80, 86, 89, 90, 120)
+ARCHITECTURES = (70, 75, 80, 86, 89, 90, 120)
+
+OPTIONS = ("-std=c++17", "-ftz=true")
+"""Those of the package, and the one that CuPy adds: float32 has no subnormal numbers."""
 
 SPILLS = {}
 """Kernels that may spill registers, each with the reason; there are none."""
@@ -61,7 +64,7 @@ def log_of_nvrtc(name, architecture):
     program, length = ctypes.c_void_p(), ctypes.c_size_t()
     source = cuda.source(name).encode()
     assert library.nvrtcCreateProgram(ctypes.byref(program), source, None, 0, None, None) == 0
-    options = f"--gpu-architecture=sm_{architecture}", "-std=c++17", "--ptxas-options=-v"
+    options = *OPTIONS, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"
     given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
     failed = library.nvrtcCompileProgram(program, len(options), given)
     library.nvrtcGetProgramLogSize(program, ctypes.byref(length))
@@ -87,7 +90,7 @@ def log_of_nvcc(name, folder):
     path = Path(folder) / f"{name}.cu"
     path.write_text(cuda.source(name), encoding="utf-8")
     codes = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in supported()]
-    command = [find_nvcc(), "-std=c++17", "-fatbin", "-Xptxas", "-v", "--threads", "2", *codes]
+    command = [find_nvcc(), *OPTIONS, "-fatbin", "-Xptxas", "-v", "--threads", "2", *codes]
     command += [
         "-Werror",
         "all-warnings",
