@@ -136,7 +136,7 @@ def assemble(folder: Path) -> str:
     ended = steps(folder)
     lines = ["# npstyle on a GPU", "", "```", read(folder / "inputs.log").strip(), "```", ""]
     lines += table(["step", "outcome", "s"], [list(row) for row in ended])
-    for name in ("tests", "gradcheck"):
+    for name in [row[0] for row in ended if row[0].startswith(("tests-", "gradcheck"))]:
         last = read(folder / f"{name}.log").strip().splitlines()[-1:] or ["no output"]
         lines += [f"{name}: `{last[0]}`", ""]
     lines += ["## Evaluations", "", *benchmarks(folder), *training(folder)]

@@ -8,8 +8,9 @@
 # report, FOLDER/report.md (default: gpu-report/report.md), is rewritten after each step, so an
 # interrupted run leaves a report as well. NETWORK is a weights file (default: random filters).
 #
-# Environment variables: PYTHON, the interpreter (default: python3); SECONDS_IN_ALL and
-# BENCHMARK_SECONDS, the time limits of everything and of one benchmark (default: 520 and 85).
+# Environment variables: PYTHON, the interpreter (default: python3); SECONDS_IN_ALL, TESTS_SECONDS
+# and BENCHMARK_SECONDS, the time limits of everything, of the tests and of one benchmark (default:
+# 520, 170 and 85).
 set -uo pipefail
 
 if [ "${1:-}" = --help ]; then
@@ -29,6 +30,7 @@ cd "$root" || exit 2
 
 python=${PYTHON:-python3}
 all=${SECONDS_IN_ALL:-520}
+tests_seconds=${TESTS_SECONDS:-170}
 benchmark_seconds=${BENCHMARK_SECONDS:-85}
 export PYTHONPATH=$root PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # Compile everything anew, and do not write to the home folder, which may be read-only.
@@ -71,11 +73,19 @@ benchmark() {
 }
 
 step inputs 60 "$python" tools/gpu_inputs.py "$folder" "${network[@]}"
-step tests 150 "$python" -m pytest -q -p no:cacheprovider --tb=short --durations=5 \
-    --continue-on-collection-errors tests/engine/cuda/test_textbook.py tests/engine/cuda/test_tensor_cores.py \
-    tests/engine/cuda/test_objective.py tests/engine/cuda/test_search.py \
-    tests/engine/cuda/test_feedforward.py \
-    tests/engine/cuda/test_memory.py tests/engine/cuda/test_replay.py tests/run/test_gpu_transfer.py
+# Each file in a process of its own: after an illegal access CUDA refuses all further work of the
+# process, and the remaining tests of that process fail too.
+tests_end=$((SECONDS + tests_seconds))
+for file in engine/cuda/test_stand_in engine/cuda/test_textbook engine/cuda/test_tensor_cores \
+    engine/cuda/test_objective engine/cuda/test_replay engine/cuda/test_search \
+    engine/cuda/test_feedforward lab/test_agreement lab/test_on_gpu run/test_gpu_transfer \
+    run/test_gpu_training; do
+    only=()
+    [ "$file" != lab/test_agreement ] || only=(-k Gpu) # the others run on the CPU
+    left=$((tests_end - SECONDS))
+    step "tests-${file##*/test_}" $((left > 10 ? left : 10)) "$python" -m pytest -q \
+        -p no:cacheprovider --tb=short "tests/$file.py" "${only[@]}"
+done
 step gradcheck 60 "$python" tools/gpu_gradcheck.py
 step training 40 "$python" tools/benchmark_gpu_training.py --out "$folder/training.json"
 benchmark 512 --accuracy 256

@@ -66,6 +66,7 @@ FAKE = """#!/bin/bash
 case "$*" in
 *gpu_report.py*) exec {python} "$@" ;;
 *gpu_inputs.py*) echo "missing: pooch" ;;
+*test_replay*) echo "Fatal Python error: Aborted"; exit 134 ;;
 *"-m pytest"*) echo "80 passed in 9.9s" ;;
 *gpu_gradcheck*) echo "Traceback: no GPU"; exit 1 ;;
 *benchmark_gpu_training*) echo '{training}' >"${{!#}}" ;;
@@ -98,8 +99,11 @@ def test_a_report_is_written_even_if_steps_fail(tmp_path):
     text = (folder / "report.md").read_text()
     for said in (
         "missing: pooch",
-        "| tests | done |",
-        "tests: `80 passed in 9.9s`",
+        "| tests-textbook | done |",
+        "tests-textbook: `80 passed in 9.9s`",
+        "| tests-replay | failed (134) |",
+        "tests-replay: `Fatal Python error: Aborted`",
+        "tests-gpu_transfer: `80 passed in 9.9s`",
         "| gradcheck | failed (1) |",
         "Traceback: no GPU",
         "| benchmark-1024 | stopped after 2 s |",
@@ -128,3 +132,15 @@ def test_npstyle_reads_the_network_with_random_filters(tmp_path):
     network = load_network(tmp_path / "network.npz")
     assert sum(isinstance(layer, Conv) for layer in network.layers) == 16
     assert any(line.startswith("missing: ") for line in describe())
+
+
+def test_the_report_runs_every_file_of_gpu_tests():
+    """All that use the GPU where there is one, but for the file that only tests the stand-in."""
+    script = (TOOLS / "gpu_report.sh").read_text()
+    marked = {
+        str(path.relative_to(ROOT / "tests").with_suffix(""))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if "\nfrom tests.engine.cuda.gpus import" in path.read_text()
+    }
+    for name in marked - {"engine/cuda/test_memory"}:
+        assert name in script, name
