@@ -33,6 +33,7 @@ all=${SECONDS_IN_ALL:-520}
 tests_seconds=${TESTS_SECONDS:-170}
 benchmark_seconds=${BENCHMARK_SECONDS:-85}
 export PYTHONPATH=$root PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+export NPSTYLE_TESTS_ON_GPU=1 # without CuPy and a GPU the tests are errors
 # Compile everything anew, and do not write to the home folder, which may be read-only.
 export CUPY_CACHE_DIR=$folder/kernels TORCHINDUCTOR_CACHE_DIR=$folder/inductor
 SECONDS=0

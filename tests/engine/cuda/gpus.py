@@ -1,4 +1,10 @@
-"""CuPy where it finds a GPU, otherwise the stand-in, which runs the kernels on the CPU."""
+"""CuPy where it finds a GPU, otherwise the stand-in, which runs the kernels on the CPU.
+
+If the environment variable NPSTYLE_TESTS_ON_GPU is set, there is no stand-in: without CuPy and a
+GPU these tests are errors.
+"""
+
+import os
 
 import pytest
 
@@ -12,9 +18,12 @@ def find_cupy():
     try:
         import cupy
 
-        return cupy if cupy.cuda.runtime.getDeviceCount() > 0 else None
+        cupy.cuda.runtime.getDeviceProperties(0)
     except Exception:  # no CuPy, no driver, or no device
+        if os.environ.get("NPSTYLE_TESTS_ON_GPU"):
+            raise
         return None
+    return cupy
 
 
 CUPY = find_cupy()
