@@ -71,6 +71,7 @@ case "$*" in
 *gpu_gradcheck*) echo "Traceback: no GPU"; exit 1 ;;
 *benchmark_gpu_training*) echo '{training}' >"${{!#}}" ;;
 *"--sizes 512"*) echo '{figures}' >"${{!#}}" ;;
+*"--sizes 256"*"--no-compile"*) echo '{eager}' >"${{!#}}" ;;
 *"--sizes 1024"*) echo '{{"device": "A GPU", "siz' >"${{!#}}"; sleep 60 ;;
 *) exit 0 ;;
 esac
@@ -80,7 +81,9 @@ esac
 def test_a_report_is_written_even_if_steps_fail(tmp_path):
     folder = tmp_path / "report"
     python = tmp_path / "python"
+    sizes = {"256": {**FIGURES["sizes"]["512"], "shape": [192, 256]}}
     shown = {"figures": json.dumps(FIGURES), "training": json.dumps(TRAINING)}
+    shown["eager"] = json.dumps({**FIGURES, "sizes": sizes})
     python.write_text(FAKE.format(python=sys.executable, **shown))
     python.chmod(0o755)
     environment = {
@@ -107,6 +110,9 @@ def test_a_report_is_written_even_if_steps_fail(tmp_path):
         "| gradcheck | failed (1) |",
         "Traceback: no GPU",
         "| benchmark-1024 | stopped after 2 s |",
+        "| benchmark-1024-eager | stopped after 2 s |",
+        "| benchmark-256-eager | done |",
+        "### 256 x 192",
         "Ceilings: copy 4.00 TB/s; products in TFLOP/s: float32 50.0, tf32 400.0, fp16 700.0.",
         "| float32 | 10.00 ms | 30.0 | 200 | 11.00 ms | 2.00 (eager) |",
         "| tf32 | 1.0e-04 | 2.0e-02 | 1.0e-03 | 12 of 1000 |",
