@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from npstyle.engine.guides import Region, Source
 from npstyle.errors import InputError
 from npstyle.maths.array import Array
@@ -125,7 +123,7 @@ def factors(
 
 def regions_of(painting: Array | Sequence[Region]) -> Sequence[Region]:
     """Return the regions of the photo: a single painting is one region without a mask."""
-    return [Region((Source(painting),))] if isinstance(painting, np.ndarray) else painting
+    return painting if isinstance(painting, Sequence) else [Region((Source(painting),))]
 
 
 def blended(region: Region, grams: Callable[[Source], Mapping[str, Array]]) -> dict[str, Array]:

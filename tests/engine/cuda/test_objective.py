@@ -55,3 +55,14 @@ def test_a_loss_at_a_pooling_without_a_relu_sees_negative_values(rng, small_netw
     photo, painting, pixels = (rng.uniform(0, 255, (12, 15, 3)) for _ in range(3))
     on_cpu, on_gpu = objectives(network, settings, photo, painting)
     assert relative_error(on_gpu(pixels).gradient, on_cpu(pixels).gradient) <= 1e-10
+
+
+def test_photo_and_painting_may_lie_on_the_gpu(rng, small_network):
+    settings = Settings(content_layers={"conv2_1": 1.0}, style_layers={"conv1_1": 1.0})
+    photo, painting, pixels = (rng.uniform(0, 255, (12, 15, 3)) for _ in range(3))
+    bound = bind(small_network, engine=cuda)
+    expected, found = (
+        StyleObjective(bound, *pictures, settings.losses())(pixels)
+        for pictures in ((photo, painting), (to(photo), to(painting)))
+    )
+    assert relative_error(found.gradient, expected.gradient) <= 1e-10
