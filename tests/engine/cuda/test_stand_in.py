@@ -1,5 +1,7 @@
 """The stand-in for CuPy refuses what CuPy refuses, and has CuPy's layouts."""
 
+import operator
+
 import numpy as np
 import pytest
 
@@ -22,8 +24,7 @@ def matrix():
         np.asarray,
         lambda x: x + np.ones((3, 4)),
         lambda x: np.ones((3, 4)) * x,
-        lambda x: x.__iadd__(np.ones((3, 4))),
-        lambda x: np.matmul(x, x.T),
+        lambda x: operator.iadd(x, np.ones((3, 4))),
         lambda x: np.vdot(x, np.ones((3, 4))),
         lambda x: arrays.matmul(x, np.ones((4, 2))),
         lambda x: arrays.matmul(np.ones((2, 3)), x),
@@ -45,7 +46,6 @@ def test_layouts(matrix):
     assert turned.ravel().flags.c_contiguous
     assert np.array_equal(back(turned.ravel()), back(turned).ravel())
     assert cuda.place(turned).flags.c_contiguous
-    assert (matrix.astype(np.float32) * np.float64(2)).dtype == np.float64
 
 
 def test_the_cosine_transform_is_strided_and_its_inverse_is_not(rng):
