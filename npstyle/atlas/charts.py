@@ -201,6 +201,8 @@ class _Scale:
         """Return round numbers on the axis, with their labels."""
         if self.log:
             powers = np.arange(np.ceil(self.low), np.floor(self.high) + 1)
+            if len(powers) < 2:
+                return self._short_ticks()
             powers = powers[:: max(1, -(-len(powers) // 7))]
             return [(float(10.0**p), _power(int(p))) for p in powers]
         step = 10.0 ** np.floor(np.log10((self.high - self.low) / 4))
@@ -208,6 +210,12 @@ class _Scale:
                     (self.high - self.low) / s <= 6)  # fmt: skip
         values = np.arange(np.ceil(self.low / step), np.floor(self.high / step) + 1) * step
         return [(float(v), f"{v:.6g}") for v in values]
+
+    def _short_ticks(self) -> list[tuple[float, str]]:
+        """Return the ticks of a logarithmic axis with at most one power of 10."""
+        decades = range(int(np.floor(self.low)), int(np.ceil(self.high)))
+        values = [first * 10.0**p for p in decades for first in (1, 2, 5)]
+        return [(v, f"{v:.6g}") for v in values if self.low <= np.log10(v) <= self.high]
 
 
 def _power(p: int) -> str:

@@ -52,6 +52,10 @@ TIMES = re.compile(r"(?<=\S )x(?= [A-Za-z0-9])|(?<=\()x(?=: )|(?<=\d)x(?=\d)")
 
 ALIGNMENT = re.compile(r" +(?==)")
 """Spaces that align the signs = of several lines in a terminal."""
+
+GAP = re.compile(r" {3,}")
+"""What separates two formulas on one line."""
+
 CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
 
 
@@ -102,7 +106,17 @@ def to_latex(formula: str, flat: bool = False) -> str:
 
 
 def to_mathml(formula: str, display: bool = True) -> str:
-    """Return one formula as MathML, which carries its LaTeX as an annotation."""
+    """Return a line of formulas as MathML, which carries the LaTeX as annotations.
+
+    A browser does not break a formula into lines. Therefore what a gap separates stands in elements
+    of its own, and these may follow each other on several lines.
+    """
+    pieces = GAP.split(ALIGNMENT.sub(" ", formula.strip()))
+    return " ".join(_element(piece, display) for piece in pieces)
+
+
+def _element(formula: str, display: bool) -> str:
+    """Return one formula as an element of MathML."""
     from html import escape
 
     from latex2mathml.converter import convert
@@ -166,8 +180,7 @@ class _Reader:
         """Read one operand, operator, word or gap."""
         token = self.take()
         if token.isspace():
-            gap = "" if len(token) == 1 else r"\;" if len(token) == 2 else r"\qquad "
-            return Part(gap, "space")
+            return Part("" if len(token) == 1 else r"\;", "space")
         if token.endswith("'s"):
             return Part(token, "word")
         if token.isalpha() and token.isascii():

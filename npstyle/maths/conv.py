@@ -20,7 +20,7 @@ Derivatives
 Let g = dL/dZ arrive from above. X[u, v, c] enters every output whose window covers it, so by the
 chain rule
 
-    dL/dX[u, v, c]    = sum of g[y, x, o] K[i, j, c, o]  over all (y, x, i, j, o)
+    dL/dX[u, v, c]    = sum of g[y, x, o] K[i, j, c, o]    over all (y, x, i, j, o)
                         with s y + i - p = u and s x + j - p = v
     dL/dK[i, j, c, o] = sum_{y, x}  X[s y + i - p, s x + j - p, c]  g[y, x, o]
     dL/db[o]          = sum_{y, x}  g[y, x, o]

@@ -8,7 +8,7 @@ and a residual sum also reads the output of an earlier layer. Backward, let L be
 the outputs of several layers. The gradient at X_l has two parts: the derivative of the loss at X_l
 itself, and the gradient that arrives through the layers that read X_l,
 
-    dL/dX_l = (loss at X_l)' + sum over the layers k that read X_l of (dX_k/dX_l)^T dL/dX_k
+    dL/dX_l = (loss at X_l)' + sum_k (dX_k/dX_l)^T dL/dX_k     over the layers k that read X_l
 
 The backward function of layer k computes its term of the sum. Walking the list from its end to its
 beginning, adding each loss's gradient on the way, ends at dL/dX_0. The derivative with respect to a

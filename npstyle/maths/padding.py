@@ -20,7 +20,7 @@ The nearest pixel of the image continues beyond the edge. With clip(u) = min(max
 and likewise for v, with the width. A pixel at the edge is copied to several places. By the chain
 rule it collects the gradients of all its copies:
 
-    dL/dX[y, x] = sum of dL/dY[u + p, v + p] over all (u, v) with clip(u) = y and clip(v) = x
+    dL/dX[y, x] = sum of dL/dY[u + p, v + p]    over all (u, v) with clip(u) = y and clip(v) = x
 
 Replicate padding avoids the dark frame that zero padding leaves in the picture.
 

@@ -14,7 +14,7 @@ The paper replaces VGG's max pooling by average pooling, because the pictures lo
 Max pooling
 -----------
     Y = max_{i, j} W_ij
-    dL/dW_ij = dL/dY  where (i, j) is the winner of the window, else 0
+    dL/dW_ij = dL/dY    where (i, j) is the winner of the window, else 0
 
 The winner is the first maximum in reading order. Where two positions tie, the function has a kink;
 this choice, which is also Caffe's and PyTorch's, is one of its subgradients.

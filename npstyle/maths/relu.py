@@ -1,4 +1,4 @@
-"""The rectified linear unit.
+"""The rectified linear unit: what is negative becomes 0.
 
 Forward
 -------

@@ -3,12 +3,12 @@
     T = sum (X[y, x+1] - X[y, x])^2 + sum (X[y+1, x] - X[y, x])^2
 
 sums the squared differences between neighbouring pixels, for each channel by itself. A pixel occurs
-in up to four of them,
+in up to four of them, one for each neighbour q on its left and right, above and below:
 
-    dT/dX[y, x] = 2 ( (X[y, x] - left) - (right - X[y, x]) + (X[y, x] - above) - (below - X[y, x]) )
+    dT/dX[y, x] = 2 sum_q (X[y, x] - q)
 
-with the terms of missing neighbours left out. Added to the loss with a small weight it removes
-grain. The paper does not have it; jcjohnson's program neural-style does.
+Added to the loss with a small weight it removes grain. The paper does not have it; jcjohnson's
+program neural-style does.
 """
 
 import numpy as np

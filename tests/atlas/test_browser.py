@@ -44,6 +44,14 @@ def test_a_page_loads_without_an_error_and_fits_a_phone(opened, file):
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_no_formula_is_cut_on_a_desk(opened, file):
+    page = opened(file)
+    cut = """[...document.querySelectorAll('.formula .shown')]
+        .filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)"""
+    assert page.evaluate(cut) == []
+
+
 def test_formulas_are_drawn(opened):
     page = opened("style.html")
     boxes = [math.bounding_box() for math in page.locator(".formula math").all()]

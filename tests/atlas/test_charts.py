@@ -46,6 +46,12 @@ def test_points_that_a_logarithm_cannot_show_are_left_out():
     assert len(points(line_chart("t", Axis("x"), Axis("y", True), [series]))) == 2
 
 
+def test_a_logarithmic_axis_within_one_decade_has_several_ticks():
+    chart = line_chart("t", Axis("x"), Axis("y", True), [Series("a", [1, 2], [0.3, 2.5])])
+    texts = ["".join(t.itertext()) for t in ElementTree.fromstring(chart).iter(f"{SVG}text")]
+    assert {"0.5", "1", "2"} <= set(texts)
+
+
 @pytest.mark.parametrize("values", [[], [2.0], [0.0, 0.0]])
 def test_an_empty_or_constant_line_can_be_drawn(values):
     chart = line_chart("t", Axis("x"), Axis("y", True), [Series("a", values, values)])
