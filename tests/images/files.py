@@ -9,6 +9,18 @@ from PIL import Image, ImageCms
 SIZE = 9, 14
 """Rows and columns; without symmetry."""
 
+COLORS = np.array(
+    [[[250, 10, 20], [20, 240, 30], [10, 30, 230]], [[0, 0, 0], [255, 255, 255], [90, 120, 60]]],
+    np.uint8,
+)
+"""Two rows and three columns without any symmetry."""
+
+
+def write(path, image, **options):
+    """Save an image, and return its path."""
+    image.save(path, **options)
+    return path
+
 
 def drawn():
     """A smooth picture (height, width, 3), uint8."""
