@@ -4,6 +4,9 @@ import warnings
 
 import pytest
 
+from npstyle.images.formula import draw_painting, draw_photo
+from npstyle.images.write import save_image
+
 SILENT = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 """Warnings that Python does not print by default."""
 
@@ -37,3 +40,12 @@ def in_this_process(capfd, monkeypatch):
         return subprocess.CompletedProcess(arguments, end.value.code or 0, out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """A photo and a painting, which every test may read."""
+    folder = tmp_path_factory.mktemp("pictures")
+    save_image(folder / "photo.png", draw_photo(48, 64))
+    save_image(folder / "painting.jpg", draw_painting(48, 64))
+    return folder / "photo.png", folder / "painting.jpg"

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("jinja2", reason="the atlas needs the extra `atlas`")
 
 from npstyle.cli.main import main
-from tests.cli.test_main import npstyle
+from tests.cli.program import npstyle
 
 
 @pytest.mark.parametrize(

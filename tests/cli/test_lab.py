@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from npstyle.lab.battery import CHAPTERS
-from tests.cli.test_main import npstyle
+from tests.cli.program import npstyle
 from tests.lab.test_feedforward_mutations import MUTATIONS as FEEDFORWARD
 from tests.lab.test_mutations import IN_NETWORK, MUTATIONS
 
