@@ -29,6 +29,12 @@ def pytest_addoption(parser):
     parser.addoption("--seeds", type=int, default=1, help="seeds of the tests with few by default")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Run the slow tests first, so that none of them starts when one worker has no more work."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def seeds(request):
     """How many seeds a test of right and wrong derivatives tries."""
