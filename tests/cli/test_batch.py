@@ -7,9 +7,9 @@ import sys
 import time
 from contextlib import suppress
 
-import psutil
 import pytest
 
+from npstyle.images.read import read_settings
 from tests.cli.program import npstyle
 
 
@@ -32,17 +32,26 @@ def test_a_batch_runs_the_good_jobs_and_reports_the_bad_ones(pictures, tmp_path,
     assert names == ["0.png", "2.png", "jobs.toml"]
 
 
-def wait_for_work(number, count):
-    """Wait until this many processes of a program have computed for longer than they import."""
-    program = psutil.Process(number)
-    for _ in range(600):
-        busy = 0
-        for process in (program, *program.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                busy += process.cpu_times().user > 6
-        if busy >= count:
-            return
-        time.sleep(0.1)
+MARKED = """
+import os
+from npstyle.cli.main import main
+from npstyle.engine.objective import StyleObjective
+
+evaluate, count = StyleObjective.__call__, 0
+
+def marked(self, pixels):
+    global count
+    found = evaluate(self, pixels)
+    count += 1
+    if count == 5:
+        open(f"busy-{os.getpid()}", "w").close()
+    return found
+
+StyleObjective.__call__ = marked
+if __name__ == "__main__":
+    main()
+"""
+"""The program, each of whose processes makes a file after a few evaluations of its first job."""
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -53,16 +62,20 @@ def test_ctrl_c_ends_a_batch_and_keeps_the_pictures_so_far(pictures, tmp_path, j
         lines += ["[[job]]", f'photo = "{photo}"', f'painting = "{painting}"']
         lines += [f'output = "{k}.png"']
     (tmp_path / "jobs.toml").write_text("\n".join(lines))
-    command = [sys.executable, "-m", "npstyle.cli", "batch", str(tmp_path / "jobs.toml")]
+    (tmp_path / "program.py").write_text(MARKED)
     process = subprocess.Popen(
-        [*command, "--jobs", str(jobs)],
+        [sys.executable, "program.py", "batch", "jobs.toml", "--jobs", str(jobs)],
+        cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     try:
-        wait_for_work(process.pid, jobs)
+        for _ in range(1200):
+            if process.poll() is not None or len(list(tmp_path.glob("busy-*"))) == jobs:
+                break
+            time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:
@@ -71,7 +84,7 @@ def test_ctrl_c_ends_a_batch_and_keeps_the_pictures_so_far(pictures, tmp_path, j
     assert process.returncode == 130, out + err
     assert "Traceback" not in err
     assert "interrupted" in out
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        *(f"{k}.png" for k in range(jobs)),
-        "jobs.toml",
-    ]
+    left = sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("busy-"))
+    assert left == [*(f"{k}.png" for k in range(jobs)), "jobs.toml", "program.py"]
+    for k in range(jobs):
+        assert read_settings(tmp_path / f"{k}.png")["stopped"] == "interrupted"
