@@ -24,16 +24,14 @@ def pictures(shared):
     return shared / "images" / "tuebingen.jpg", shared / "images" / "starry_night.jpg"
 
 
-def test_150_iterations_at_256_lower_both_terms_to_known_values(pictures, vgg19):
-    seen = []
-    settings = Settings(size=256, iterations=150)
-    done = transfer(*pictures, vgg19, settings, callback=lambda p: seen.append(p.parts))
+def test_100_iterations_at_192_lower_both_terms_to_known_values(pictures, vgg19):
+    done = transfer(*pictures, vgg19, Settings(size=192, iterations=100))
     parts = done.result.parts
-    assert term(parts, "style") <= 2.5e4
+    assert term(parts, "style") <= 4e4  # 3.5e4 and 5.9e4 were measured
     assert term(parts, "content") <= 6.5e4
-    assert done.result.evaluations <= 175
+    assert done.result.evaluations <= 110
     # The result differs from the photo and has the painting's colours: more blue than red.
-    photo = load_image(pictures[0], 256)
+    photo = load_image(pictures[0], 192)
     image = done.result.image
     assert np.abs(image - photo).mean() > 20
     assert image[..., 2].mean() > image[..., 0].mean() > 0
@@ -50,16 +48,14 @@ def test_a_picture_emerges_from_noise(pictures, vgg19):
     assert np.corrcoef(image[:, 1:].ravel(), image[:, :-1].ravel())[0, 1] > 0.6
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [256, 512])
-@pytest.mark.parametrize("noise", [0, 20])
+@pytest.mark.parametrize(("size", "noise"), [(256, 0), (256, 20), (512, 20)])
 def test_the_fast_route_is_exact_with_the_masks_of_float64(shared, vgg19, size, noise, rng):
     photo = load_image(shared / "images" / "tuebingen.jpg", size)
     painting = load_image(shared / "images" / "starry_night.jpg", size)
     pixels = np.clip(photo + rng.normal(0, noise, photo.shape), 0, 255)
     found = beside_float64(load_network(vgg19), photo, painting, pixels, PRESETS["gatys"])
-    assert found.loss <= 1e-5
-    assert found.gradient_with_masks <= 1e-5
+    assert found.loss <= 2e-6
+    assert found.gradient_with_masks <= 2e-6
     assert found.other_masks <= 1e-6 * found.units
     assert found.gradient <= 3e-3
 
