@@ -3,10 +3,12 @@
 import json
 import re
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from npstyle.lab import suite
 from npstyle.lab.battery import CHAPTERS
 from tests.cli.program import npstyle
 from tests.lab.test_feedforward_mutations import MUTATIONS as FEEDFORWARD
@@ -37,11 +39,13 @@ def test_all_checks_pass_and_give_a_table_and_a_plot(tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_json_contains_every_number(in_this_process):
-    few = ("--size", 32, "--samples", 1, "--directions", 1)
-    run = in_this_process("gradcheck", "--quick", "--json", *few)
+def test_json_contains_every_number(in_this_process, monkeypatch):
+    check = suite.check_network
+    monkeypatch.setattr(suite, "check_network", lambda *given: islice(check(*given), 40))
+    run = in_this_process("gradcheck", "--quick", "--json")
     assert run.returncode == 0, run.stderr
     reports = json.loads(run.stdout, parse_constant=pytest.fail)
+    assert len(reports) == 40
     assert all(report["passed"] for report in reports)
     assert {"method", "error", "kinks", "slopes", "remainders"} <= set(reports[0]["outcomes"][0])
 
@@ -62,7 +66,7 @@ def test_the_readme_states_how_many_mutations_there_are():
     assert f"{count} deliberately wrong derivatives" in README.read_text()
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
+@pytest.mark.parametrize("chapter", ["gram", "tiles"])
 def test_explain_shows_formula_code_and_check(in_this_process, chapter):
     run = in_this_process("explain", chapter)
     assert run.returncode == 0, run.stderr

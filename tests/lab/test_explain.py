@@ -1,3 +1,5 @@
+import inspect
+
 import pytest
 
 from npstyle import maths
@@ -8,12 +10,17 @@ from npstyle.lab.explain import chapters, explain
 
 @pytest.mark.parametrize("name", chapters())
 def test_a_chapter_shows_derivation_code_checks_and_agreement(name):
+    """It also checks every derivative of the textbook with the default samples and directions."""
     found = explain(name)
     assert found.passed
-    assert found.reports
     assert found.agreements
-    assert "def " in found.source
-    assert len(found.text.splitlines()) > 5
+    assert found.reports
+    for report in found.reports:
+        assert {"coordinates", "directions", "taylor"} <= {o.method for o in report.outcomes}
+        assert all(o.tolerance <= 1e-6 for o in report.outcomes if o.method == "coordinates")
+    assert found.text == inspect.getdoc(CHAPTERS[name].module)
+    for function in CHAPTERS[name].functions:
+        assert f"def {function.__name__}(" in found.source
     for report in found.agreements:
         assert {outcome.method for outcome in report.outcomes} <= {"textbook", "equals whole"}
         assert report.outcomes[0].note.startswith(("agrees with", "equals"))
