@@ -20,10 +20,10 @@ from tests.cli.program import npstyle
         (["-o", "new", "photo.png", "painting.png"], "photo.png: "),
     ],
 )
-def test_bad_input_is_one_sentence(tmp_path, arguments, sentence):
+def test_bad_input_is_one_sentence(tmp_path, in_this_process, arguments, sentence):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
-    run = npstyle("atlas", *arguments, cwd=tmp_path)
+    run = in_this_process("atlas", *arguments, cwd=tmp_path)
     assert run.returncode == 2
     assert sentence in run.stderr
     assert len(run.stderr.strip().splitlines()) == 1

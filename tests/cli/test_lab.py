@@ -21,10 +21,15 @@ def readme_example():
     return re.search(r"<!-- example -->\n```python\n(.*?)```", README.read_text(), re.S)[1]
 
 
-def test_all_checks_pass_and_give_a_table_and_a_plot(tmp_path):
+def test_all_checks_pass_and_give_a_table_and_a_plot(tmp_path, in_this_process, monkeypatch):
+    every = suite.all_subjects
+    some = ("conv2d", "relu", "tv", "objective gatys")
+    monkeypatch.setattr(
+        suite, "all_subjects", lambda *given: (s for s in every(*given) if s.name.startswith(some))
+    )
     plot = tmp_path / "plot.png"
     few = ("--quick", "--samples", 2, "--directions", 1)
-    run = npstyle("gradcheck", *few, "--network", "builtin", "--plot", plot)
+    run = in_this_process("gradcheck", *few, "--network", "builtin", "--plot", plot)
     assert run.returncode == 0, run.stdout + run.stderr
     for word in (
         "conv2d 3x3",

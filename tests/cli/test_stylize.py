@@ -1,4 +1,4 @@
-"""`npstyle stylize` as users run it: in a process of its own, except to refuse bad input."""
+"""`npstyle stylize` as users run it: in the tests' process, except where streams are replaced."""
 
 import json
 import shlex
@@ -35,33 +35,37 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def test_a_photo_is_painted_and_the_picture_records_how(pictures, tmp_path):
+def test_a_photo_is_painted_and_the_picture_records_how(pictures, tmp_path, in_this_process):
     photo, output = pictures / "photos" / "photo0.png", tmp_path / "out.png"
-    run = stylize(photo, "--painting", pictures / "painting.jpg", "-o", output, "--strength", "0.7")
+    run = in_this_process(
+        "stylize", photo, "--painting", pictures / "painting.jpg", "-o", output, "--strength", "0.7"
+    )
     assert run.returncode == 0, run.stderr
-    text = run.stdout.decode()
+    text = run.stdout
     for word in ("any_style", "64x48", "GB", f"wrote {output}"):
         assert word in text
     assert load_image(output).shape == (48, 64, 3)
     assert read_settings(output)["strength"] == 0.7
 
 
-def test_a_folder_is_painted_into_a_folder(pictures, tmp_path):
-    run = stylize(pictures / "photos", "--style", "3:0.5,12:0.5", "-o", tmp_path / "new")
+def test_a_folder_is_painted_into_a_folder(pictures, tmp_path, in_this_process):
+    run = in_this_process(
+        "stylize", pictures / "photos", "--style", "3:0.5,12:0.5", "-o", tmp_path / "new"
+    )
     assert run.returncode == 0, run.stderr
     names = [path.name for path in sorted((tmp_path / "new").iterdir())]
     assert names == [f"photo{k}-style3_0.5_12_0.5.png" for k in range(2)]
-    assert "2/2" in run.stdout.decode()
+    assert "2/2" in run.stdout
 
 
-def test_a_photo_that_fails_does_not_stop_the_others(pictures, tmp_path):
+def test_a_photo_that_fails_does_not_stop_the_others(pictures, tmp_path, in_this_process):
     folder = tmp_path / "mixed"
     folder.mkdir()
     (folder / "a.jpg").write_bytes(b"no picture")
     save_image(folder / "b.png", draw_photo(20, 20))
-    run = stylize(folder, "--style", "7", "-o", tmp_path / "new")
+    run = in_this_process("stylize", folder, "--style", "7", "-o", tmp_path / "new")
     assert run.returncode == 1
-    assert "1/2  FAILED" in run.stderr.decode()
+    assert "1/2  FAILED" in run.stderr
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["b-style7.png"]
 
 
@@ -93,13 +97,13 @@ def test_a_closed_standard_output_takes_no_picture(pictures):
     assert run.stderr == "npstyle: --output -: standard output is closed; give a file\n"
 
 
-def test_a_photo_too_small_is_named_among_others(pictures, tmp_path):
+def test_a_photo_too_small_is_named_among_others(pictures, tmp_path, in_this_process):
     tiny = tmp_path / "tiny.png"
     save_image(tiny, draw_photo(8, 8))
     photo = pictures / "photos" / "photo0.png"
-    run = stylize(tiny, photo, "--style", "7", "-o", tmp_path / "painted")
+    run = in_this_process("stylize", tiny, photo, "--style", "7", "-o", tmp_path / "painted")
     assert run.returncode == 1
-    assert f"FAILED  {tiny}: a photo of 8x8 pixels is too small".encode() in run.stderr
+    assert f"FAILED  {tiny}: a photo of 8x8 pixels is too small" in run.stderr
 
 
 def test_two_photos_of_one_name_leave_no_folder(pictures, tmp_path, in_this_process):
@@ -110,29 +114,29 @@ def test_two_photos_of_one_name_leave_no_folder(pictures, tmp_path, in_this_proc
     assert not list(tmp_path.iterdir())
 
 
-def test_json_has_a_line_for_each_picture(pictures, tmp_path):
-    run = stylize(pictures / "photos", "--style", "7", "-o", tmp_path, "--json")
+def test_json_has_a_line_for_each_picture(pictures, tmp_path, in_this_process):
+    run = in_this_process("stylize", pictures / "photos", "--style", "7", "-o", tmp_path, "--json")
     assert run.returncode == 0, run.stderr
-    lines = [json.loads(line) for line in run.stdout.decode().splitlines()]
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
     assert [line["width"] for line in lines] == [64, 65]
     assert all(line["seconds"] > 0 and line["style"] == "7" for line in lines)
 
 
-def test_the_sheet_shows_all_learned_styles(pictures, tmp_path):
+def test_the_sheet_shows_all_learned_styles(pictures, tmp_path, in_this_process):
     photo = pictures / "photos" / "photo0.png"
-    run = stylize(photo, "--sheet", "--size", "24", cwd=tmp_path)
+    run = in_this_process("stylize", photo, "--sheet", "--size", "24", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     height, width, _ = load_image(tmp_path / "photo0-styles.png").shape
     assert width > 6 * 24
     assert height > 5 * 18
 
 
-def test_a_refinement_says_how_far_the_loss_fell(pictures, tmp_path):
+def test_a_refinement_says_how_far_the_loss_fell(pictures, tmp_path, in_this_process):
     photo, output = pictures / "photos" / "photo0.png", tmp_path / "out.png"
     options = ("--painting", pictures / "painting.jpg", "--refine", "3", "--network", "builtin")
-    run = stylize(photo, *options, "-o", output)
+    run = in_this_process("stylize", photo, *options, "-o", output)
     assert run.returncode == 0, run.stderr
-    text, record = run.stdout.decode(), read_settings(output)
+    text, record = run.stdout, read_settings(output)
     assert record["refine"] == record["iterations_done"] == 3
     assert record["loss"] < record["loss_before"]
     assert f"loss {record['loss_before']:.2e} -> {record['loss']:.2e} in 3 steps\n" in text
@@ -140,11 +144,13 @@ def test_a_refinement_says_how_far_the_loss_fell(pictures, tmp_path):
         assert words in text
 
 
-def test_json_of_a_refinement_has_the_loss_before_and_after(pictures, tmp_path):
+def test_json_of_a_refinement_has_the_loss_before_and_after(pictures, tmp_path, in_this_process):
     options = ("--painting", pictures / "painting.jpg", "--refine", "2", "--refine-all")
-    run = stylize(pictures / "photos", *options, "--network", "builtin", "-o", tmp_path, "--json")
+    run = in_this_process(
+        "stylize", pictures / "photos", *options, "--network", "builtin", "-o", tmp_path, "--json"
+    )
     assert run.returncode == 0, run.stderr
-    lines = [json.loads(line) for line in run.stdout.decode().splitlines()]
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
     assert len(lines) == 2
     assert all(line["refine_all"] and line["loss"] < line["loss_before"] for line in lines)
 

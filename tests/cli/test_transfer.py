@@ -38,14 +38,14 @@ def test_transfer_writes_the_picture_with_its_settings_and_info_prints_them(pict
     assert all(name in printed.stdout for name in settings)
 
 
-def test_the_default_output_is_named_after_both_pictures(pictures, tmp_path):
-    run = npstyle(*quick(pictures, "--quiet"), cwd=tmp_path)
+def test_the_default_output_is_named_after_both_pictures(pictures, tmp_path, in_this_process):
+    run = in_this_process(*quick(pictures, "--quiet"), cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert run.stdout == run.stderr == ""
     assert (tmp_path / "photo-painting.png").exists()
 
 
-def test_options_reach_the_settings(pictures, tmp_path):
+def test_options_reach_the_settings(pictures, tmp_path, in_this_process):
     output = tmp_path / "out.jpg"
     options = {
         "--preset": "neural-style",
@@ -62,7 +62,7 @@ def test_options_reach_the_settings(pictures, tmp_path):
         "--save-every": "1",
     }
     flat = [text for pair in options.items() for text in pair]
-    run = npstyle(*quick(pictures, "-o", output, *flat))
+    run = in_this_process(*quick(pictures, "-o", output, *flat))
     assert run.returncode == 0, run.stderr
     expected = {
         "preset": "neural-style",
@@ -109,9 +109,11 @@ def test_a_run_with_several_paintings_masks_and_records_writes_all_of_them(pictu
     assert {name: settings[name] for name in expected} == expected
 
 
-def test_a_run_in_tiles_prints_its_cost_and_makes_the_same_picture(pictures, tmp_path):
-    whole = npstyle(*quick(pictures, "-o", "whole.png"), cwd=tmp_path)
-    tiled = npstyle(*quick(pictures, "-o", "tiled.png", "--tile", 16), cwd=tmp_path)
+def test_a_run_in_tiles_prints_its_cost_and_makes_the_same_picture(
+    pictures, tmp_path, in_this_process
+):
+    whole = in_this_process(*quick(pictures, "-o", "whole.png"), cwd=tmp_path)
+    tiled = in_this_process(*quick(pictures, "-o", "tiled.png", "--tile", 16), cwd=tmp_path)
     assert whole.returncode == tiled.returncode == 0, tiled.stderr
     assert "tiles " not in whole.stdout
     assert re.search(r"tiles +48x36 in tiles of 16 pixels: exact, \d+\.\d\d times", tiled.stdout)
