@@ -55,13 +55,16 @@ def cpu_engine(request):
 
 
 @pytest.fixture
-def gpus(monkeypatch):
+def gpus(monkeypatch, tmp_path_factory):
     """CuPy, or its stand-in where there is no GPU, ready to compile the kernels."""
     from npstyle.engine.cuda import arrays
+    from tests.engine.cuda import shim
     from tests.engine.cuda.gpus import CUPY, stand_in
 
     arrays.forget_kernels()
     if CUPY is None:
+        own = tmp_path_factory.getbasetemp()
+        shim.share((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "kernels")
         monkeypatch.setitem(sys.modules, "cupy", stand_in)
         monkeypatch.setitem(sys.modules, "cupyx.scipy.fft", stand_in.fft)
     yield CUPY or stand_in

@@ -135,9 +135,8 @@ def announce(plan):
 
 more, scratch = (*sys.argv[4:], None, None)[:2]
 memory = None if more is None else held_memory() + int(more)
-settings = Settings(
-    size=size, scales=(size,), iterations=12 if memory is None else 2, optimizer=optimizer
-)
+iterations = 12 if memory is None and optimizer == "lbfgs" else 2  # 12 fill the history
+settings = Settings(size=size, scales=(size,), iterations=iterations, optimizer=optimizer)
 transfer_pictures(
     Pictures(draw_photo(size * 3 // 4, size), (draw_painting(size * 3 // 4, size),)),
     network,

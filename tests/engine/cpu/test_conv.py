@@ -65,7 +65,9 @@ def test_equals_the_printed_sum(rng, shape, kernel, stride, padding):
     assert np.allclose(conv2d(image, weight, bias, stride, padding), expected, atol=1e-13)
 
 
-@pytest.mark.parametrize(("shape", "kernel", "stride", "padding"), CASES)
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "padding"), [*CASES[:-1], ((6, 5, 9), (5, 3), 1, 2)]
+)
 def test_backward_equals_central_differences(rng, shape, kernel, stride, padding):
     image, weight, bias = draw(rng, shape, kernel)
     upstream = rng.standard_normal(conv2d(image, weight, bias, stride, padding).shape)

@@ -8,6 +8,7 @@ other page, and must give the same bits.
 import atexit
 import ctypes
 import mmap
+import os
 import shutil
 import subprocess
 import sys
@@ -78,14 +79,28 @@ class Guarded:
 
 @cache
 def folder():
-    """Folder of the compiled kernels; it is removed when Python exits."""
+    """Folder of the kernels that this process compiles; it is removed when Python exits."""
     path = Path(mkdtemp(prefix="npstyle-shim-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 
 
+def share(place):
+    """Share the compiled kernels of the package with other processes, in a folder."""
+    global _shared
+    _shared = Path(place)
+    _shared.mkdir(exist_ok=True)
+
+
+_shared = None
+
+
 def compiled(name, text, kernels):
     """Compile a source for the CPU; raise CalledProcessError if g++ rejects it."""
+    return ctypes.CDLL(str(_compile(name, text, kernels)))
+
+
+def _compile(name, text, kernels):
     here = Path(__file__).parent
     (folder() / f"{name}.cu").write_text(text, encoding="utf-8")
     lines = ['#include "shim.h"', f'#include "{name}.cu"']
@@ -95,13 +110,19 @@ def compiled(name, text, kernels):
     command = [GXX, "-std=c++17", "-O2", "-shared", "-fPIC", "-fno-gnu-unique", "-U_FORTIFY_SOURCE"]
     command += ["-Wall", "-Wno-unknown-pragmas", f"-I{here}", str(driver), "-o", str(out)]
     subprocess.run(command, check=True)
-    return ctypes.CDLL(str(out))
+    return out
 
 
 @cache
 def library(name):
     """Return one of the package's source files, compiled once."""
-    return compiled(name, cuda.source(name), cuda.kernels(name))
+    shared = (_shared or folder()) / f"lib{name}.so"
+    if not shared.exists():
+        out = _compile(name, cuda.source(name), cuda.kernels(name))
+        whole = shared.with_suffix(f".{os.getpid()}")
+        shutil.copy(out, whole)
+        whole.replace(shared)  # another process may load it at any time
+    return ctypes.CDLL(str(shared))
 
 
 def file_of(kernel):

@@ -120,8 +120,8 @@ def folder(tmp_path_factory):
     return str(tmp_path_factory.mktemp("kernels"))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("name", cuda.NAMES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_each_kernel_compiles_without_spills(name, architecture, folder):
     if architecture not in supported() and find_nvrtc() is None:
         pytest.skip(f"nvcc makes no code for sm_{architecture}, and CUDA 12's NVRTC is missing")
