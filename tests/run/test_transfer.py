@@ -189,7 +189,7 @@ def test_a_pixel_moves_about_one_adam_step(pictures):
         states = []
         transfer(*pictures, "builtin", settings, keep=states.append)
         moved = np.abs(states[0].image - resize(pictures[0], (36, 48)))
-        assert np.median(moved) == pytest.approx(step, rel=0.01)
+        assert np.median(moved) == pytest.approx(step, rel=1e-6)
 
 
 @pytest.mark.parametrize("change", [{"pooling": "l2"}, {"padding": "replicate"}])
@@ -319,8 +319,8 @@ def test_a_run_in_tiles_gives_the_picture_of_a_run_on_the_whole(pictures, tmp_pa
     tiled = transfer(*pictures, "builtin", settings, Machine(tile=16, scratch=tmp_path))
     assert tiled.record["tiles"] == [16, 16]
     assert whole.record["tiles"] == [None, None]
-    assert tiled.result.parts == pytest.approx(whole.result.parts, rel=1e-6)
-    assert np.allclose(tiled.result.image, whole.result.image, atol=1e-2)
+    assert tiled.result.parts == pytest.approx(whole.result.parts, rel=1e-9)
+    assert np.allclose(tiled.result.image, whole.result.image, rtol=0, atol=1e-6)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,7 +19,7 @@ def bowl(pixels):
 @pytest.mark.parametrize(("optimizer", "iterations"), [("lbfgs", 80), ("scipy", 80), ("adam", 400)])
 def test_the_search_finds_the_minimum_within_the_box(optimizer, iterations):
     result = optimize(bowl, START, iterations=iterations, optimizer=optimizer)
-    assert np.allclose(result.image, np.clip(TARGET, 0, 255), atol=0.5)
+    assert np.allclose(result.image, np.clip(TARGET, 0, 255), rtol=0, atol=1e-3)
     assert result.loss == pytest.approx(bowl(result.image).loss)
     assert result.parts == {"content x": result.loss}
 
@@ -132,6 +132,6 @@ def test_a_float32_history_leads_to_the_same_minimum_without_scipy(monkeypatch):
         return Evaluation(loss, 2 * difference, {"content x": loss})
 
     result = optimize(bowl_inside, START, iterations=40, history=History(3, allocate))
-    assert np.allclose(result.image, inside, atol=0.5)
+    assert np.allclose(result.image, inside, rtol=0, atol=0.01)
     assert asked_for == [((9, START.size), 4)]
     assert history_bytes(3, START.shape[:2]) == 9 * START.size * 4

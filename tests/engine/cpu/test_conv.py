@@ -62,7 +62,7 @@ def draw(rng, shape, kernel, filters=3):
 def test_equals_the_printed_sum(rng, shape, kernel, stride, padding):
     image, weight, bias = draw(rng, shape, kernel)
     expected = literal_conv2d(image, weight, bias, stride, padding)
-    assert np.allclose(conv2d(image, weight, bias, stride, padding), expected, atol=1e-13)
+    assert np.allclose(conv2d(image, weight, bias, stride, padding), expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_backward_equals_central_differences(rng, shape, kernel, stride, padding
 
     to_image = conv2d_backward(upstream, weight, image.shape, stride, padding)
     to_weight, to_bias = conv2d_backward_weights(upstream, image, kernel, stride, padding)
-    assert np.allclose(to_image, central_difference(loss_of_image, image), atol=1e-7)
-    assert np.allclose(to_weight, central_difference(loss_of_weight, weight), atol=1e-7)
-    assert np.allclose(to_bias, central_difference(loss_of_bias, bias), atol=1e-7)
+    assert np.allclose(to_image, central_difference(loss_of_image, image), rtol=0, atol=1e-7)
+    assert np.allclose(to_weight, central_difference(loss_of_weight, weight), rtol=0, atol=1e-7)
+    assert np.allclose(to_bias, central_difference(loss_of_bias, bias), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize(("shape", "kernel", "stride", "padding"), CASES)
