@@ -30,12 +30,12 @@ def looked(tmp_path_factory):
 
 def test_the_terms_are_those_of_the_objective(looked):
     found, expected, _ = looked
-    assert found.loss == pytest.approx(expected.loss, rel=1e-4)
+    assert found.loss == pytest.approx(expected.loss, rel=1e-6)
     for (name, value, _), (part, right) in zip(
         sorted(found.terms), sorted(expected.parts.items()), strict=True
     ):
         assert name.replace("at relu", "conv") == part
-        assert value == pytest.approx(right, rel=1e-4)
+        assert value == pytest.approx(right, rel=1e-6)
 
 
 def test_the_gradients_of_the_terms_add_up_to_that_of_the_objective(looked):

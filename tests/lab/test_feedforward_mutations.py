@@ -129,10 +129,6 @@ MUTATIONS = {
 }
 
 
-def test_there_are_40_mutations():
-    assert len(MUTATIONS) == 40
-
-
 @pytest.mark.parametrize("name", MUTATIONS)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_wrong_derivative_is_caught(name, seed):

@@ -262,10 +262,6 @@ def network_middle_layer_added_twice(rng, network):
     return through_network(rng, network.layers, spoil)
 
 
-def test_there_are_82_mutations():
-    assert len(MUTATIONS) + len(IN_NETWORK) == 82
-
-
 @pytest.mark.parametrize("name", [*MUTATIONS, *IN_NETWORK])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_wrong_derivative_is_caught(small_network, name, seed):
