@@ -200,7 +200,7 @@ def test_a_paused_run_stands_still_and_ctrl_c_still_ends_it(tmp_path):
         assert any(event["points"] for event in stream)
         order(address, "pause")
         # It pauses after the step that it was computing.
-        resting = list(islice(stream, 12))[-3:]
+        resting = list(islice(stream, 7))[-3:]
         assert all(event["state"] == "paused" for event in resting)
         assert not any(event["points"] for event in resting)
         order(address, "resume")
