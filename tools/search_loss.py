@@ -35,7 +35,7 @@ from npstyle.maths.box import mirror, mirror_backward
 from npstyle.networks.network import configure, load_network
 from npstyle.run.settings import with_preset
 from npstyle.run.start import search_colors, starting_picture
-from npstyle.search.coordinates import Colors
+from npstyle.search.coordinates import COLORS, Colors
 from npstyle.search.optimize import optimize
 
 Search = Callable[["Watched", Array], None]
@@ -90,7 +90,7 @@ def pixels(watched: Watched, start: Array) -> None:
     )
 
 
-def preconditioned(watched: Watched, start: Array, colors: Colors | None) -> None:
+def preconditioned(watched: Watched, start: Array, colors: Colors | None = COLORS) -> None:
     """Run npstyle's search."""
     optimize(watched, start, iterations=10**6, precondition=colors, callback=watched.step)
 
