@@ -22,7 +22,10 @@ def test_the_contents_follow_the_textbook_and_end_with_the_engine():
 def test_a_page_has_a_title_and_a_first_sentence():
     assert entry("conv.html").title == "Convolution"
     assert entry("conv.html").lead == "Each output is a weighted sum of the inputs under a window."
-    assert (entry("relu.html").title, entry("relu.html").lead) == ("The rectified linear unit", "")
+    assert (entry("relu.html").title, entry("relu.html").lead) == (
+        "The rectified linear unit",
+        "What is negative becomes 0.",
+    )
 
 
 def test_names_of_the_code_lead_to_their_pages():
