@@ -149,6 +149,12 @@ with open("/proc/self/status") as status:
 """
 
 
+@pytest.fixture(autouse=True)
+def own_malloc(monkeypatch):
+    """Dask sets this variable in its process; glibc then gives back more memory."""
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+
+
 def estimate_and_peak(*arguments):
     command = [sys.executable, "-c", RUN, *map(str, arguments)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
