@@ -221,6 +221,8 @@ def per_input(found: Any, inputs: Inputs, what: str) -> tuple[Array | None, ...]
         raise InputError(
             f"{what} returned {len(entries)} gradients for {len(inputs.values)} inputs"
         )
+    if all(entry is None for entry in entries):
+        raise InputError(f"{what} returned None; it must return the gradient of at least one input")
     gradients = [None if g is None else np.asarray(g) for g in entries]
     for gradient, x, label in zip(gradients, arrays, inputs.labels, strict=True):
         if gradient is None:

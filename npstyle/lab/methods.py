@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npstyle.lab.diagnosis import Entry, diagnose, factor
 from npstyle.lab.precision import Precision
 from npstyle.lab.probes import Difference, Line, difference, leaves_domain, taylor
 from npstyle.lab.trial import Trial, direction, real_product, wide
@@ -48,6 +49,8 @@ class Outcome:
         Slopes of the two Taylor remainders; NaN where all of a remainder is rounding.
     steps, remainders : sequences
         h and the two remainders of the Taylor test, for plots.
+    compared : sequence of (float, float)
+        Analytic and numeric entries of a gradient that is wrong, for plots.
     note : str
         The error in words, or a remark.
     seconds : float
@@ -64,8 +67,18 @@ class Outcome:
     slopes: tuple[float, float] | None = None
     steps: tuple[float, ...] = ()
     remainders: tuple[tuple[float, ...], ...] = ()
+    compared: tuple[tuple[float, float], ...] = ()
     note: str = ""
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a slope was compared: its name, its index if it is an entry, and the length of v."""
+
+    name: str
+    at: tuple[int, ...] | None = None
+    length: float = 1.0
 
 
 def coordinates(
@@ -90,18 +103,19 @@ def coordinates(
     if chosen.size > samples:
         chosen = np.sort(rng.choice(chosen.size, samples, replace=False))
 
-    def lines() -> Iterator[tuple[str, Line]]:
+    def lines() -> Iterator[tuple[Place, Line]]:
         for flat in chosen:
-            at = np.unravel_index(flat // len(units), x.shape)
+            at = tuple(map(int, np.unravel_index(flat // len(units), x.shape)))
             part, unit = list(units.items())[flat % len(units)]
             v = np.zeros(x.shape, type(unit * 1.0))
             v[at] = unit * scale[at]
-            place = f"at ({', '.join(map(str, map(int, at)))})" if at else "at the number"
-            yield place + part, trial.line(argument, v, rounding, precision.epsilon)
+            name = f"at ({', '.join(map(str, at))})" if at else "at the number"
+            place = Place(name + part, at, float(scale[at]))
+            yield place, trial.line(argument, v, rounding, precision.epsilon)
 
     share = max(1e-3, 16 * precision.epsilon)
     floor = share * float(np.max(np.abs(gradient * scale), initial=0.0))
-    return _judge("coordinates", argument, lines(), step, precision, floor)
+    return _judge("coordinates", argument, lines(), step, precision, floor, gradient)
 
 
 def directions(
@@ -118,28 +132,30 @@ def directions(
     x, gradient = trial.inputs[argument], trial.gradients[argument]
     assert gradient is not None
 
-    def lines() -> Iterator[tuple[str, Line]]:
+    def lines() -> Iterator[tuple[Place, Line]]:
         for k in range(count):
             v = direction(x, scale, rng)
-            yield f"along direction {k}", trial.line(argument, v, rounding, precision.epsilon)
+            line = trial.line(argument, v, rounding, precision.epsilon)
+            yield Place(f"along direction {k}"), line
 
     floor = 1e-1 * float(np.linalg.norm(np.abs(gradient * scale)))
-    return _judge("directions", argument, lines(), step, precision, floor)
+    return _judge("directions", argument, lines(), step, precision, floor, gradient)
 
 
 def _judge(
     method: str,
     argument: int,
-    lines: Iterator[tuple[str, Line]],
+    lines: Iterator[tuple[Place, Line]],
     step: float,
     precision: Precision,
     floor: float,
+    gradient: Array,
 ) -> Outcome:
     """Compare analytic and numeric slopes, relative to the larger of them or `floor`."""
     tolerance = precision.tolerance
     resolved = max(RESOLVED, 4 * tolerance) if precision.measured else RESOLVED
     worst, worst_note, kinks, outside, unresolved = 0.0, "", 0, "", 0
-    clear: list[tuple[float, float]] = []
+    clear: list[Entry] = []
     checked = 0
     for place, line in lines:
         checked += 1
@@ -153,22 +169,29 @@ def _judge(
             one = found.crossed == 1 or (found.crossed is None and method == "coordinates")
             if one and not found.admits(line.slope, tolerance * size):
                 outside = outside or (
-                    f"{place}, at a kink: analytic {line.slope:.6g} is not between "
-                    f"{found.left:.6g} from the left and {found.right:.6g} from the right"
+                    f"{place.name}, at a kink: analytic {line.slope / place.length:.6g} is not "
+                    f"between {found.left / place.length:.6g} from the left and "
+                    f"{found.right / place.length:.6g} from the right"
                 )
             continue
-        clear.append((found.numeric, line.slope))
+        analytic, numeric = line.slope / place.length, found.numeric / place.length
         hidden = 4 * found.uncertainty > resolved * size
         unresolved += bool(hidden and line.slope != found.numeric)
-        if hidden and precision.measured:  # the uncertainty itself is a rough estimate then
-            continue
         error = _excess(found, line.slope, tolerance * size) / size
+        is_rough = hidden and precision.measured  # the uncertainty is a rough estimate, too
+        wrong = error > tolerance and not is_rough
+        clear.append(Entry(place.at or (), analytic, numeric, wrong))
+        if is_rough:
+            continue
         if error > worst:
             worst = float(error)
-            worst_note = f"{place}: analytic {line.slope:.6g}, numeric {found.numeric:.6g}"
+            worst_note = f"{place.name}: analytic {analytic:.6g}, numeric {numeric:.6g}"
     passed, note = worst <= tolerance and not outside, outside
+    compared: tuple[tuple[float, float], ...] = ()
     if worst > tolerance:
-        note = f"{worst_note}{_factor(clear)}"
+        note = f"{worst_note}{_sort(method, gradient, clear)}"
+        if method == "coordinates":
+            compared = tuple((entry.analytic, entry.numeric) for entry in clear)
     elif passed and clear and unresolved > len(clear) / 2:
         # The other methods may see what rounding hides from this one.
         passed = precision.measured
@@ -177,8 +200,9 @@ def _judge(
             note = f"rounding hides {unresolved} of {len(clear)} differences"
     elif passed and kinks and not clear:
         note = "every line was at a kink"
+    counts = (checked, kinks, unresolved)
     return Outcome(
-        method, argument, passed, worst, tolerance, checked, kinks, unresolved, note=note
+        method, argument, passed, worst, tolerance, *counts, compared=compared, note=note
     )
 
 
@@ -189,16 +213,17 @@ def _excess(found: Difference, slope: float, allowed: float) -> float:
     return 0.0 if unresolved and disagreement <= 4 * found.uncertainty else disagreement
 
 
-def _factor(pairs: list[tuple[float, float]]) -> str:
-    """Name the constant factor that the analytic slopes lack, if there is one."""
-    numeric, analytic = np.array(pairs).T
-    squares = float(analytic @ analytic)
-    if squares == 0:
+def _sort(method: str, gradient: Array, entries: list[Entry]) -> str:
+    """Say what sort of mistake it is; of complex entries and of directions, only a factor."""
+    if method == "coordinates" and gradient.dtype.kind != "c":
+        return f"; {diagnose(gradient, entries)}"
+    analytic, numeric = np.array([(entry.analytic, entry.numeric) for entry in entries]).T
+    if not analytic.any():
         return "; the analytic derivative is 0 everywhere"
-    factor = float(numeric @ analytic) / squares
-    if factor and np.linalg.norm(numeric - factor * analytic) < 1e-3 * np.linalg.norm(numeric):
-        return f"; the analytic derivative must be multiplied by {factor:.6g} everywhere"
-    return ""
+    found = factor(analytic, numeric)
+    if found is None:
+        return ""
+    return f"; the analytic derivative must be multiplied by {found:.6g} everywhere"
 
 
 def taylor_remainders(

@@ -157,6 +157,8 @@ def test_functions_of_a_number_and_functions_that_overwrite_their_input_are_acce
         (np.sum, lambda g, x: x[:2], [np.ones(3)], r"shape \(2,\); the input has \(3,\)"),
         (np.sum, lambda g, x: x, [np.ones(3, int)], "needs a float array"),
         (np.sum, lambda g, x: (x, x, x), [np.ones(3)], "3 gradients for 1 inputs"),
+        (np.sum, lambda g, x: None, [np.ones(3)], "backward returned None; it must return"),
+        (lambda x: (np.sum(x), None), None, [np.ones(3)], "the function returned None"),
         (lambda x: np.random.rand(), lambda g, x: x, [np.ones(3)], "without randomness"),
         (lambda x: np.nan * x, lambda g, x: g, [np.ones(3)], "NaN or infinity"),
         (lambda x: "text", lambda g, x: g, [np.ones(3)], "float numbers"),
