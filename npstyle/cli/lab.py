@@ -94,7 +94,8 @@ def _gradcheck_parameters() -> list[click.Parameter]:
         option("--json as_json", "Print every number as JSON, not as a table.", is_flag=True),
         option(
             "--plot",
-            "Draw Taylor remainders and errors (.png, .pdf or .svg). Needs npstyle[plots].",
+            "Draw Taylor remainders, errors, and the entries of wrong gradients (.png, .pdf or "
+            ".svg). Needs npstyle[plots].",
             metavar="FILE.png",
             type=click.Path(path_type=Path),
         ),

@@ -83,7 +83,7 @@ from npstyle.lab.forward_mode import forward_subjects
 from npstyle.lab.methods import Outcome
 from npstyle.lab.precision import Precision, precisions_of
 from npstyle.lab.subjects import Subject
-from npstyle.lab.summary import reports_html
+from npstyle.lab.summary import reports_html, reports_text
 from npstyle.lab.trial import Convention, Trial, float_array, scale_of
 
 COMPARISONS = ("textbook", "equals whole")
@@ -96,9 +96,9 @@ STREAM = 1508_06576
 """Second part of the seed, so that u differs from inputs drawn with the same first part."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """All outcomes for one derivative, or for one function of the engine.
+    """All outcomes for one derivative, or for one function of the engine, shown as a table.
 
     `notes` say what was not checked, and to which precision the outcomes hold, if that is not the
     inputs' own. `hidden` are the numbers of the inputs whose derivative rounding hides.
@@ -108,6 +108,9 @@ class Report:
     outcomes: tuple[Outcome, ...]
     notes: tuple[str, ...] = ()
     hidden: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        return reports_text([self])
 
     def _repr_html_(self) -> str:
         return reports_html([self])

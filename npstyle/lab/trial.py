@@ -49,7 +49,10 @@ class Trial:
             gradients = copied(gradients)
         value = self.base = _value(result)
         if not np.all(np.isfinite(value)):
-            raise InputError("the function returned NaN or infinity; choose other inputs")
+            raise InputError(
+                "the function returned NaN or infinity; choose other inputs "
+                "(in a file: NAME_inputs)"
+            )
         self._require_the_same(_value(self._call(*inputs)))
         if backward is None and value.ndim:
             raise InputError(

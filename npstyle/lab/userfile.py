@@ -20,6 +20,7 @@ NAME_jvp, NAME_hvp
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -135,6 +136,14 @@ def _beside(path: Path) -> Iterator[None]:
             sys.path.remove(folder)
 
 
+def _line(error: BaseException, function: Callable[..., Any]) -> str:
+    """Name the last line of the user's own file that an error came through, if there is one."""
+    code = getattr(function, "__code__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
+    return f" in line {own[-1]}" if own else ""
+
+
 def _guarded(function: Callable[..., Any], what: str) -> Callable[..., Any]:
     """Return the same function; an error of the user's code becomes one sentence."""
 
@@ -145,6 +154,7 @@ def _guarded(function: Callable[..., Any], what: str) -> Callable[..., Any]:
         except InputError:
             raise
         except (Exception, SystemExit) as error:
-            raise InputError(f"{what}: raised {type(error).__name__}: {error}") from error
+            line = _line(error, function)
+            raise InputError(f"{what}: raised {type(error).__name__}{line}: {error}") from error
 
     return call

@@ -86,7 +86,10 @@ FILES = {
     "no function": ("x = 1", "has no function loss; it has none"),
     "syntax": ("def loss(x) return x", "raised SyntaxError"),
     "import": ("import no_such_module_here", "raised ModuleNotFoundError"),
-    "raises": ("def loss(x): return 1 / 0\ndef loss_backward(x): return x", "ZeroDivisionError"),
+    "raises": (
+        "def loss(x): return 1 / 0\ndef loss_backward(x): return x",
+        "raised ZeroDivisionError in line 1: ",
+    ),
     "no gradient": ("def loss(x): return x.sum()", "pair (value, gradient)"),
     "no number": (
         "def loss(x): return 0 * x.sum() + float('nan')\ndef loss_backward(x): return x",

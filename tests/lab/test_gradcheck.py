@@ -100,6 +100,14 @@ def test_the_note_names_a_missing_constant_factor():
     assert slope == pytest.approx(1, abs=0.05)
 
 
+def test_a_report_prints_as_the_table_of_its_methods():
+    report = check_gradient(lambda x: np.sum(x**2), lambda x: x, [np.ones((2, 3))], name="mine")
+    lines = repr(report).splitlines()
+    assert lines[0].split() == ["what", "method", "error", "slopes", "kinks", "s"]
+    assert lines[1].split()[:4] == ["mine", "coordinates", "5.0e-01", "WRONG"]
+    assert "must be multiplied by 2 everywhere" in lines[2]
+
+
 def test_a_function_that_returns_value_and_gradient_needs_no_backward():
     x, y = np.arange(1.0, 4.0), np.arange(2.0, 5.0)
     assert check_gradient(lambda x: (np.sum(x**2), 2 * x), None, [x]).passed
