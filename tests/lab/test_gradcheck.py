@@ -14,8 +14,8 @@ from npstyle.lab.probes import TAYLOR_STEPS, Line, difference, taylor
 from npstyle.lab.subjects import Subject
 from npstyle.lab.suite import check_gpu, check_network
 from npstyle.lab.whole import cases, engine_subject, objective_outcome, tile_outcomes
-from npstyle.maths import relu, relu_backward
-from npstyle.networks.network import load_network
+from npstyle.maths import Preprocessing, StyleTerm, objective, relu, relu_backward
+from npstyle.networks.network import configure, load_network
 from npstyle.tiles.cut import ReceptiveField
 
 
@@ -274,3 +274,21 @@ def test_the_objective_on_the_real_vgg19_at_200_pixels_and_20_directions(vgg19):
         assert outcome.checked == count
         assert outcome.error <= 1e-6
         assert outcome.kinks == 0
+
+
+@pytest.mark.parametrize(("factor", "right"), [(1.0, True), (1.001, False)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_objective_through_many_relus_agrees_without_a_pattern_of_its_kinks(seed, factor, right):
+    """Its kinks lie so close that the first step crosses many, which look like a curvature."""
+    network = configure(load_network("builtin"), "avg", np.float64)
+    layers = network.layers[: 1 + network.depth("relu2_1")]
+    prep = Preprocessing(network.channel_order, network.mean, network.scale)
+    term = StyleTerm("relu2_1", 1.0, np.zeros((32, 32)))
+
+    def value_and_gradient(x):
+        loss, gradient = objective(x, layers, prep, [term])
+        return loss, factor * gradient
+
+    x = draw_photo(24, 24)
+    report = check_gradient(value_and_gradient, None, [x], samples=8, seed=seed)
+    assert report.passed == right, report
