@@ -26,7 +26,7 @@ WIDE = 16 * 16
 """Least product of channels in and channels out for which a convolution takes a fast route."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BoundNetwork:
     """A network bound to an engine.
 
@@ -46,6 +46,10 @@ class BoundNetwork:
     layers: tuple[EngineLayer, ...]
     dtype: np.dtype[Any]
     engine_name: str = "cpu"
+
+    def __repr__(self) -> str:
+        names = f"{self.layers[0].name} to {self.layers[-1].name}" if self.layers else "no layers"
+        return f"BoundNetwork {self.network.name}: {names}, {self.dtype}, engine {self.engine_name}"
 
     @property
     def engine(self) -> ModuleType:

@@ -35,6 +35,29 @@ class Evaluation(NamedTuple):
     gradient: Array
     parts: dict[str, float]
 
+    @classmethod
+    def of(cls, found: Any, shape: tuple[int, ...]) -> "Evaluation":
+        """Return what a user's objective returned, (loss, gradient) or (loss, gradient, parts).
+
+        Raises
+        ------
+        InputError
+            If it is neither, or the gradient is not of the given shape.
+        """
+        if isinstance(found, cls):
+            return found
+        if not isinstance(found, tuple) or len(found) not in (2, 3):
+            raise InputError(
+                "the objective must return (loss, gradient) or (loss, gradient, parts)"
+            )
+        loss, gradient, *parts = found
+        if getattr(gradient, "shape", ()) != shape:
+            raise InputError(
+                f"the objective returned a gradient of shape {getattr(gradient, 'shape', ())}; "
+                f"the image has {shape}"
+            )
+        return cls(float(loss), gradient, *(parts or [{}]))
+
     def _repr_html_(self) -> str:
         """Return a table of the terms and the gradient's size, for a notebook."""
         sizes = abs(self.gradient)

@@ -22,7 +22,7 @@ from npstyle.networks.architecture import ConvSpec, PoolSpec
 from npstyle.networks.weights import Weights, default_weights, find_weights, load_weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """The layers in order, and the preprocessing.
 
@@ -47,6 +47,13 @@ class Network:
     scale: tuple[float, ...]
     normalized: bool
     sha256: str
+
+    def __repr__(self) -> str:
+        mean, scale = (", ".join(f"{v:.6g}" for v in values) for values in (self.mean, self.scale))
+        first = f"Network {self.name}: ({self.channel_order} pixel - ({mean})) * ({scale})"
+        return "\n".join(
+            [first, *(f"  {layer.name:<9} {_described(layer)}" for layer in self.layers)]
+        )
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -82,6 +89,16 @@ class Network:
     def canonical(self, name: str) -> str:
         """The one name of an activation: "conv4_2" also for "relu4_2"; raises as `depth` does."""
         return self.activations()[self.depth(name)]
+
+
+def _described(layer: VggLayer) -> str:
+    """Say what a layer does, without its numbers."""
+    if isinstance(layer, Conv):
+        height, width, channels, filters = layer.kernel.shape
+        return f"convolution {height}x{width}, {channels} to {filters} channels"
+    if isinstance(layer, Pool):
+        return f"{layer.mode} pooling {layer.size}x{layer.size}, stride {layer.stride}"
+    return "ReLU"
 
 
 def network_from_weights(weights: Weights) -> Network:

@@ -1,4 +1,4 @@
-"""Results as HTML, to be shown in a notebook."""
+"""Results as HTML, to be shown in a notebook, and as a line for a prompt."""
 
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -20,6 +20,15 @@ def table(rows: Iterable[Iterable[str]], header: Iterable[str] = ()) -> str:
     for row in rows:
         lines.append(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>")
     return f"<table>{''.join(lines)}</table>"
+
+
+def transfer_text(done: "Transfer") -> str:
+    """Return a run in one line."""
+    result, (height, width) = done.result, done.result.image.shape[:2]
+    return (
+        f"Transfer: {width}x{height} pixels, {result.iterations} iterations, "
+        f"{result.evaluations} evaluations, loss {result.loss:.4g}, ended by: {result.stopped}"
+    )
 
 
 def transfer_html(done: "Transfer") -> str:

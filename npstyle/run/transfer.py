@@ -23,7 +23,7 @@ from npstyle.images.resize import resize
 from npstyle.maths.array import Array
 from npstyle.networks.network import Network
 from npstyle.run.machine import Machine, allowed_memory
-from npstyle.run.notebook import transfer_html
+from npstyle.run.notebook import transfer_html, transfer_text
 from npstyle.run.pictures import (
     Picture,
     Pictures,
@@ -82,7 +82,7 @@ def run_steps(settings: Settings, state: State | None) -> tuple[int, ...]:
     return (*taken, *settings.scale_steps()[len(taken) :])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Transfer:
     """A finished run.
 
@@ -98,6 +98,9 @@ class Transfer:
 
     result: Result
     record: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return transfer_text(self)
 
     def _repr_html_(self) -> str:
         return transfer_html(self)

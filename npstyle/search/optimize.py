@@ -28,7 +28,7 @@ seen so far.
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -149,7 +149,7 @@ class Result:
 
 
 def optimize(
-    objective: Objective,
+    objective: Objective | Callable[[Array], tuple[Any, ...]],
     image: Array,
     *,
     iterations: int,
@@ -165,8 +165,8 @@ def optimize(
     Parameters
     ----------
     objective : callable
-        Returns (loss, gradient, parts) for pixels (height, width, 3). Pixels and gradient are
-        arrays of the engine.
+        Returns (loss, gradient) or (loss, gradient, parts) for pixels (height, width, 3), which it
+        must not change. Pixels and gradient are arrays of the engine; `parts` are named terms.
     image : array (height, width, 3), 0..255
         Starting image; clipped to the box. It is not changed.
     iterations : int
@@ -234,7 +234,7 @@ class Recorder:
 
     def __init__(
         self,
-        objective: Objective,
+        objective: Objective | Callable[[Array], tuple[Any, ...]],
         image: Array,
         callback: Callable[[Progress], None] | None,
         engine: ModuleType,
@@ -256,7 +256,7 @@ class Recorder:
         """
         raise_if_interrupted()
         image = pixels.reshape(self.shape)
-        evaluation = self.objective(image)
+        evaluation = Evaluation.of(self.objective(image), self.shape)
         self.evaluations += 1
         # A sum is finite only if all its terms are, and it needs no second array.
         if not np.isfinite(evaluation.loss + np.sum(evaluation.gradient)):

@@ -16,3 +16,8 @@ def test_the_fast_route_takes_the_wide_layers_and_leaves_out_the_unwanted(monkey
     assert [layer.name for layer in fast.layers] == [layer.name for layer in network.layers[:7]]
     outline = shapes(fast.network, ["conv2_1"], 9, 7)
     assert outline[-1][1] == shapes(network, ["conv2_1"], 9, 7)[-1][1]
+
+
+def test_a_bound_network_prints_as_one_line():
+    bound = bind(load_network("builtin"), ["conv2_1"])
+    assert repr(bound) == "BoundNetwork builtin: conv1_1 to relu2_1, float32, engine cpu"

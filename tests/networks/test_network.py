@@ -2,7 +2,7 @@ import pytest
 
 from npstyle.errors import InputError
 from npstyle.maths.network import forward
-from npstyle.networks.network import shapes
+from npstyle.networks.network import load_network, shapes
 
 NAMES = {"conv1_1": "relu1_1", "pool1": "pool1", "conv2_1": "relu2_1"}
 """Layers whose outputs the activations are."""
@@ -19,3 +19,11 @@ def test_shapes_are_those_of_the_activations(rng, small_network):
     table = {layer.name: shape for layer, shape in shapes(small_network, NAMES, 9, 7)}
     for name in NAMES.values():
         assert table[name] == outputs[name].shape
+
+
+def test_a_network_prints_as_the_list_of_its_layers():
+    lines = repr(load_network("builtin")).splitlines()
+    assert lines[0].startswith("Network builtin: (BGR pixel - (103.939, ")
+    assert lines[1].split(maxsplit=1) == ["conv1_1", "convolution 3x3, 3 to 16 channels"]
+    assert lines[5].split(maxsplit=1) == ["pool1", "avg pooling 2x2, stride 2"]
+    assert len(lines) == 1 + 37

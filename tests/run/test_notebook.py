@@ -30,6 +30,13 @@ def test_a_transfer_shows_its_picture_small_with_terms_and_settings():
     assert "http" not in html
 
 
+def test_a_transfer_prints_as_one_line():
+    done = Transfer(Result(np.zeros((30, 40, 3)), 5.0, {}, 3, 4, "converged"), {})
+    assert repr(done) == (
+        "Transfer: 40x30 pixels, 3 iterations, 4 evaluations, loss 5, ended by: converged"
+    )
+
+
 def test_an_evaluation_shows_its_terms_and_the_size_of_the_gradient():
     gradient = np.zeros((1, 4, 1))
     gradient[0, 0] = -4.0

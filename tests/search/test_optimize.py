@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from npstyle.engine.losses import Evaluation
+from npstyle.errors import InputError
 from npstyle.search.memory import history_bytes
 from npstyle.search.optimize import History, optimize
 
@@ -135,3 +136,26 @@ def test_a_float32_history_leads_to_the_same_minimum_without_scipy(monkeypatch):
     assert np.allclose(result.image, inside, rtol=0, atol=0.01)
     assert asked_for == [((9, START.size), 4)]
     assert history_bytes(3, START.shape[:2]) == 9 * START.size * 4
+
+
+@pytest.mark.parametrize("with_terms", [False, True])
+def test_an_objective_of_ones_own_returns_a_plain_tuple(with_terms):
+    def own(pixels):
+        found = bowl(pixels)
+        return tuple(found) if with_terms else (found.loss, found.gradient)
+
+    result, expected = (optimize(f, START, iterations=20) for f in (own, bowl))
+    np.testing.assert_array_equal(result.image, expected.image)
+    assert result.parts == (expected.parts if with_terms else {})
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (3.0, r"must return \(loss, gradient\)"),
+        ((3.0, np.zeros((2, 3))), r"gradient of shape \(2, 3\); the image has \(1, 2, 3\)"),
+    ],
+)
+def test_an_objective_that_returns_something_else_is_refused(found, says):
+    with pytest.raises(InputError, match=says):
+        optimize(lambda pixels: found, START, iterations=1)
