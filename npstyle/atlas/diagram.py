@@ -34,7 +34,7 @@ STEPS = (
 """From the pixels to the activations; on the right the way back."""
 
 LOSSES = (
-    Step("gram", "Gram matrix", "G = F Fᵀ", "∂L/∂F = (D + Dᵀ) F"),
+    Step("gram", "Gram matrix", "G = F Fᵀ / M", "∂L/∂F = (D + Dᵀ) F / M"),
     Step("style", "style loss", "E = Σ (G − A)² / 4N²", "D = (G − A) / 2N²"),
     Step("content", "content loss", "L = ½ Σ (F − P)²", "∂L/∂F = F − P"),
     Step("variation", "total variation", "T of the pixels x", "∂T/∂x, to the pixels"),

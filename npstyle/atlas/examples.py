@@ -175,7 +175,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{float(value):.3g}".replace("-", "−")
+    return f"{float(value) + 0.0:.3g}".replace("-", "−")  # -0.0 + 0.0 is 0.0
 
 
 def _sum(terms: list[str]) -> str:

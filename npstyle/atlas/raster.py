@@ -144,6 +144,7 @@ def _draw_text(axes: "Axes", element: ElementTree.Element, style: tuple[str, ...
         ha={"middle": "center", "end": "right"}.get(element.get("text-anchor", ""), "left"),
         va="baseline",
         rotation=90 if moved else 0,
+        rotation_mode="anchor",
         parse_math=False,
         zorder=4,
     )

@@ -107,6 +107,15 @@ def test_the_colours_follow_the_system_and_the_button(opened):
     assert paper(page) == light
 
 
+def test_the_receptive_fields_are_drawn_with_their_sizes(opened):
+    page = opened("evaluation.html")
+    widths = [r.bounding_box()["width"] for r in page.locator("#fields svg rect").all()]
+    assert len(widths) >= 5
+    assert widths == sorted(widths)
+    assert widths[0] > 3
+    assert widths[-1] > 10 * widths[0]
+
+
 def test_pictures_are_shown(opened):
     page = opened("evaluation.html")
     page.evaluate("for (const image of document.images) image.loading = 'eager'")

@@ -77,6 +77,13 @@ def test_the_radial_mean_finds_the_frequency_of_a_wave():
     assert frequencies[int(np.argmax(amplitudes))] == pytest.approx(k / (2 * n), rel=0.1)
 
 
+def test_the_diagram_divides_the_gram_matrix_by_the_positions_as_the_style_loss_expects():
+    """Its G and D are those of `mean_gram` and its derivative; the paper's G has no 1/M."""
+    gram, style = LOSSES[:2]
+    assert (gram.forward, gram.backward) == ("G = F Fᵀ / M", "∂L/∂F = (D + Dᵀ) F / M")
+    assert (style.forward, style.backward) == ("E = Σ (G − A)² / 4N²", "D = (G − A) / 2N²")
+
+
 def test_every_box_of_the_diagram_is_a_link():
     svg = ElementTree.fromstring(chain_rule("{}.html".format))
     boxes = [r for r in svg.iter(f"{SVG}rect")]

@@ -36,6 +36,12 @@ def test_an_output_depends_on_the_inputs_that_it_reads_and_on_no_other(name):
         assert not np.any(differs & ~reads[:, flat])
 
 
+def test_no_number_is_minus_zero():
+    for example in EXAMPLES.values():
+        cells = [c.value for grid in grids(example) for row in grid.rows for c in row]
+        assert "−0" not in cells, example.name
+
+
 def test_a_corner_of_a_convolution_reads_four_numbers_and_the_middle_nine():
     counts = read_by(EXAMPLES["conv2d"]).sum(axis=1).reshape(5, 5)
     assert counts[0, 0] == 4
