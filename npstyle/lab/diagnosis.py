@@ -61,6 +61,26 @@ def _holds(mended: Array, analytic: Array, numeric: Array) -> bool:
     return left <= min(CLOSE * float(np.linalg.norm(numeric)), EXPLAINED * disagreement)
 
 
+def everywhere(entries: Sequence[Entry]) -> str:
+    """Say that the analytic derivative is 0, or lacks a factor, at every entry; else "".
+
+    The entries may be slopes along directions, too.
+    """
+    analytic, numeric = _numbers(entries)
+    if not analytic.any():
+        return "the analytic derivative is 0 everywhere"
+    found = factor(analytic, numeric)
+    if found is None:
+        return ""
+    return f"the analytic derivative must be multiplied by {found:.6g} everywhere"
+
+
+def _numbers(entries: Sequence[Entry]) -> tuple[Array, Array]:
+    """Return the analytic and the numeric numbers."""
+    analytic, numeric = np.array([(e.analytic, e.numeric) for e in entries]).reshape(-1, 2).T
+    return analytic, numeric
+
+
 def diagnose(gradient: Array, entries: Sequence[Entry]) -> str:
     """Say what is wrong with a gradient.
 
@@ -80,13 +100,9 @@ def diagnose(gradient: Array, entries: Sequence[Entry]) -> str:
 
 
 def _sorts(gradient: Array, entries: Sequence[Entry]) -> Iterator[str]:
-    analytic = np.array([entry.analytic for entry in entries])
-    numeric = np.array([entry.numeric for entry in entries])
-    if not analytic.any():
-        yield "the analytic derivative is 0 everywhere"
-    found = factor(analytic, numeric)
-    if found is not None:
-        yield f"the analytic derivative must be multiplied by {found:.6g} everywhere"
+    analytic, numeric = _numbers(entries)
+    if said := everywhere(entries):
+        yield said
     if len(entries) > 2:
         added = float(np.mean(analytic - numeric))
         if _holds(analytic - added, analytic, numeric):
@@ -119,8 +135,7 @@ def _factors_along_an_axis(shape: tuple[int, ...], entries: Sequence[Entry]) -> 
         factors = []
         for k in range(length):
             part = [entry for entry in entries if entry.at[axis] == k]
-            numbers = np.array([(entry.analytic, entry.numeric) for entry in part]).reshape(-1, 2)
-            found = factor(*numbers.T) if any(entry.wrong for entry in part) else 1.0
+            found = factor(*_numbers(part)) if any(entry.wrong for entry in part) else 1.0
             if len(part) < 2 or found is None:
                 break
             factors.append(found)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npstyle.lab.diagnosis import Entry, diagnose, factor
+from npstyle.lab.diagnosis import Entry, diagnose, everywhere
 from npstyle.lab.precision import Precision
 from npstyle.lab.probes import (
     SHORTENINGS,
@@ -84,7 +84,7 @@ class Place:
     """Where a slope was compared: its name, its index if it is an entry, and the length of v."""
 
     name: str
-    at: tuple[int, ...] | None = None
+    at: tuple[int, ...] = ()
     length: float = 1.0
 
 
@@ -186,11 +186,11 @@ def _judge(
         unresolved += bool(hidden and line.slope != found.numeric)
         error = _excess(found, line.slope, tolerance * size) / size
         if error > tolerance and line.here is None and not precision.measured:
-            confirmed = _confirmed(line, step, tolerance * size)
-            error = error if confirmed is None else abs(confirmed.numeric - line.slope) / size
+            away = _away_by_shorter_steps(line, step, tolerance * size)
+            error = error if away is None else away / size
         is_rough = hidden and precision.measured  # the uncertainty is a rough estimate, too
         wrong = error > tolerance and not is_rough
-        clear.append(Entry(place.at or (), analytic, numeric, wrong))
+        clear.append(Entry(place.at, analytic, numeric, wrong))
         if is_rough:
             continue
         if error > worst:
@@ -216,8 +216,8 @@ def _judge(
     )
 
 
-def _confirmed(line: Line, step: float, allowed: float) -> Difference | None:
-    """Return the difference by a shorter step that agrees with the analytic slope, if one does.
+def _away_by_shorter_steps(line: Line, step: float, allowed: float) -> float | None:
+    """Return the disagreement of the slopes by a shorter step, if one finds them to agree.
 
     Many kinks at unknown places, as of the ReLUs of a network, look like a curvature that the
     extrapolation does not remove. Shorter steps cross fewer of them. A wrong slope agrees with no
@@ -227,7 +227,7 @@ def _confirmed(line: Line, step: float, allowed: float) -> Difference | None:
         found = difference(line, step * 10.0**-shortening)
         away = abs(found.numeric - line.slope)
         if not found.at_kink and 4 * found.uncertainty <= allowed and away <= allowed:
-            return found
+            return away
     return None
 
 
@@ -240,15 +240,9 @@ def _excess(found: Difference, slope: float, allowed: float) -> float:
 
 def _sort(method: str, gradient: Array, entries: list[Entry]) -> str:
     """Say what sort of mistake it is; of complex entries and of directions, only a factor."""
-    if method == "coordinates" and gradient.dtype.kind != "c":
-        return f"; {diagnose(gradient, entries)}"
-    analytic, numeric = np.array([(entry.analytic, entry.numeric) for entry in entries]).T
-    if not analytic.any():
-        return "; the analytic derivative is 0 everywhere"
-    found = factor(analytic, numeric)
-    if found is None:
-        return ""
-    return f"; the analytic derivative must be multiplied by {found:.6g} everywhere"
+    real_entries = method == "coordinates" and gradient.dtype.kind != "c"
+    said = diagnose(gradient, entries) if real_entries else everywhere(entries)
+    return said and f"; {said}"
 
 
 def taylor_remainders(
