@@ -134,8 +134,7 @@ def _entry(modules: tuple[str, ...], chapters: tuple[str, ...]) -> Contents:
     of_textbook = modules[0].startswith("npstyle.maths.")
     name = modules[0].rpartition(".")[2] if of_textbook else chapters[0]
     rest = rest.strip()[:1].upper() + rest.strip()[1:]
-    lead = inline(rest) if rest.rstrip(".") != title else ""
-    return Contents(f"{name}.html", modules, chapters, title, lead)
+    return Contents(f"{name}.html", modules, chapters, title, inline(rest))
 
 
 def linker(contents: tuple[Contents, ...]) -> Linker:

@@ -53,7 +53,7 @@ TIMES = re.compile(r"(?<=\S )x(?= [A-Za-z0-9])|(?<=\()x(?=: )|(?<=\d)x(?=\d)")
 ALIGNMENT = re.compile(r" +(?==)")
 """Spaces that align the signs = of several lines in a terminal."""
 
-GAP = re.compile(r" {3,}")
+GAP = re.compile(r" {3,}(?![ =])")
 """What separates two formulas on one line."""
 
 CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
@@ -111,8 +111,7 @@ def to_mathml(formula: str, display: bool = True) -> str:
     A browser does not break a formula into lines. Therefore what a gap separates stands in elements
     of its own, and these may follow each other on several lines.
     """
-    pieces = GAP.split(ALIGNMENT.sub(" ", formula.strip()))
-    return " ".join(_element(piece, display) for piece in pieces)
+    return " ".join(_element(piece, display) for piece in GAP.split(formula.strip()))
 
 
 def _element(formula: str, display: bool) -> str:

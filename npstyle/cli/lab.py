@@ -155,9 +155,11 @@ def gradcheck(
         raise InputError(
             "--device: npstyle cannot choose where a function of your own computes; leave it out"
         )
-    for name in ("shape",) if wanted.target is None else ("network", "size"):
+    foreign, whose = ["network", "size"], "npstyle's own derivatives"
+    if wanted.target is None:
+        foreign, whose = ["shape"], "a function of your own"
+    for name in foreign:
         if name in given:
-            whose = "npstyle's own derivatives" if name != "shape" else "a function of your own"
             raise InputError(f"--{name}: is for {whose} only; leave it out")
     display = console.ReportTable(silent=as_json)
     reports: list[Report] = []
