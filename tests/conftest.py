@@ -55,6 +55,12 @@ def cpu_engine(request):
 
 
 @pytest.fixture
+def own_malloc(monkeypatch):
+    """Dask leaves this variable in its process; glibc then gives back more memory."""
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+
+
+@pytest.fixture
 def gpus(monkeypatch, tmp_path_factory):
     """CuPy, or its stand-in where there is no GPU, ready to compile the kernels."""
     from npstyle.engine.cuda import arrays

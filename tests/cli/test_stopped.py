@@ -11,24 +11,15 @@ import numpy as np
 import pytest
 
 from npstyle.images.read import load_image, read_settings
-from tests.cli.program import npstyle
+from tests.cli.program import npstyle, start, wait_for
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_save_the_best_picture_so_far(pictures, tmp_path, number):
     output = tmp_path / "out.png"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-u", "-m", "npstyle.cli", "transfer", *map(str, pictures)),
-            *("--size", "96", "--iterations", "100000", "--network", "builtin", "-o", str(output)),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stdout:
-        if line.startswith("1/"):
-            break
+    options = ("--size", 96, "--iterations", 100000, "--network", "builtin", "-o", output)
+    process = start("transfer", *pictures, *options)
+    wait_for(process, "1/")
     time.sleep(0.3)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)

@@ -9,36 +9,20 @@ import pytest
 
 from npstyle.cli.streams import Dropped, lasting_streams
 from npstyle.engine.interrupts import ending_signals
-from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.read import load_image, read_settings
-from npstyle.images.write import save_image
+from tests.cli.program import start, wait_for
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="/dev/full is Linux's")
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    save_image(folder / "photo.png", draw_photo(36, 48))
-    save_image(folder / "painting.png", draw_painting(36, 48))
-    return folder / "photo.png", folder / "painting.png"
-
-
 def test_a_closed_terminal_keeps_the_best_picture_as_ctrl_c_does(pictures, tmp_path):
     output = tmp_path / "out.png"
-    command = [sys.executable, "-u", "-m", "npstyle.cli", "transfer", *map(str, pictures)]
-    options = ("--size", "48", "--iterations", "100000", "--network", "builtin", "--device", "cpu")
-    process = subprocess.Popen(
-        [*command, *options, "-o", str(output), "--checkpoint", str(tmp_path / "run.npz")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    options = ("--size", 48, "--iterations", 100000, "--network", "builtin", "--device", "cpu")
+    files = ("-o", output, "--checkpoint", tmp_path / "run.npz")
+    process = start("transfer", *pictures, *options, *files)
     try:
-        for line in process.stdout:
-            if line.startswith("1/"):
-                break
+        wait_for(process, "1/")
         # As `| head -1` does: the run goes on, and its next line finds no reader.
         process.stdout.close()
         process.stderr.close()

@@ -13,6 +13,7 @@ from PIL import Image
 from npstyle.images.formula import draw_painting, draw_photo
 from npstyle.images.read import load_image, read_settings
 from npstyle.images.write import save_image
+from tests.cli.program import start, wait_for
 
 
 def stylize(*arguments, cwd=None, stdin=None):
@@ -159,18 +160,8 @@ def test_json_of_a_refinement_has_the_loss_before_and_after(pictures, tmp_path, 
 def test_ctrl_c_and_sigterm_keep_the_best_picture_of_a_refinement(pictures, tmp_path, number):
     photo, output = pictures / "photos" / "photo0.png", tmp_path / "out.png"
     options = ("--painting", pictures / "painting.jpg", "--refine", "5000", "-o", output)
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-u", "-m", "npstyle.cli", "stylize", str(photo)),
-            *(*map(str, options), "--network", "builtin"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stdout:
-        if line.startswith("1/"):
-            break
+    process = start("stylize", photo, *options, "--network", "builtin")
+    wait_for(process, "1/")
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err

@@ -20,6 +20,8 @@ from npstyle.tiles.cut import cut
 from npstyle.tiles.memory import largest_tile, tile_bytes
 from tests.numeric import make_objective, make_tiled
 
+pytestmark = pytest.mark.usefixtures("own_malloc")
+
 SIZE = (240, 320)
 
 
@@ -147,12 +149,6 @@ transfer_pictures(
 with open("/proc/self/status") as status:
     print(next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM")))
 """
-
-
-@pytest.fixture(autouse=True)
-def own_malloc(monkeypatch):
-    """Dask sets this variable in its process; glibc then gives back more memory."""
-    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
 
 
 def estimate_and_peak(*arguments):

@@ -130,8 +130,8 @@ def test_even_strips_are_a_multiple_of_four_however_many_threads(count):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc is of Linux")
-def test_large_arrays_give_their_memory_back_when_asked_to(monkeypatch):
-    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)  # Dask sets it in its process
+@pytest.mark.usefixtures("own_malloc")
+def test_large_arrays_give_their_memory_back_when_asked_to():
     # An array that is freed lets glibc keep the next one's memory, below an array that lives on.
     code = """
 import sys

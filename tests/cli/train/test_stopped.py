@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from npstyle.networks.style_network import load_style_network
+from tests.cli.program import start, wait_for
 from tests.cli.train.training import beside, kept_checkpoint, npstyle, training
 
 
@@ -27,19 +28,6 @@ def assert_same_training(output, expected):
     assert found.keys() == right.keys()
     for name, array in found.items():
         assert np.array_equal(array, right[name]), name
-
-
-def start(*arguments):
-    """Start a command in a process of its own."""
-    command = [sys.executable, "-u", "-m", "npstyle.cli", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(process, beginning):
-    for line in process.stdout:
-        if line.startswith(beginning):
-            return
-    pytest.fail(process.stderr.read())
 
 
 KILL = """

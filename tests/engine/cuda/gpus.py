@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from npstyle.engine.cuda.tensor_cores import TENSOR_CORES
+from npstyle.engine.cuda.tensor_cores import has_tensor_cores
 from tests.engine.cuda import cupy as stand_in
 from tests.engine.cuda import shim
 
@@ -37,7 +37,7 @@ needed = [
 
 
 needs_tensor_cores = pytest.mark.skipif(
-    CUPY is not None and int(CUPY.cuda.Device().compute_capability) < TENSOR_CORES,
+    CUPY is not None and not has_tensor_cores(),
     reason="the GPU has no tensor cores that the kernels can use",
 )
 

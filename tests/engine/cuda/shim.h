@@ -210,6 +210,11 @@ struct Watch {
     }
 };
 
+inline Index sizes_of(const int* sizes) {
+    unsigned width = sizes[0], height = sizes[1], depth = sizes[2];
+    return {width, height, depth};
+}
+
 inline Index index_of(int number, const int* sizes) {
     unsigned n = number, width = sizes[0], height = sizes[1];
     return {n % width, n / width % height, n / width / height};
@@ -228,8 +233,8 @@ int launch(void (*kernel)(A...), const int* grid, const int* block, int reversed
         call(function, values, std::index_sequence_for<A...>{});
     };
     int count = block[0] * block[1] * block[2], blocks = grid[0] * grid[1] * grid[2];
-    blockDim = index_of(count - 1, block), ++blockDim.x, ++blockDim.y, ++blockDim.z;
-    gridDim = index_of(blocks - 1, grid), ++gridDim.x, ++gridDim.y, ++gridDim.z;
+    blockDim = sizes_of(block);
+    gridDim = sizes_of(grid);
     if (static_cast<int>(fibers.size()) != count) {
         fibers = std::vector<Fiber>(count);
         for (Fiber& fiber : fibers) fiber.stack.resize(STACK);
